@@ -1,0 +1,1 @@
+//! Criterion benches by path.

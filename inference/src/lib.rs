@@ -1,0 +1,2 @@
+//! Tokenise, schedule and run transformer encoders.
+pub mod engine;

@@ -1,0 +1,1 @@
+//! Compute kernels behind safe slice APIs: all the unsafe code of Attune.

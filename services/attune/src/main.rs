@@ -1,0 +1,2 @@
+//! Attune: the server and its command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Open-loop load generator: Poisson arrivals, latency from the intended send time.

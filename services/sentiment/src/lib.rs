@@ -1,0 +1,1 @@
+//! Sentiment: answers, labelled data, training and evaluation.
