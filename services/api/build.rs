@@ -1,0 +1,16 @@
+//! Compiles the protocol buffers without `protoc`, and keeps the descriptors for gRPC reflection.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+const PROTOS: [&str; 1] = ["proto/attune/v1/inference.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
+
+    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("attune_descriptor.bin");
+    fs::write(descriptors, compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

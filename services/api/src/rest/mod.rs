@@ -1,0 +1,26 @@
+//! JSON on the wire, one module a protocol.
+//!
+//! Attune's own requests refuse unknown fields, since a misspelt `truncate` that is ignored is a wrong answer; the
+//! compatibility requests ignore them, since their clients send some.
+
+mod inputs;
+pub mod models;
+pub mod openai;
+pub mod operations;
+pub mod sentiment;
+pub mod tei;
+
+pub use inputs::Inputs;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What happens to a text of more tokens than the model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Truncate {
+    /// The end is cut off.
+    End,
+    /// The call is refused.
+    Refuse,
+}

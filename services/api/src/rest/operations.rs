@@ -1,0 +1,55 @@
+//! What `/livez` and `/readyz` answer.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The process runs and its connections are served.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Liveness {
+    /// Always `alive`.
+    #[schema(example = "alive")]
+    pub status: String,
+}
+
+/// Whether requests should be sent here, and why not.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    /// 200 only when `ready`.
+    pub status: ReadinessStatus,
+    /// Version of the server.
+    pub version: String,
+    /// The models that answer.
+    pub models: Vec<ReadyModel>,
+    /// What waits for an engine now.
+    pub queue: QueueDepth,
+}
+
+/// Whether requests should be sent here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadinessStatus {
+    /// Models are loaded and engines run.
+    Ready,
+    /// Not yet.
+    Starting,
+    /// Finishing what is in flight, then leaving.
+    Draining,
+}
+
+/// A model that answers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReadyModel {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What waits for an engine.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct QueueDepth {
+    /// Texts, over all classes of work.
+    pub texts: usize,
+    /// Their tokens.
+    pub tokens: usize,
+}
