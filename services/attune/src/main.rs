@@ -1,2 +1,25 @@
 //! Attune: the server and its command line.
-fn main() {}
+//!
+//! This crate decides and composes; everything it composes lives in a crate of its own. `cli` reads what was typed,
+//! `config` merges it with the environment and a file, and one module per command does the rest.
+
+#![expect(clippy::print_stdout, reason = "a command line answers on standard output")]
+
+mod cli;
+mod config;
+mod models;
+mod term;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            term::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,43 @@
+# Everything a person or a machine does with this repository. `make` alone lists it.
+# Needs Rust (rustup reads the version from Cargo.toml's rust-version), Python 3 and a C compiler.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The data folder; tests find the models in it.
+DATA ?= data
+export ATTUNE_MODELS_DIR ?= $(abspath $(DATA))/models
+
+CARGO ?= cargo
+# One set of packages for the demo and the tests, so that cargo builds every dependency once.
+ATTUNE = $(CARGO) run --quiet --locked --package attune -- --data $(DATA)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the attune binary with the profile that demo and tests share
+	@echo "building attune (the first time takes minutes)"
+	$(CARGO) build --locked --package attune
+
+.PHONY: models
+models: build ## fetch the models and the labelled sentences, checked by sha256, into data/models
+	@$(ATTUNE) models pull
+
+.PHONY: demo
+demo: models ## start a server and walk through it; ONCE=1 ends after the walk, else it stays up
+	@$(ATTUNE) demo $(if $(ONCE),--once)
+
+.PHONY: test
+test: models ## run all tests
+	$(CARGO) test --locked --workspace
+
+.PHONY: lint
+lint: ## formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: release
+release: ## the binary to install or to measure: target/release/attune
+	$(CARGO) build --locked --release --package attune

@@ -1,0 +1,231 @@
+//! Configuration: every key, its default, and the one order in which sources win.
+//!
+//! A flag beats an environment variable, which beats the file, which beats the default. `attune.example.toml` at the
+//! root of the repository documents every key; a test keeps it equal to the defaults below.
+
+mod load;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+pub use load::{Overrides, load};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The data folder: models and keys.
+    pub data: PathBuf,
+    /// What is logged: a level, or `target=level` parts separated by commas.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// The port and what is accepted on it.
+    pub server: Server,
+    /// How texts are batched and computed.
+    pub inference: Inference,
+    /// The models to serve.
+    pub models: Vec<Model>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address and port of REST and gRPC.
+    pub listen: String,
+    /// Largest request body, and largest gRPC message, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a request may take when it names no deadline, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// How long a stop waits for requests in flight, in seconds.
+    pub drain_timeout_s: u64,
+}
+
+/// `[inference]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inference {
+    /// What computes.
+    pub engine: Engine,
+    /// Number format of the matrix products.
+    pub precision: Precision,
+    /// Worker threads, each with an engine of its own; 0 is one for each core.
+    pub workers: usize,
+    /// Most work in a batch, in milliseconds as measured on this machine.
+    pub batch_ms_max: f64,
+    /// Most tokens in a batch.
+    pub batch_tokens_max: usize,
+    /// Most texts in a batch.
+    pub batch_texts_max: usize,
+    /// Most tokens waiting; beyond it requests are refused at once (429).
+    pub queue_tokens_max: usize,
+    /// Most texts waiting; beyond it requests are refused at once (429).
+    pub queue_texts_max: usize,
+    /// Most texts in one request.
+    pub texts_max: usize,
+    /// Largest text before truncation, in bytes.
+    pub text_bytes_max: usize,
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Attune's own fused kernels.
+    Cpu,
+    /// candle, to compare with: right and slow.
+    Reference,
+}
+
+/// Number format of the matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bf16 where the processor has AMX, else f32.
+    Auto,
+    /// 32-bit floats, everywhere.
+    F32,
+    /// bfloat16 on AMX.
+    Bf16,
+    /// Weights and activations quantised at load.
+    Int8,
+}
+
+/// One `[[models]]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// What requests call it.
+    pub name: String,
+    /// What else requests may call it.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// The model: the name of an installed one, or a path to a folder in the Hugging Face layout.
+    pub model: String,
+    /// A LoRA adapter on top, by name or path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
+    /// Longest text in tokens; longer ones are truncated or refused. The model's own limit if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_max: Option<usize>,
+    /// In place of `inference.precision`, for this model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "data".into(),
+            log: "info".into(),
+            log_format: LogFormat::Text,
+            server: Server::default(),
+            inference: Inference::default(),
+            models: vec![
+                Model {
+                    name: "all-MiniLM-L6-v2".into(),
+                    aliases: vec!["sentence-transformers/all-MiniLM-L6-v2".into()],
+                    model: "all-MiniLM-L6-v2".into(),
+                    ..Model::default()
+                },
+                Model {
+                    name: "sentiment".into(),
+                    model: "all-MiniLM-L6-v2".into(),
+                    adapter: Some("sentiment".into()),
+                    ..Model::default()
+                },
+            ],
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            body_bytes_max: 4 << 20,
+            request_timeout_ms: 60_000,
+            drain_timeout_s: 30,
+        }
+    }
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        Self {
+            engine: Engine::Cpu,
+            precision: Precision::Auto,
+            workers: 0,
+            batch_ms_max: 25.0,
+            batch_tokens_max: 16_384,
+            batch_texts_max: 512,
+            queue_tokens_max: 262_144,
+            queue_texts_max: 16_384,
+            texts_max: 1_024,
+            text_bytes_max: 1 << 20,
+        }
+    }
+}
+
+impl Config {
+    /// Refuses values that parse and make no sense.
+    ///
+    /// # Errors
+    /// The first such value, with its key.
+    pub fn check(&self) -> Result<()> {
+        let positive = [
+            ("server.body_bytes_max", self.server.body_bytes_max),
+            ("inference.batch_tokens_max", self.inference.batch_tokens_max),
+            ("inference.batch_texts_max", self.inference.batch_texts_max),
+            ("inference.queue_tokens_max", self.inference.queue_tokens_max),
+            ("inference.queue_texts_max", self.inference.queue_texts_max),
+            ("inference.texts_max", self.inference.texts_max),
+            ("inference.text_bytes_max", self.inference.text_bytes_max),
+        ];
+        for (key, value) in positive {
+            ensure!(value > 0, "{key} must be at least 1");
+        }
+        let batch_ms_max = self.inference.batch_ms_max;
+        ensure!(batch_ms_max > 0.0 && batch_ms_max.is_finite(), "inference.batch_ms_max must be above 0");
+        ensure!(!self.models.is_empty(), "there is no model to serve: add a [[models]] section");
+        self.check_names()
+    }
+
+    fn check_names(&self) -> Result<()> {
+        let mut seen = std::collections::HashSet::new();
+        for name in self.models.iter().flat_map(|model| std::iter::once(&model.name).chain(&model.aliases)) {
+            ensure!(!name.is_empty(), "a model's name or alias is empty");
+            if !seen.insert(name) {
+                bail!("two models are called {name:?}: names and aliases must differ");
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a model or adapter of the configuration is: paths as they are, names below `DATA/models`.
+    pub fn model_folder(&self, name_or_path: &str) -> PathBuf {
+        if is_path(name_or_path) {
+            PathBuf::from(name_or_path)
+        } else {
+            crate::models::folder(&self.data, name_or_path)
+        }
+    }
+}
+
+/// Whether a model is named by its path: it has a separator.
+fn is_path(name_or_path: &str) -> bool {
+    Path::new(name_or_path).components().count() != 1 || name_or_path.contains(std::path::MAIN_SEPARATOR)
+}

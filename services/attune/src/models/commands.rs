@@ -1,0 +1,94 @@
+//! `attune models list`, `info` and `remove`: what is installed, and is it whole?
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::catalogue::CATALOGUE;
+use super::install::{self, Damage};
+use super::{check_name, count_files, folder};
+use crate::term::{self, human_bytes};
+
+/// Prints what is installed and whether it is whole, then what else the catalogue has.
+///
+/// # Errors
+/// The models folder cannot be read.
+pub fn list(data: &Path) -> Result<()> {
+    let names = installed(data)?;
+    for name in &names {
+        match install::verify(&folder(data, name)) {
+            Ok(manifest) => println!("{name:<24} {:<28} {}", count_files(&manifest.files), manifest.source),
+            Err(damage) => println!("{name:<24} {damage}"),
+        }
+    }
+    for entry in CATALOGUE.iter().filter(|entry| !names.iter().any(|name| name == entry.name)) {
+        println!("{:<24} not installed: {}", entry.name, entry.about);
+    }
+    Ok(())
+}
+
+/// The names of the folders in `DATA/models`, sorted.
+///
+/// # Errors
+/// The folder is there and cannot be read.
+pub fn installed(data: &Path) -> Result<Vec<String>> {
+    let models = install::models_folder(data);
+    let entries = match fs::read_dir(&models) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", models.display())),
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| check_name(name).is_ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Prints where a model comes from and verifies each of its files.
+///
+/// # Errors
+/// There is no such model, or it is damaged.
+pub fn info(data: &Path, name: &str) -> Result<()> {
+    check_name(name)?;
+    let path = folder(data, name);
+    let manifest = install::manifest(&path).map_err(|damage| explain_absent(data, name, damage))?;
+    println!("name      {}", manifest.name);
+    println!("folder    {}", path.display());
+    println!("source    {}", manifest.source);
+    println!("licence   {}", manifest.licence.as_deref().unwrap_or("see its files"));
+    if let Some(sha256) = &manifest.archive_sha256 {
+        println!("archive   sha256 {sha256}");
+    }
+    for file in &manifest.files {
+        println!("{:>10}  {}  {}", human_bytes(file.bytes), file.sha256, file.path);
+    }
+    install::verify(&path)?;
+    println!("verified  {}", count_files(&manifest.files));
+    Ok(())
+}
+
+/// Deletes an installed model.
+///
+/// # Errors
+/// There is no such model, or it cannot be deleted.
+pub fn remove(data: &Path, name: &str) -> Result<()> {
+    check_name(name)?;
+    let path = folder(data, name);
+    if !path.is_dir() {
+        return Err(explain_absent(data, name, Damage::Absent(path)));
+    }
+    fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    term::good(&format!("removed {}", path.display()));
+    Ok(())
+}
+
+fn explain_absent(data: &Path, name: &str, damage: Damage) -> anyhow::Error {
+    let names = installed(data).unwrap_or_default();
+    let there = if names.is_empty() { "nothing is installed".to_owned() } else { names.join(", ") };
+    anyhow::Error::from(damage).context(format!("no installed model {name:?} (installed: {there})"))
+}

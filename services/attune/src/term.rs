@@ -1,0 +1,132 @@
+//! What a person sees while a command works: headings, marks and bars on standard error.
+//!
+//! Results go to standard output and nowhere else, so that they can be piped. Without a terminal there are no colours
+//! and no bars, only lines.
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::sync::LazyLock;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+static STDERR_IS_RICH: LazyLock<bool> =
+    LazyLock::new(|| std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+static STDOUT_IS_RICH: LazyLock<bool> =
+    LazyLock::new(|| std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+
+/// How a word stands out.
+#[derive(Clone, Copy, Debug)]
+pub enum Style {
+    /// Headings.
+    Bold,
+    /// What matters less.
+    Dim,
+    /// What went well.
+    Green,
+    /// What wants attention.
+    Yellow,
+    /// What is wrong.
+    Red,
+    /// Names and links.
+    Cyan,
+}
+
+impl Style {
+    fn code(self) -> u8 {
+        match self {
+            Self::Bold => 1,
+            Self::Dim => 2,
+            Self::Red => 31,
+            Self::Green => 32,
+            Self::Yellow => 33,
+            Self::Cyan => 36,
+        }
+    }
+}
+
+/// `text` in a style, for standard output; plain where that is not a terminal.
+pub fn styled(style: Style, text: impl Display) -> String {
+    paint(*STDOUT_IS_RICH, style, text)
+}
+
+fn paint(rich: bool, style: Style, text: impl Display) -> String {
+    if rich { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_string() }
+}
+
+/// A step begins.
+pub fn heading(text: &str) {
+    eprintln!("{}", paint(*STDERR_IS_RICH, Style::Bold, text));
+}
+
+/// Something about the step.
+pub fn detail(text: &str) {
+    eprintln!("  {}", paint(*STDERR_IS_RICH, Style::Dim, text));
+}
+
+/// The step ended well.
+pub fn good(text: &str) {
+    eprintln!("  {} {text}", paint(*STDERR_IS_RICH, Style::Green, "ok"));
+}
+
+/// The step goes on, but a person should know.
+pub fn warn(text: &str) {
+    eprintln!("  {} {text}", paint(*STDERR_IS_RICH, Style::Yellow, "warning"));
+}
+
+/// The command ends here.
+pub fn error(text: &str) {
+    eprintln!("{} {text}", paint(*STDERR_IS_RICH, Style::Red, "error:"));
+}
+
+/// A bar over bytes, or a spinner where their number is not known. One line of text where there is no terminal.
+pub fn bytes_bar(label: &str, bytes: Option<u64>) -> ProgressBar {
+    let template = match bytes {
+        Some(_) => "  {msg} [{bar:32}] {bytes}/{total_bytes} {binary_bytes_per_sec}",
+        None => "  {spinner} {msg} {bytes}",
+    };
+    bar(label, bytes, template)
+}
+
+/// A bar over things counted, with the time left.
+pub fn count_bar(label: &str, count: u64) -> ProgressBar {
+    bar(label, Some(count), "  {msg} [{bar:32}] {pos}/{len} {eta} left")
+}
+
+fn bar(label: &str, length: Option<u64>, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
+    if std::io::stderr().is_terminal() {
+        let style = ProgressStyle::with_template(template).expect("the templates above are valid");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.set_message(label.to_owned());
+    } else {
+        eprintln!("  {label}");
+    }
+    bar
+}
+
+/// Bytes for a person: `84 MB`.
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit > 0 && value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_read_well() {
+        assert_eq!(human_bytes(0), "0 B");
+        assert_eq!(human_bytes(999), "999 B");
+        assert_eq!(human_bytes(1_500), "1.5 kB");
+        assert_eq!(human_bytes(83_506_384), "84 MB");
+        assert_eq!(human_bytes(999_900), "1.0 MB");
+    }
+}

@@ -1,0 +1,3 @@
+//! The workspace as a whole, and the real binary from the outside.
+
+mod workspace;
