@@ -28,6 +28,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
 struct Common {
     /// The configuration file [default: attune.toml in the working folder, where there is one]
     #[arg(long, global = true, value_name = "FILE", env = "ATTUNE_CONFIG")]

@@ -81,8 +81,8 @@ pub fn error(text: &str) {
 /// A bar over bytes, or a spinner where their number is not known. One line of text where there is no terminal.
 pub fn bytes_bar(label: &str, bytes: Option<u64>) -> ProgressBar {
     let template = match bytes {
-        Some(_) => "  {msg} [{bar:32}] {bytes}/{total_bytes} {binary_bytes_per_sec}",
-        None => "  {spinner} {msg} {bytes}",
+        Some(_) => "  {msg} [{bar:32}] {decimal_bytes}/{decimal_total_bytes}",
+        None => "  {spinner} {msg} {decimal_bytes}",
     };
     bar(label, bytes, template)
 }

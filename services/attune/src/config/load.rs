@@ -164,7 +164,8 @@ mod tests {
         };
         assert_eq!(by(&[], None).server.listen, "127.0.0.1:1");
         assert_eq!(by(&[("ATTUNE_SERVER_LISTEN", "127.0.0.1:2")], None).server.listen, "127.0.0.1:2");
-        let all = by(&[("ATTUNE_SERVER_LISTEN", "127.0.0.1:2"), ("ATTUNE_INFERENCE_WORKERS", "3")], Some("127.0.0.1:4"));
+        let all =
+            by(&[("ATTUNE_SERVER_LISTEN", "127.0.0.1:2"), ("ATTUNE_INFERENCE_WORKERS", "3")], Some("127.0.0.1:4"));
         assert_eq!((all.server.listen.as_str(), all.inference.workers), ("127.0.0.1:4", 3));
         assert_eq!(all.server.body_bytes_max, Config::default().server.body_bytes_max);
     }
@@ -198,7 +199,8 @@ mod tests {
         assert!(why("[inference]\nbatch_ms_max = 0.0").contains("inference.batch_ms_max"));
         assert!(why("[inference]\nqueue_texts_max = 0").contains("inference.queue_texts_max"));
         assert!(why("models = []").contains("no model to serve"));
-        let twice = "[[models]]\nname = \"a\"\nmodel = \"m\"\n[[models]]\nname = \"b\"\naliases = [\"a\"]\nmodel = \"m\"";
+        let twice =
+            "[[models]]\nname = \"a\"\nmodel = \"m\"\n[[models]]\nname = \"b\"\naliases = [\"a\"]\nmodel = \"m\"";
         assert!(why(twice).contains("two models are called \"a\""));
     }
 }

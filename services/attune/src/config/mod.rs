@@ -46,12 +46,26 @@ pub enum LogFormat {
 pub struct Server {
     /// Address and port of REST and gRPC.
     pub listen: String,
-    /// Largest request body, and largest gRPC message, in bytes.
+    /// Largest request body after decompression, and largest gRPC message, in bytes.
     pub body_bytes_max: usize,
-    /// How long a request may take when it names no deadline, in milliseconds.
-    pub request_timeout_ms: u64,
+    /// Requests to models in work at once; the next one is refused (429).
+    pub in_flight_max: usize,
+    /// gRPC streams open at once.
+    pub streams_max: usize,
+    /// Connections at once; at the cap the longest idle one is closed.
+    pub connections_max: usize,
+    /// A complete request head has to have arrived within this time, in seconds.
+    pub head_s_max: u64,
+    /// A connection without a request is closed after this time, in seconds.
+    pub idle_s_max: u64,
+    /// The deadline of a request that names none, in milliseconds.
+    pub deadline_ms: u64,
+    /// The longest deadline a request may name, in milliseconds.
+    pub deadline_ms_max: u64,
+    /// How long a stop says "not ready" before it refuses connections, in milliseconds.
+    pub drain_notice_ms: u64,
     /// How long a stop waits for requests in flight, in seconds.
-    pub drain_timeout_s: u64,
+    pub drain_s_max: u64,
 }
 
 /// `[inference]`
@@ -157,8 +171,15 @@ impl Default for Server {
         Self {
             listen: "127.0.0.1:8080".into(),
             body_bytes_max: 4 << 20,
-            request_timeout_ms: 60_000,
-            drain_timeout_s: 30,
+            in_flight_max: 1_024,
+            streams_max: 64,
+            connections_max: 4_096,
+            head_s_max: 10,
+            idle_s_max: 75,
+            deadline_ms: 60_000,
+            deadline_ms_max: 3_600_000,
+            drain_notice_ms: 500,
+            drain_s_max: 30,
         }
     }
 }
@@ -188,6 +209,9 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let positive = [
             ("server.body_bytes_max", self.server.body_bytes_max),
+            ("server.in_flight_max", self.server.in_flight_max),
+            ("server.streams_max", self.server.streams_max),
+            ("server.connections_max", self.server.connections_max),
             ("inference.batch_tokens_max", self.inference.batch_tokens_max),
             ("inference.batch_texts_max", self.inference.batch_texts_max),
             ("inference.queue_tokens_max", self.inference.queue_tokens_max),

@@ -21,12 +21,7 @@ const PIP_LINES_SHOWN: usize = 12;
 ///
 /// # Errors
 /// There is no Python 3 or no pip, the index cannot be reached or has no such version, or the hash is another one.
-pub fn package(
-    package: &Package<&str>,
-    sha256: Option<&str>,
-    bytes: Option<u64>,
-    scratch: &Path,
-) -> Result<PathBuf> {
+pub fn package(package: &Package<&str>, sha256: Option<&str>, bytes: Option<u64>, scratch: &Path) -> Result<PathBuf> {
     let python = python_with_pip(scratch)?;
     let (requirements, download, temporary) =
         (scratch.join("requirements.txt"), scratch.join("download"), scratch.join("tmp"));
@@ -93,16 +88,17 @@ fn run_with_bar(mut pip: Command, log: &Path, label: &str, bytes: Option<u64>, f
     pip.stdout(output.try_clone()?).stderr(output);
     let mut child = KilledOnDrop(pip.spawn().context("cannot start pip")?);
     let bar = term::bytes_bar(label, bytes);
+    let mut seen = 0;
     let status = loop {
         if let Some(status) = child.0.try_wait()? {
             break status;
         }
-        let seen: u64 = folders.iter().map(|folder| bytes_below(folder)).sum();
+        seen = folders.iter().map(|folder| largest_below(folder)).max().unwrap_or(0).max(seen);
         bar.set_position(bytes.map_or(seen, |most| seen.min(most)));
         thread::sleep(POLL);
     };
-    if status.success() {
-        bar.set_position(bytes.unwrap_or_else(|| bytes_below(folders[0])));
+    if let (true, Some(bytes)) = (status.success(), bytes) {
+        bar.set_position(bytes);
     }
     bar.finish();
     Ok(status.success())
@@ -118,16 +114,15 @@ impl Drop for KilledOnDrop {
     }
 }
 
-fn bytes_below(folder: &Path) -> u64 {
+/// The size of the largest file below `folder`: pip copies a download from place to place, and a sum would count it twice.
+fn largest_below(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        })
-        .sum()
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => largest_below(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    });
+    sizes.max().unwrap_or(0)
 }
 
 fn last_lines(log: &Path) -> String {

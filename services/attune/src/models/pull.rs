@@ -161,8 +161,7 @@ fn present(data: &Path, name: &str, source: &str, options: &PullOptions) -> Resu
     term::heading(&format!("{name}: from {source}"));
     match install::verify(&folder(data, name)) {
         Ok(manifest)
-            if manifest.source == source
-                && (options.sha256.is_none() || options.sha256 == manifest.archive_sha256) =>
+            if manifest.source == source && (options.sha256.is_none() || options.sha256 == manifest.archive_sha256) =>
         {
             term::good(&format!("present, {} verified", count_files(&manifest.files)));
             Ok(true)
@@ -231,7 +230,9 @@ fn model_folder(paths: &[String]) -> Result<String> {
     let holds = |folder: &str, name: &str| paths.iter().any(|path| path.strip_prefix(folder) == Some(name));
     let mut candidates: Vec<&str> = paths
         .iter()
-        .filter_map(|path| path.strip_suffix("config.json").filter(|rest| rest.is_empty() || rest.ends_with(['/', '_'])))
+        .filter_map(|path| {
+            path.strip_suffix("config.json").filter(|rest| rest.is_empty() || rest.ends_with(['/', '_']))
+        })
         .map(|rest| rest.strip_suffix("adapter_").unwrap_or(rest))
         .filter(|rest| rest.is_empty() || rest.ends_with('/'))
         .filter(|rest| holds(rest, "model.safetensors") || holds(rest, "adapter_model.safetensors"))
