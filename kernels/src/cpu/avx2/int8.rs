@@ -1,0 +1,99 @@
+//! int8 with AVX2: `vpmaddubsw` multiplies levels by weights and adds neighbours in 16 bits, `vpmaddwd` by ones adds those
+//! neighbours in 32 bits, `vpaddd` collects. 7-bit levels keep the first step from saturating (2 x 127 x 127 < 32,768).
+//!
+//! Three instructions per 32 multiplications, where VNNI needs one per 64. The tile is 4 rows x 1 panel, which is two
+//! registers wide: 8 accumulators, 2 registers of weights, a broadcast group, the ones and two products in flight fill 14
+//! of the 16 registers. Also what an AVX-512 machine without VNNI runs.
+
+use super::lanes::Registers;
+use crate::cpu::int8::{self, PackedI8, QuantisedRows, RowScale};
+use crate::cpu::lines::{LANES, Line};
+use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+const ROWS: usize = 4;
+
+/// Registers across a panel.
+const HALVES: usize = 2;
+
+/// The product with `vpmaddubsw`. Must only be made where AVX2 and FMA are present.
+pub(crate) struct Kernel<'a> {
+    pub(crate) rows: &'a QuantisedRows,
+    pub(crate) weights: &'a PackedI8,
+}
+
+/// One instance of the micro-kernel for each number of rows, less one.
+const SHAPES: [unsafe fn(&[Line], &[Line], usize, &mut Tile<LANES>); ROWS] =
+    [sums::<1>, sums::<2>, sums::<3>, sums::<4>];
+
+impl TileKernel<LANES> for Kernel<'_> {
+    const ROWS: usize = ROWS;
+
+    fn row_stride(&self) -> usize {
+        self.rows.lines().stride()
+    }
+
+    fn sums(&self, rows: Range<usize>, panels: Range<usize>, tile: &mut Tile<LANES>) {
+        let a = self.rows.lines().rows_from(rows.start, rows.len());
+        let b = self.weights.panels().panels_from(panels.start, 1);
+        // SAFETY: a Kernel is only made where AVX2 is present (see the type), and the instance has as many rows as `a`.
+        unsafe { SHAPES[rows.len() - 1](a, b, self.rows.lines().depth(), tile) }
+    }
+
+    fn finish(&self, block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
+        // SAFETY: as above.
+        unsafe { finish(self, block, tile, output) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn finish(kernel: &Kernel<'_>, block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
+    // SAFETY: compiled for AVX2.
+    unsafe { int8::finish::<Registers, LANES>(kernel.rows, kernel.weights, block, tile, output) }
+}
+
+/// Integer sums of `R` rows x 1 panel into the tile.
+///
+/// `a` holds `R` rows, whose first `depth` lines are values; `b` is a panel of `16 * depth` lines.
+#[target_feature(enable = "avx2,fma")]
+fn sums<const R: usize>(a: &[Line], b: &[Line], depth: usize, tile: &mut Tile<LANES>) {
+    let groups = depth * LANES;
+    let stride = a.len() / R * LANES;
+    assert!(groups <= stride && b.len() == groups);
+    let (a, b) = (a.as_ptr().cast::<i32>(), b.as_ptr().cast::<__m256i>());
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [[_mm256_setzero_si256(); HALVES]; R];
+    let mut weights = [_mm256_setzero_si256(); HALVES];
+    for group in 0..groups {
+        for h in 0..HALVES {
+            // SAFETY: group < groups lies within the panel, which is aligned like Line.
+            weights[h] = unsafe { _mm256_load_si256(b.add(group * HALVES + h)) };
+        }
+        for r in 0..R {
+            // SAFETY: r < R and group < groups lie within `a`.
+            let levels = _mm256_set1_epi32(unsafe { a.add(r * stride + group).read() });
+            for h in 0..HALVES {
+                let pairs = _mm256_maddubs_epi16(levels, weights[h]);
+                sums[r][h] = _mm256_add_epi32(sums[r][h], _mm256_madd_epi16(pairs, ones));
+            }
+        }
+    }
+    for (row, sums) in tile.0.iter_mut().zip(sums) {
+        for (lanes, sum) in row.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+            // SAFETY: `lanes` is 8 floats; the bits of the integer sums go there, as `Tile` says.
+            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
+        }
+    }
+}
+
+/// [`int8::quantise_row`], compiled for AVX2.
+pub(crate) fn quantise_row(x: &[f32], levels: &mut [u8]) -> RowScale {
+    #[target_feature(enable = "avx2,fma")]
+    fn compiled(x: &[f32], levels: &mut [u8]) -> RowScale {
+        // SAFETY: compiled for AVX2.
+        unsafe { int8::quantise_row::<Registers>(x, levels) }
+    }
+    // SAFETY: only reached through an Isa that this machine supports.
+    unsafe { compiled(x, levels) }
+}

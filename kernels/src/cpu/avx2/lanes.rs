@@ -1,0 +1,158 @@
+//! Sixteen lanes in two AVX2 registers.
+
+use crate::cpu::lanes::{Lanes, ROUNDING};
+use crate::cpu::lines::LANES;
+use std::arch::x86_64::*;
+
+/// Two registers, lanes 0..8 and 8..16. Exists only on processors with AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Registers(__m256, __m256);
+
+// SAFETY (all blocks): Registers exist only where AVX2 does, see `Lanes`; loads and stores are within their arrays.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Lanes for Registers {
+    #[inline(always)]
+    unsafe fn load(from: &[f32; LANES]) -> Self {
+        unsafe { Registers(_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        unsafe { Registers(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32; LANES]) {
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), self.0);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), self.1);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        unsafe { Registers(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        unsafe { Registers(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        unsafe { Registers(_mm256_min_ps(self.0, other.0), _mm256_min_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        unsafe { Registers(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn lowest(self) -> f32 {
+        unsafe {
+            let eight = _mm256_min_ps(self.0, self.1);
+            let four = _mm_min_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    fn highest(self) -> f32 {
+        unsafe {
+            let eight = _mm256_max_ps(self.0, self.1);
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    fn is_zero(self) -> bool {
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            let equal = _mm256_and_ps(
+                _mm256_cmp_ps::<_CMP_EQ_OQ>(self.0, zero),
+                _mm256_cmp_ps::<_CMP_EQ_OQ>(self.1, zero),
+            );
+            _mm256_movemask_ps(equal) == 0xff
+        }
+    }
+
+    #[inline(always)]
+    fn integer_difference(self, factor: i32, subtrahend: &[i32; LANES]) -> Self {
+        let (low, high) = subtrahend.split_at(8);
+        unsafe { Registers(difference(self.0, factor, low), difference(self.1, factor, high)) }
+    }
+
+    #[inline(always)]
+    fn levels(self, offset: Self) -> [u8; LANES] {
+        unsafe {
+            let rounding = _mm256_set1_epi32(ROUNDING.to_bits() as i32);
+            let sum = self.add(offset);
+            let low = _mm256_sub_epi32(_mm256_castps_si256(sum.0), rounding);
+            let high = _mm256_sub_epi32(_mm256_castps_si256(sum.1), rounding);
+            let words = in_order(_mm256_packs_epi32(low, high));
+            let packed = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            let mut levels = [0; LANES];
+            _mm_storeu_si128(levels.as_mut_ptr().cast(), _mm_min_epu8(packed, _mm_set1_epi8(127)));
+            levels
+        }
+    }
+
+    #[inline(always)]
+    fn rounded_to_bf16(self) -> Self {
+        unsafe { Registers(rounded(self.0), rounded(self.1)) }
+    }
+
+    #[inline(always)]
+    fn upper_halves(self) -> [u16; LANES] {
+        unsafe {
+            let low = _mm256_srli_epi32::<16>(_mm256_castps_si256(self.0));
+            let high = _mm256_srli_epi32::<16>(_mm256_castps_si256(self.1));
+            let mut stored = [0; LANES];
+            _mm256_storeu_si256(stored.as_mut_ptr().cast(), in_order(_mm256_packus_epi32(low, high)));
+            stored
+        }
+    }
+
+    #[inline(always)]
+    fn gelu_erf(self) -> Self {
+        Registers(super::gelu_erf(self.0), super::gelu_erf(self.1))
+    }
+}
+
+/// Packing works within 128-bit halves, which gives 0-3 8-11 4-7 12-15: back in order.
+#[inline(always)]
+unsafe fn in_order(words: __m256i) -> __m256i {
+    // SAFETY: only called on Registers, which exist only where AVX2 does; reads are within the slice of 8.
+    unsafe {
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(words)
+    }
+}
+
+#[inline(always)]
+unsafe fn difference(sums: __m256, factor: i32, subtrahend: &[i32]) -> __m256 {
+    // SAFETY: only called on Registers, which exist only where AVX2 does; reads are within the slice of 8.
+    unsafe {
+        let product = _mm256_mullo_epi32(_mm256_set1_epi32(factor), _mm256_loadu_si256(subtrahend.as_ptr().cast()));
+        _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_castps_si256(sums), product))
+    }
+}
+
+/// Rounded to bf16, as f32.
+#[inline(always)]
+unsafe fn rounded(x: __m256) -> __m256 {
+    // SAFETY: only called on Registers, which exist only where AVX2 does; reads are within the slice of 8.
+    unsafe {
+        let bits = _mm256_castps_si256(x);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let nearest = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+        let kept = _mm256_blendv_epi8(nearest, quiet, nan);
+        _mm256_castsi256_ps(_mm256_and_si256(kept, _mm256_set1_epi32(0xffff_0000_u32 as i32)))
+    }
+}

@@ -1,0 +1,94 @@
+//! Sixteen f32 lanes, the width of a panel: what the element-wise half of the quantised products is written in.
+//!
+//! Quantising a row, scaling sums and applying an epilogue are each one generic text over [`Lanes`], compiled once per
+//! instruction set: with plain arrays it is the specification, with registers it is fast. No operation fuses a multiply
+//! with an add, so every instruction set computes the same bits. Plain loops left to the compiler's vectoriser were tried
+//! and cost a third of the whole product: it turns the outer loop into gathers and scatters.
+
+use super::lines::LANES;
+
+/// Sixteen f32 values in the registers of one instruction set.
+///
+/// All methods must be inlined into a function that is compiled for that instruction set. `load` and `splat` are the only
+/// ways to get a value and are unsafe; holding one is the proof that the instructions exist.
+pub(crate) trait Lanes: Copy {
+    /// Reads sixteen values.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set of this type.
+    unsafe fn load(from: &[f32; LANES]) -> Self;
+
+    /// The same value in every lane.
+    ///
+    /// # Safety
+    /// As [`Lanes::load`].
+    unsafe fn splat(value: f32) -> Self;
+
+    fn store(self, to: &mut [f32; LANES]);
+    fn add(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    /// The smaller of two numbers, lane by lane; `other` where either is NaN.
+    fn min(self, other: Self) -> Self;
+    /// The larger of two numbers, lane by lane; `other` where either is NaN.
+    fn max(self, other: Self) -> Self;
+
+    /// The smallest lane. No lane may be NaN.
+    fn lowest(self) -> f32;
+
+    /// The largest lane. No lane may be NaN.
+    fn highest(self) -> f32;
+
+    /// Whether all lanes equal zero, which NaN does not.
+    fn is_zero(self) -> bool;
+
+    /// Reads the bits of each lane as an i32 and gives `lane - factor * subtrahend` as an f32.
+    fn integer_difference(self, factor: i32, subtrahend: &[i32; LANES]) -> Self;
+
+    /// Each lane, which lies between -1 and 128 once `offset` is added, plus `offset`, to the nearest of the levels
+    /// 0..=127, ties to even. `offset` includes [`ROUNDING`].
+    fn levels(self, offset: Self) -> [u8; LANES];
+
+    /// Each lane rounded to the nearest value of bf16, ties to even, NaN kept: the lower 16 bits become zero.
+    fn rounded_to_bf16(self) -> Self;
+
+    /// The upper 16 bits of each lane.
+    fn upper_halves(self) -> [u16; LANES];
+
+    /// `x/2 * (1 + erf(x / sqrt(2)))`.
+    fn gelu_erf(self) -> Self;
+
+    /// Reads up to sixteen values, and zeros for the rest.
+    ///
+    /// # Safety
+    /// As [`Lanes::load`].
+    #[inline(always)]
+    unsafe fn load_part(from: &[f32]) -> Self {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            match from.first_chunk() {
+                Some(from) => Self::load(from),
+                None => {
+                    let mut padded = [0.0; LANES];
+                    padded[..from.len()].copy_from_slice(from);
+                    Self::load(&padded)
+                }
+            }
+        }
+    }
+
+    /// Writes the first lanes, as many as `to` has places, at most sixteen.
+    #[inline(always)]
+    fn store_part(self, to: &mut [f32]) {
+        match to.first_chunk_mut() {
+            Some(to) => self.store(to),
+            None => {
+                let mut padded = [0.0; LANES];
+                self.store(&mut padded);
+                to.copy_from_slice(&padded[..to.len()]);
+            }
+        }
+    }
+}
+
+/// 1.5 x 2^23: adding it to a float of small magnitude leaves the nearest integer, ties to even, in the low bits.
+pub(crate) const ROUNDING: f32 = 12_582_912.0;

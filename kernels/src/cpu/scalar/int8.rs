@@ -1,0 +1,49 @@
+//! int8: the specification of the integer sums, as nested loops.
+
+use super::lanes::Array;
+use crate::cpu::int8::{PackedI8, QuantisedRows, finish};
+use crate::cpu::lines::{LANES, Line};
+use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
+use std::ops::Range;
+
+/// The product as nested loops.
+pub(crate) struct Kernel<'a> {
+    pub(crate) rows: &'a QuantisedRows,
+    pub(crate) weights: &'a PackedI8,
+}
+
+impl TileKernel<LANES> for Kernel<'_> {
+    const ROWS: usize = 4;
+
+    fn row_stride(&self) -> usize {
+        self.rows.lines().stride()
+    }
+
+    fn sums(&self, rows: Range<usize>, panels: Range<usize>, tile: &mut Tile<LANES>) {
+        let panel = self.weights.panels().panels_from(panels.start, 1);
+        for (row, sums) in rows.zip(&mut tile.0) {
+            let exact = row_sums(self.rows.lines().row(row), panel);
+            *sums = exact.map(|sum| f32::from_bits(sum as u32));
+        }
+    }
+
+    fn finish(&self, block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
+        // SAFETY: arrays need no instruction set.
+        unsafe { finish::<Array, LANES>(self.rows, self.weights, block, tile, output) }
+    }
+}
+
+/// One row times the columns of one panel, exactly.
+fn row_sums(row: &[Line], panel: &[Line]) -> [i32; LANES] {
+    let mut sums = [0i32; LANES];
+    for (line, columns) in row.iter().zip(panel.as_chunks::<LANES>().0) {
+        for (group, columns) in line.0.as_chunks::<4>().0.iter().zip(columns) {
+            for (sum, weights) in sums.iter_mut().zip(columns.0.as_chunks::<4>().0) {
+                for (&level, &weight) in group.iter().zip(weights) {
+                    *sum += i32::from(level) * i32::from(weight as i8);
+                }
+            }
+        }
+    }
+    sums
+}

@@ -1,0 +1,81 @@
+//! Sixteen lanes as a plain array: the specification of the register types.
+
+use crate::cpu::lanes::{Lanes, ROUNDING};
+use crate::cpu::lines::LANES;
+use std::array::from_fn;
+
+/// Sixteen values, one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Array([f32; LANES]);
+
+impl Array {
+    fn with(self, other: Self, combine: impl Fn(f32, f32) -> f32) -> Self {
+        Array(from_fn(|i| combine(self.0[i], other.0[i])))
+    }
+}
+
+impl Lanes for Array {
+    unsafe fn load(from: &[f32; LANES]) -> Self {
+        Array(*from)
+    }
+
+    unsafe fn splat(value: f32) -> Self {
+        Array([value; LANES])
+    }
+
+    fn store(self, to: &mut [f32; LANES]) {
+        *to = self.0;
+    }
+
+    fn add(self, other: Self) -> Self {
+        self.with(other, |a, b| a + b)
+    }
+
+    fn mul(self, other: Self) -> Self {
+        self.with(other, |a, b| a * b)
+    }
+
+    fn min(self, other: Self) -> Self {
+        self.with(other, |a, b| if a < b { a } else { b })
+    }
+
+    fn max(self, other: Self) -> Self {
+        self.with(other, |a, b| if a > b { a } else { b })
+    }
+
+    fn lowest(self) -> f32 {
+        self.0.into_iter().fold(f32::INFINITY, f32::min)
+    }
+
+    fn highest(self) -> f32 {
+        self.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    fn is_zero(self) -> bool {
+        self.0.into_iter().all(|lane| lane == 0.0)
+    }
+
+    fn integer_difference(self, factor: i32, subtrahend: &[i32; LANES]) -> Self {
+        Array(from_fn(|i| (self.0[i].to_bits() as i32).wrapping_sub(factor.wrapping_mul(subtrahend[i])) as f32))
+    }
+
+    fn levels(self, offset: Self) -> [u8; LANES] {
+        self.add(offset).0.map(|x| (x.to_bits() as i32 - ROUNDING.to_bits() as i32).clamp(0, 127) as u8)
+    }
+
+    fn rounded_to_bf16(self) -> Self {
+        Array(self.0.map(|x| {
+            let bits = x.to_bits();
+            let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+            f32::from_bits(if x.is_nan() { bits | 0x0040_0000 } else { nearest } & 0xffff_0000)
+        }))
+    }
+
+    fn upper_halves(self) -> [u16; LANES] {
+        self.0.map(|x| (x.to_bits() >> 16) as u16)
+    }
+
+    fn gelu_erf(self) -> Self {
+        Array(self.0.map(super::gelu_erf))
+    }
+}
