@@ -2,10 +2,11 @@
 //!
 //! Quantising a row, scaling sums and applying an epilogue are each one generic text over [`Lanes`], compiled once per
 //! instruction set: with plain arrays it is the specification, with registers it is fast. No operation fuses a multiply
-//! with an add, so every instruction set computes the same bits. Plain loops left to the compiler's vectoriser were tried
+//! with an add except [`Lanes::mul_add`], so without it every instruction set computes the same bits. Plain loops left to the compiler's vectoriser were tried
 //! and cost a third of the whole product: it turns the outer loop into gathers and scatters.
 
 use super::lines::LANES;
+use super::math;
 
 /// Sixteen f32 values in the registers of one instruction set.
 ///
@@ -25,12 +26,24 @@ pub(crate) trait Lanes: Copy {
     unsafe fn splat(value: f32) -> Self;
 
     fn store(self, to: &mut [f32; LANES]);
+    /// The same value in every lane; this one is the proof that the instructions exist.
+    fn constant(self, value: f32) -> Self;
     fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+    /// `self * factor + addend`, rounded once where the hardware fuses it and twice in the arrays.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// The smaller of two numbers, lane by lane; `other` where either is NaN.
     fn min(self, other: Self) -> Self;
     /// The larger of two numbers, lane by lane; `other` where either is NaN.
     fn max(self, other: Self) -> Self;
+
+    /// The sum of all lanes, in the same order in every implementation: halves are folded onto each other.
+    fn sum(self) -> f32;
+
+    /// For lanes that are [`ROUNDING`] + n with whole n in -126..=127: two to the power of n.
+    fn power_of_two(self) -> Self;
 
     /// The smallest lane. No lane may be NaN.
     fn lowest(self) -> f32;
@@ -55,7 +68,10 @@ pub(crate) trait Lanes: Copy {
     fn upper_halves(self) -> [u16; LANES];
 
     /// `x/2 * (1 + erf(x / sqrt(2)))`.
-    fn gelu_erf(self) -> Self;
+    #[inline(always)]
+    fn gelu_erf(self) -> Self {
+        math::gelu_erf(self)
+    }
 
     /// Reads up to sixteen values, and zeros for the rest.
     ///

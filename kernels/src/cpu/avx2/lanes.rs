@@ -30,13 +30,33 @@ impl Lanes for Registers {
     }
 
     #[inline(always)]
+    fn constant(self, value: f32) -> Self {
+        unsafe { Registers(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         unsafe { Registers(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
     }
 
     #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        unsafe { Registers(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
     fn mul(self, other: Self) -> Self {
         unsafe { Registers(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        unsafe { Registers(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        unsafe { Registers(_mm256_fmadd_ps(self.0, factor.0, addend.0), _mm256_fmadd_ps(self.1, factor.1, addend.1)) }
     }
 
     #[inline(always)]
@@ -47,6 +67,16 @@ impl Lanes for Registers {
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         unsafe { Registers(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        unsafe { sum(_mm256_add_ps(self.0, self.1)) }
+    }
+
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        unsafe { Registers(power_of_two(self.0), power_of_two(self.1)) }
     }
 
     #[inline(always)]
@@ -73,10 +103,8 @@ impl Lanes for Registers {
     fn is_zero(self) -> bool {
         unsafe {
             let zero = _mm256_setzero_ps();
-            let equal = _mm256_and_ps(
-                _mm256_cmp_ps::<_CMP_EQ_OQ>(self.0, zero),
-                _mm256_cmp_ps::<_CMP_EQ_OQ>(self.1, zero),
-            );
+            let equal =
+                _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(self.0, zero), _mm256_cmp_ps::<_CMP_EQ_OQ>(self.1, zero));
             _mm256_movemask_ps(equal) == 0xff
         }
     }
@@ -117,10 +145,28 @@ impl Lanes for Registers {
             stored
         }
     }
+}
 
-    #[inline(always)]
-    fn gelu_erf(self) -> Self {
-        Registers(super::gelu_erf(self.0), super::gelu_erf(self.1))
+/// The sum of eight lanes, halves folded onto each other.
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+pub(crate) unsafe fn sum(eight: __m256) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+#[inline(always)]
+unsafe fn power_of_two(x: __m256) -> __m256 {
+    // SAFETY: only called on Registers, which exist only where AVX2 does.
+    unsafe {
+        let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(x));
+        _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(1f32.to_bits() as i32)))
     }
 }
 
@@ -128,9 +174,7 @@ impl Lanes for Registers {
 #[inline(always)]
 unsafe fn in_order(words: __m256i) -> __m256i {
     // SAFETY: only called on Registers, which exist only where AVX2 does; reads are within the slice of 8.
-    unsafe {
-        _mm256_permute4x64_epi64::<0b11_01_10_00>(words)
-    }
+    unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(words) }
 }
 
 #[inline(always)]

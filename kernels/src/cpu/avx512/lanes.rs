@@ -27,13 +27,33 @@ impl Lanes for Register {
     }
 
     #[inline(always)]
+    fn constant(self, value: f32) -> Self {
+        Register(unsafe { _mm512_set1_ps(value) })
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         Register(unsafe { _mm512_add_ps(self.0, other.0) })
     }
 
     #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Register(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
     fn mul(self, other: Self) -> Self {
         Register(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Register(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Register(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
     }
 
     #[inline(always)]
@@ -44,6 +64,22 @@ impl Lanes for Register {
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         Register(unsafe { _mm512_max_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        unsafe {
+            let (low, high) = (_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0));
+            crate::cpu::avx2::lanes::sum(_mm256_add_ps(low, high))
+        }
+    }
+
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        Register(unsafe {
+            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(self.0));
+            _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(1f32.to_bits() as i32)))
+        })
     }
 
     #[inline(always)]
@@ -101,10 +137,5 @@ impl Lanes for Register {
             _mm256_storeu_si256(stored.as_mut_ptr().cast(), halves);
             stored
         }
-    }
-
-    #[inline(always)]
-    fn gelu_erf(self) -> Self {
-        Register(unsafe { super::gelu_erf(self.0) })
     }
 }

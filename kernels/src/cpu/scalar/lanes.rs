@@ -27,12 +27,28 @@ impl Lanes for Array {
         *to = self.0;
     }
 
+    fn constant(self, value: f32) -> Self {
+        Array([value; LANES])
+    }
+
     fn add(self, other: Self) -> Self {
         self.with(other, |a, b| a + b)
     }
 
+    fn sub(self, other: Self) -> Self {
+        self.with(other, |a, b| a - b)
+    }
+
     fn mul(self, other: Self) -> Self {
         self.with(other, |a, b| a * b)
+    }
+
+    fn div(self, other: Self) -> Self {
+        self.with(other, |a, b| a / b)
+    }
+
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        self.mul(factor).add(addend)
     }
 
     fn min(self, other: Self) -> Self {
@@ -41,6 +57,18 @@ impl Lanes for Array {
 
     fn max(self, other: Self) -> Self {
         self.with(other, |a, b| if a > b { a } else { b })
+    }
+
+    fn sum(self) -> f32 {
+        let mut lanes = self.0;
+        for half in [8, 4, 2, 1] {
+            (0..half).for_each(|i| lanes[i] += lanes[i + half]);
+        }
+        lanes[0]
+    }
+
+    fn power_of_two(self) -> Self {
+        Array(self.0.map(|x| f32::from_bits((x.to_bits() << 23).wrapping_add(1f32.to_bits()))))
     }
 
     fn lowest(self) -> f32 {

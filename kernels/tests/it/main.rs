@@ -1,0 +1,3 @@
+mod bf16;
+mod int8;
+mod support;

@@ -1,0 +1,52 @@
+//! What every kernel test needs: lengths, random numbers, the tiers to run, and one error bound.
+
+use attune_kernels::Isa;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Lengths around the edges that kernels have: one, a register of 8, a register or panel of 16, tiles of 12 rows and 32 or
+/// 48 columns, a cache line of bytes, a block of 384; and some that divide by nothing.
+pub const PARITY_LENS: [usize; 19] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 47, 49, 63, 65, 127, 383, 385, 769];
+
+/// A generator with a fresh seed, which is printed so that a failure can be run again.
+pub fn rng() -> ChaCha8Rng {
+    let seed = rand::random();
+    println!("seed {seed}");
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// Uniform values in `-scale..scale`.
+pub fn uniform(count: usize, scale: f32, rng: &mut impl Rng) -> Vec<f32> {
+    (0..count).map(|_| rng.random_range(-scale..scale)).collect()
+}
+
+/// The bit patterns, for comparisons that must not forgive a rounding.
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Runs `test` on every tier of this machine, and prints those it cannot run as skipped.
+pub fn on_every_tier(mut test: impl FnMut(Isa)) {
+    for isa in Isa::ALL {
+        if isa.is_supported() {
+            test(isa);
+        } else {
+            println!("skipped: this machine has no {isa}");
+        }
+    }
+}
+
+/// How far a sum of `terms` f32 products may lie from the exact one: each addition and each product rounds once, so the
+/// error is at most `(terms + 1) u / (1 - (terms + 1) u)` of the sum of magnitudes, u = 2^-24 (Higham, Accuracy and
+/// Stability of Numerical Algorithms, section 3.1), in whatever order.
+pub fn sum_bound(terms: usize, magnitudes: f64) -> f64 {
+    let nu = (terms + 1) as f64 * f64::powi(2.0, -24);
+    nu / (1.0 - nu) * magnitudes + f64::from(f32::MIN_POSITIVE)
+}
+
+/// Panics unless `got` is within `bound` of `expected`. NaN is within no bound.
+#[track_caller]
+pub fn assert_close(got: f32, expected: f64, bound: f64, context: impl std::fmt::Display) {
+    let error = (f64::from(got) - expected).abs();
+    assert!(error <= bound, "{context}: {got} is {error:e} from {expected}, more than {bound:e}");
+}
