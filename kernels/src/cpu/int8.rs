@@ -26,7 +26,7 @@
 use super::lanes::{Lanes, ROUNDING};
 use super::lines::{LANES, Panels, RowLines};
 use super::scalar::lanes::Array;
-use super::tiled::{Block, Output, Tile, multiply, multiply_by_blocks, write_out};
+use super::tiled::{Block, Output, Scaling, TILE_COLUMNS_MAX, Tile, multiply, multiply_by_blocks, write_out};
 use super::{Epilogue, Isa, Scratch, scalar};
 
 /// Longest dimension to sum over: 127 x 127 x 131,072 still fits an i32.
@@ -155,7 +155,6 @@ impl QuantisedRows {
     pub(crate) fn lines(&self) -> &RowLines {
         &self.lines
     }
-
 }
 
 /// Quantises one row, and says how to read its levels.
@@ -200,31 +199,79 @@ struct RowRange {
 /// As [`quantise_row`].
 #[inline(always)]
 unsafe fn row_range<L: Lanes>(x: &[f32]) -> RowRange {
-    /// Independent sets of lanes, to hide the latency of `min` and `max`.
-    const SETS: usize = 4;
     // SAFETY: the caller's promise; so for the loads below.
-    let zero = unsafe { L::splat(0.0) };
-    let (mut low, mut high, mut poison) = ([zero; SETS], [zero; SETS], [zero; SETS]);
-    let mut look = |set: usize, x: L| {
-        low[set] = x.min(low[set]);
-        high[set] = x.max(high[set]);
-        poison[set] = poison[set].add(x.mul(zero)); // NaN from a NaN and from an infinity, and NaN it stays
-    };
-    let (stripes, rest) = x.as_chunks::<{ SETS * LANES }>();
+    let start = unsafe { Extremes::<L>::of_zero() };
+    let mut sets = [start; 4]; // independent of each other, to hide the latency of `min` and `max`
+    let (stripes, rest) = x.as_chunks::<{ 4 * LANES }>();
     for stripe in stripes {
-        (0..SETS).for_each(|set| look(set, unsafe { L::load_part(&stripe[set * LANES..]) }));
+        for (set, x) in sets.iter_mut().zip(stripe.as_chunks().0) {
+            set.include(unsafe { L::load(x) });
+        }
     }
-    rest.chunks(LANES).for_each(|x| look(0, unsafe { L::load_part(x) }));
-    let together = |sets: [L; SETS], combine: fn(L, L) -> L| combine(combine(sets[0], sets[1]), combine(sets[2], sets[3]));
-    RowRange {
-        low: together(low, L::min).lowest(),
-        high: together(high, L::max).highest(),
-        finite: together(poison, L::add).is_zero(),
+    for x in rest.chunks(LANES) {
+        sets[0].include(unsafe { L::load_part(x) });
+    }
+    let [a, b, c, d] = sets;
+    let all = a.join(b).join(c.join(d));
+    RowRange { low: all.low.lowest(), high: all.high.highest(), finite: all.poison.is_zero() }
+}
+
+/// What has been seen in each lane.
+#[derive(Clone, Copy)]
+struct Extremes<L> {
+    zero: L,
+    low: L,
+    high: L,
+    /// Zero, and NaN for good after a NaN or an infinity.
+    poison: L,
+}
+
+impl<L: Lanes> Extremes<L> {
+    /// # Safety
+    /// As [`quantise_row`].
+    #[inline(always)]
+    unsafe fn of_zero() -> Self {
+        // SAFETY: the caller's promise.
+        let zero = unsafe { L::splat(0.0) };
+        Extremes { zero, low: zero, high: zero, poison: zero }
+    }
+
+    #[inline(always)]
+    fn include(&mut self, x: L) {
+        self.low = x.min(self.low);
+        self.high = x.max(self.high);
+        self.poison = self.poison.add(x.mul(self.zero));
+    }
+
+    #[inline(always)]
+    fn join(self, other: Self) -> Self {
+        Extremes {
+            zero: self.zero,
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            poison: self.poison.add(other.poison),
+        }
     }
 }
 
-/// Scales exact sums, `scale_row * scale_column * (sum - zero_point * column_sum)`, and applies the epilogue. The integer
-/// part is exact and is rounded once.
+/// `scale_row * scale_column * (sum - zero_point * column_sum)`: the integer part is exact, and is rounded once.
+struct Scales<'a, const COLUMNS: usize> {
+    rows: &'a [RowScale],
+    columns: &'a [f32; COLUMNS],
+    column_sums: &'a [i32; COLUMNS],
+}
+
+impl<L: Lanes, const COLUMNS: usize> Scaling<L> for Scales<'_, COLUMNS> {
+    #[inline(always)]
+    unsafe fn scaled(&self, row: usize, panel: usize, sums: L) -> L {
+        let RowScale { scale, zero_point } = self.rows[row];
+        // SAFETY: the caller's promise.
+        let factors = unsafe { L::splat(scale).mul(L::load(&self.columns.as_chunks().0[panel])) };
+        sums.integer_difference(zero_point, &self.column_sums.as_chunks().0[panel]).mul(factors)
+    }
+}
+
+/// Scales exact sums and applies the epilogue.
 ///
 /// # Safety
 /// The processor must have the instruction set of `L`; to be inlined into a function compiled for it.
@@ -236,18 +283,10 @@ pub(crate) unsafe fn finish<L: Lanes, const COLUMNS: usize>(
     tile: &Tile<COLUMNS>,
     output: &mut Output<'_, '_>,
 ) {
-    let scales = weights.scales[block.columns.start..].as_chunks::<LANES>().0;
-    let column_sums = weights.sums[block.columns.start..].as_chunks::<LANES>().0;
-    let scale = |row: usize| {
-        let RowScale { scale, zero_point } = rows.scales[row];
-        // SAFETY: the caller's promise; so below.
-        let scale = unsafe { L::splat(scale) };
-        move |panel: usize, sums: L| {
-            let factors = scale.mul(unsafe { L::load(&scales[panel]) });
-            sums.integer_difference(zero_point, &column_sums[panel]).mul(factors)
-        }
-    };
-    unsafe { write_out(tile, block, output, scale) }
+    let (columns, column_sums) = weights.columns(block.columns.start);
+    let scales = Scales::<COLUMNS> { rows: &rows.scales, columns, column_sums };
+    // SAFETY: the caller's promise.
+    unsafe { write_out::<L, COLUMNS>(tile, block, output, &scales) }
 }
 
 fn row_quantiser(isa: Isa) -> fn(&[f32], &mut [u8]) -> RowScale {
@@ -268,7 +307,7 @@ pub struct PackedI8 {
     isa: Isa,
     path: Path,
     panels: Panels,
-    /// Padded to whole panels.
+    /// Padded so that a tile at the right edge may read past the last column.
     scales: Vec<f32>,
     /// `sum_k weight[n,k]`, padded in the same way.
     sums: Vec<i32>,
@@ -287,7 +326,7 @@ impl PackedI8 {
         assert_eq!(weights.len(), out_features * in_features, "weights must be {out_features} x {in_features}");
         assert!(in_features <= DEPTH_MAX, "{in_features} inputs: int8 products sum over at most {DEPTH_MAX}");
         let column = |n: usize| &weights[n * in_features..][..in_features];
-        let padded = out_features.next_multiple_of(LANES);
+        let padded = out_features + TILE_COLUMNS_MAX;
         let mut scales: Vec<f32> = (0..out_features).map(|n| column_scale(column(n))).collect();
         let level = |n: usize, k: usize| column_level(weights[n * in_features + k], scales[n]);
         let mut sums: Vec<i32> =
@@ -320,6 +359,12 @@ impl PackedI8 {
 
     pub(crate) fn panels(&self) -> &Panels {
         &self.panels
+    }
+
+    /// Scales and sums of the columns of a tile.
+    fn columns<const COLUMNS: usize>(&self, first: usize) -> (&[f32; COLUMNS], &[i32; COLUMNS]) {
+        let padded = "columns are padded by a whole tile";
+        (self.scales[first..].first_chunk().expect(padded), self.sums[first..].first_chunk().expect(padded))
     }
 }
 

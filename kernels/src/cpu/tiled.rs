@@ -16,8 +16,8 @@ use std::ops::Range;
 
 /// Rows of the largest tile of any kernel.
 pub(crate) const TILE_ROWS: usize = 32;
-/// Panels of the widest tile of any kernel.
-const PANELS_MAX: usize = 3;
+/// Columns of the widest tile of any kernel.
+pub(crate) const TILE_COLUMNS_MAX: usize = 3 * LANES;
 
 /// Bytes of activations that one pass over the weights works on: a quarter of the smallest second-level cache in sight
 /// (1 MiB), which leaves room for the panels and the result.
@@ -110,41 +110,106 @@ fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>
     range.clone().step_by(size).map(move |start| start..range.end.min(start + size))
 }
 
+/// What turns the sums of a tile into products.
+pub(crate) trait Scaling<L> {
+    /// Scales the sums of one panel of the tile, in one row of the operand. Must be inlined, as every use of [`Lanes`].
+    ///
+    /// # Safety
+    /// The processor must have the instruction set of `L`.
+    unsafe fn scaled(&self, row: usize, panel: usize, sums: L) -> L;
+}
+
+/// Sums that are products already.
+pub(crate) struct Unscaled;
+
+impl<L> Scaling<L> for Unscaled {
+    #[inline(always)]
+    unsafe fn scaled(&self, _: usize, _: usize, sums: L) -> L {
+        sums
+    }
+}
+
 /// Scales the sums of a tile and takes them through bias, activation and residual to their one write.
-///
-/// `scale(row)(panel, sums)` turns the sums of one panel of the tile, in one row of the operand, into products.
 ///
 /// # Safety
 /// The processor must have the instruction set of `L`; to be inlined into a function compiled for it.
 #[inline(always)]
-pub(crate) unsafe fn write_out<L: Lanes, const COLUMNS: usize, S: Fn(usize, L) -> L>(
+pub(crate) unsafe fn write_out<L: Lanes, const COLUMNS: usize>(
     tile: &Tile<COLUMNS>,
     block: &Block,
     output: &mut Output<'_, '_>,
-    scale: impl Fn(usize) -> S,
+    scaling: &impl Scaling<L>,
 ) {
     let Output { y, width, first_row, epilogue } = output;
-    // SAFETY: the caller's promise; so for the loads below.
-    let mut biases = [unsafe { L::splat(0.0) }; PANELS_MAX];
-    if let Some(bias) = epilogue.bias {
-        for (lanes, bias) in biases.iter_mut().zip(bias[block.columns.clone()].chunks(LANES)) {
-            *lanes = unsafe { L::load_part(bias) };
-        }
+    let columns = block.columns.len();
+    let mut bias = [0.0; COLUMNS];
+    if let Some(given) = epilogue.bias {
+        bias[..columns].copy_from_slice(&given[block.columns.clone()]);
     }
     for (row, sums) in block.rows.clone().zip(&tile.0) {
         let at = (row - *first_row) * *width + block.columns.start;
-        let y = &mut y[at..][..block.columns.len()];
-        let residual = epilogue.residual.map(|residual| &residual[at..][..y.len()]);
-        let scale = scale(row);
-        for (panel, (y, sums)) in y.chunks_mut(LANES).zip(sums.as_chunks().0).enumerate() {
-            let mut value = scale(panel, unsafe { L::load(sums) }).add(biases[panel]);
-            if epilogue.activation == Activation::GeluErf {
+        let y = &mut y[at..][..columns];
+        let residual = epilogue.residual.map(|residual| &residual[at..][..columns]);
+        let tile_row = TileRow { row, sums, bias: &bias, activation: epilogue.activation, scaling };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match y.first_chunk_mut() {
+                Some(y) => tile_row.write_out::<L>(residual.and_then(<[f32]>::first_chunk), y),
+                None => tile_row.write_out_part::<L>(residual, y),
+            }
+        }
+    }
+}
+
+/// One row of a tile on its way out.
+struct TileRow<'a, const COLUMNS: usize, S> {
+    row: usize,
+    sums: &'a [f32; COLUMNS],
+    bias: &'a [f32; COLUMNS],
+    activation: Activation,
+    scaling: &'a S,
+}
+
+impl<const COLUMNS: usize, S> TileRow<'_, COLUMNS, S> {
+    /// # Safety
+    /// As [`write_out`].
+    #[inline(always)]
+    unsafe fn write_out<L: Lanes>(&self, residual: Option<&[f32; COLUMNS]>, y: &mut [f32; COLUMNS])
+    where
+        S: Scaling<L>,
+    {
+        for panel in 0..COLUMNS / LANES {
+            // SAFETY: the caller's promise; so for the other loads.
+            let sums = unsafe { L::load(&self.sums.as_chunks().0[panel]) };
+            let bias = unsafe { L::load(&self.bias.as_chunks().0[panel]) };
+            let mut value = unsafe { self.scaling.scaled(self.row, panel, sums) }.add(bias);
+            if self.activation == Activation::GeluErf {
                 value = value.gelu_erf();
             }
             if let Some(residual) = residual {
-                value = value.add(unsafe { L::load_part(&residual[panel * LANES..][..y.len()]) });
+                value = value.add(unsafe { L::load(&residual.as_chunks().0[panel]) });
             }
-            value.store_part(y);
+            value.store(&mut y.as_chunks_mut().0[panel]);
         }
+    }
+
+    /// The same at the right edge, where the tile is wider than what is left of the result.
+    ///
+    /// # Safety
+    /// As [`write_out`].
+    #[inline(always)]
+    unsafe fn write_out_part<L: Lanes>(&self, residual: Option<&[f32]>, y: &mut [f32])
+    where
+        S: Scaling<L>,
+    {
+        let mut whole = [0.0; COLUMNS];
+        let padded = residual.map(|residual| {
+            let mut padded = [0.0; COLUMNS];
+            padded[..residual.len()].copy_from_slice(residual);
+            padded
+        });
+        // SAFETY: the caller's promise.
+        unsafe { self.write_out::<L>(padded.as_ref(), &mut whole) };
+        y.copy_from_slice(&whole[..y.len()]);
     }
 }

@@ -52,7 +52,8 @@ fn error_is_that_of_summing_rounded_operands_in_f32() {
         for isa in Isa::supported() {
             let y = product(isa, shape, &x, &w, PLAIN);
             for (i, &got) in y.iter().enumerate() {
-                let terms = (0..depth).map(|k| rounded(x[i / columns * depth + k]) * rounded(w[i % columns * depth + k]));
+                let terms =
+                    (0..depth).map(|k| rounded(x[i / columns * depth + k]) * rounded(w[i % columns * depth + k]));
                 let (exact, magnitude) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
                 // At most `depth` additions, each with a relative error of 2^-24 of a partial sum below `magnitude`;
                 // a factor of two covers second-order terms and the extra additions of pairs.
@@ -94,7 +95,10 @@ fn what_is_not_finite_shows_in_its_row_and_nowhere_else() {
         for isa in Isa::supported() {
             let expected = product(isa, shape, &x, &w, PLAIN);
             for (i, got) in product(isa, shape, &bad_x, &w, PLAIN).into_iter().enumerate() {
-                assert!(if i / columns == 7 { !got.is_finite() } else { got == expected[i] }, "{isa} {bad} at {i}: {got}");
+                assert!(
+                    if i / columns == 7 { !got.is_finite() } else { got == expected[i] },
+                    "{isa} {bad} at {i}: {got}"
+                );
             }
         }
     }

@@ -39,7 +39,11 @@ impl Product {
 
     /// Activations that are levels already (0..=127, with both ends in every row) and weights that are levels already, so
     /// that scales are 1, zero points 0 and the result is the integer sum itself.
-    fn integers([rows, columns, depth]: [usize; 3], mut level: impl FnMut() -> f32, mut weight: impl FnMut() -> f32) -> Self {
+    fn integers(
+        [rows, columns, depth]: [usize; 3],
+        mut level: impl FnMut() -> f32,
+        mut weight: impl FnMut() -> f32,
+    ) -> Self {
         let mut x: Vec<f32> = (0..rows * depth).map(|_| level()).collect();
         let mut w: Vec<f32> = (0..columns * depth).map(|_| weight()).collect();
         x.chunks_exact_mut(depth).for_each(|row| row[0] = 127.0);
@@ -81,11 +85,8 @@ fn integer_sums_are_exact() {
     let mut rng = rng();
     let mut other = rng.fork();
     for shape in SHAPES {
-        let product = Product::integers(
-            shape,
-            || rng.random_range(0..=127) as f32,
-            || other.random_range(-127..=127) as f32,
-        );
+        let product =
+            Product::integers(shape, || rng.random_range(0..=127) as f32, || other.random_range(-127..=127) as f32);
         let expected: Vec<f32> = product.exact().iter().map(|&sum| sum as i32 as f32).collect();
         for isa in Isa::supported() {
             assert_eq!(product.on(isa, PLAIN), expected, "{isa} {shape:?}");

@@ -106,7 +106,10 @@ struct Instruction {
 enum Operand {
     Register(usize),
     /// Address, and the value of the scaled index: the stride of a tile load or store.
-    Memory { address: usize, stride: usize },
+    Memory {
+        address: usize,
+        stride: usize,
+    },
 }
 
 impl Instruction {
@@ -141,7 +144,10 @@ impl Instruction {
                 1 => i64::from(next(1) as u8 as i8),
                 _ => i64::from(next(4) as i32),
             };
-            Operand::Memory { address: general_register(registers, base).wrapping_add_signed(displacement as isize), stride }
+            Operand::Memory {
+                address: general_register(registers, base).wrapping_add_signed(displacement as isize),
+                stride,
+            }
         };
         Some(Instruction {
             prefix: vex2 & 3,
@@ -158,8 +164,8 @@ impl Instruction {
 fn general_register(registers: &[i64; 23], number: usize) -> usize {
     use libc::*;
     const ORDER: [c_int; 16] = [
-        REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11, REG_R12,
-        REG_R13, REG_R14, REG_R15,
+        REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11,
+        REG_R12, REG_R13, REG_R14, REG_R15,
     ];
     registers[ORDER[number] as usize] as usize
 }

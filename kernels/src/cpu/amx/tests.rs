@@ -8,7 +8,7 @@ use crate::cpu::bf16::{PackedBf16, RoundedRows};
 use crate::cpu::int8::{PackedI8, QuantisedRows};
 use crate::cpu::lines::{LANES, Line, Panels, RowLines};
 use crate::cpu::scalar::lanes::Array;
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel, multiply, write_out};
+use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, multiply, write_out};
 use crate::cpu::{Activation, Epilogue, Isa, scalar};
 use rand::RngExt;
 use std::ops::Range;
@@ -91,7 +91,7 @@ fn bf16_sums_are_within_the_bound_of_their_order() {
             let kernel = unsafe { bf16::Kernel::assume_available(x.lines(), w.panels()) };
             // SAFETY: arrays need no instruction set.
             let finish = |block: &_, tile: &mut _, output: &mut Output<'_, '_>| unsafe {
-                write_out(tile, block, output, |_| |_, sums: Array| sums);
+                write_out::<Array, _>(tile, block, output, &Unscaled);
             };
             let mut output = Output { y: &mut y, width: columns, first_row: 0, epilogue: PLAIN };
             multiply(&SumsOnly(kernel, finish), 0..rows, &mut output);

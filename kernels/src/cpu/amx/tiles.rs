@@ -37,8 +37,7 @@ impl Configured {
     /// # Safety
     /// AMX must be available (`super::is_available`), and no other `Configured` alive on this thread.
     pub(crate) unsafe fn new() -> Self {
-        let mut config =
-            TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+        let mut config = TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
         config.row_bytes[..8].fill(64);
         config.rows[..8].fill(16);
         // SAFETY: AMX is there, says the caller; the operand is 64 readable bytes in the documented form.

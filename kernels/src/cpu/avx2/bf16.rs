@@ -6,7 +6,7 @@
 use super::lanes::Registers;
 use crate::cpu::bf16;
 use crate::cpu::lines::{LANES, Line, Panels, RowLines};
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel, write_out};
+use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, write_out};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ impl TileKernel<LANES> for Kernel<'_> {
 #[target_feature(enable = "avx2,fma")]
 fn finish(block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
     // SAFETY: compiled for AVX2.
-    unsafe { write_out(tile, block, output, |_| |_, sums: Registers| sums) }
+    unsafe { write_out::<Registers, _>(tile, block, output, &Unscaled) }
 }
 
 /// Sums of `R` rows x 1 panel into the tile, in the order of the values.

@@ -7,7 +7,7 @@
 use super::lanes::Register;
 use crate::cpu::bf16;
 use crate::cpu::lines::{LANES, Line, Panels, RowLines};
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel, write_out};
+use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, write_out};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -61,7 +61,7 @@ pub(crate) fn finish_block<const WIDTH: usize>(block: &Block, tile: &mut Tile<WI
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     fn compiled<const WIDTH: usize>(block: &Block, tile: &mut Tile<WIDTH>, output: &mut Output<'_, '_>) {
         // SAFETY: compiled for AVX-512.
-        unsafe { write_out(tile, block, output, |_| |_, sums: Register| sums) }
+        unsafe { write_out::<Register, _>(tile, block, output, &Unscaled) }
     }
     // SAFETY: the caller is a kernel for AVX-512 machines.
     unsafe { compiled(block, tile, output) }
@@ -94,7 +94,7 @@ fn sums<const R: usize, const P: usize>(a: &[Line], b: &[Line], depth: usize, ti
             }
         }
     }
-    super::store_sums(sums, tile);
+    super::store_sums(&sums, tile);
 }
 
 /// [`bf16::round`], compiled for AVX-512. Only for machines that have it.

@@ -94,7 +94,7 @@ fn sums<const R: usize, const P: usize>(a: &[Line], b: &[Line], depth: usize, ti
             }
         }
     }
-    super::store_sums(sums, tile);
+    super::store_sums(&sums, tile);
 }
 
 /// `vdpbf16ps` on registers whose lanes hold pairs of bf16.

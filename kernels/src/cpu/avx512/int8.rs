@@ -105,7 +105,12 @@ fn sums<const R: usize, const P: usize>(a: &[Line], b: &[Line], depth: usize, ti
             }
         }
     }
-    super::store_sums(sums.map(|row| row.map(|sum| _mm512_castsi512_ps(sum))), tile);
+    for r in 0..R {
+        for p in 0..P {
+            // SAFETY: 16 lanes at panel p < P of the tile's row r; the bits of the integers go there, as `Tile` says.
+            unsafe { _mm512_storeu_si512(tile.0[r].as_chunks_mut::<LANES>().0[p].as_mut_ptr().cast(), sums[r][p]) };
+        }
+    }
 }
 
 /// [`int8::quantise_row`], compiled for AVX-512.

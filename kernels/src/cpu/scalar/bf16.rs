@@ -3,7 +3,7 @@
 use super::lanes::Array;
 use crate::cpu::bf16::widen;
 use crate::cpu::lines::{LANES, Line, Panels, RowLines};
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel, write_out};
+use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, write_out};
 use std::ops::Range;
 
 /// The product as nested loops, over rows of pairs.
@@ -28,7 +28,7 @@ impl TileKernel<LANES> for Kernel<'_> {
 
     fn finish(&self, block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
         // SAFETY: arrays need no instruction set.
-        unsafe { write_out(tile, block, output, |_| |_, sums: Array| sums) }
+        unsafe { write_out::<Array, _>(tile, block, output, &Unscaled) }
     }
 }
 
