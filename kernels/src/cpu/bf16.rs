@@ -53,7 +53,7 @@ impl Form {
 
 /// Which micro-kernel multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Path {
+pub(crate) enum Path {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -67,7 +67,11 @@ enum Path {
 
 impl Path {
     /// The best micro-kernel of a supported tier.
-    fn of(isa: Isa) -> Self {
+    ///
+    /// # Panics
+    /// If this machine does not support the tier.
+    pub(crate) fn of(isa: Isa) -> Self {
+        isa.require();
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Amx => Path::Amx,
@@ -78,6 +82,21 @@ impl Path {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Path::Avx2,
             _ => Path::Scalar,
+        }
+    }
+
+    /// Repeats the instructions of the micro-kernel on registers alone, and gives the number of operations.
+    pub(crate) fn saturate(self, rounds: usize) -> usize {
+        match self {
+            Path::Scalar => scalar::bf16::saturate(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => super::avx2::bf16::saturate(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => super::avx512::bf16::saturate(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Dot => super::avx512::bf16_dot::saturate(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Path::Amx => super::amx::tiles::saturate_bf16(rounds),
         }
     }
 
@@ -176,7 +195,7 @@ impl RoundedRows {
 
     /// Rounds whole rows into the places from `first` on.
     fn round_from(&mut self, isa: Isa, first: usize, x: &[f32]) {
-        assert!(Isa::supported().contains(&isa), "this processor does not support {isa}");
+        isa.require();
         for (row, x) in x.chunks_exact(self.width.max(1)).enumerate().map(|(i, x)| (first + i, x)) {
             match isa {
                 #[cfg(target_arch = "x86_64")]
@@ -238,7 +257,7 @@ impl PackedBf16 {
     /// # Panics
     /// If the length is not `out_features * in_features`, or this machine does not support `isa`.
     pub fn pack(isa: Isa, weights: &[f32], out_features: usize, in_features: usize) -> Self {
-        assert!(Isa::supported().contains(&isa), "this processor does not support {isa}");
+        isa.require();
         assert_eq!(weights.len(), out_features * in_features, "weights must be {out_features} x {in_features}");
         let mut rounded = vec![0u16; weights.len()];
         // SAFETY: arrays need no instruction set.

@@ -37,7 +37,7 @@ const LEVEL_MAX: i32 = 127;
 
 /// Which micro-kernel multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Path {
+pub(crate) enum Path {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Maddubs,
@@ -49,7 +49,11 @@ enum Path {
 
 impl Path {
     /// The best micro-kernel of a supported tier. AVX-512 without VNNI (Skylake) runs the AVX2 kernel.
-    fn of(isa: Isa) -> Self {
+    ///
+    /// # Panics
+    /// If this machine does not support the tier.
+    pub(crate) fn of(isa: Isa) -> Self {
+        isa.require();
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Amx => Path::Amx,
@@ -58,6 +62,19 @@ impl Path {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx2 => Path::Maddubs,
             _ => Path::Scalar,
+        }
+    }
+
+    /// Repeats the instructions of the micro-kernel on registers alone, and gives the number of operations.
+    pub(crate) fn saturate(self, rounds: usize) -> usize {
+        match self {
+            Path::Scalar => scalar::int8::saturate(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Path::Maddubs => super::avx2::int8::saturate(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Path::Vnni => super::avx512::int8::saturate(rounds),
+            #[cfg(target_arch = "x86_64")]
+            Path::Amx => super::amx::tiles::saturate_int8(rounds),
         }
     }
 }
@@ -290,7 +307,7 @@ pub(crate) unsafe fn finish<L: Lanes, const COLUMNS: usize>(
 }
 
 fn row_quantiser(isa: Isa) -> fn(&[f32], &mut [u8]) -> RowScale {
-    assert!(Isa::supported().contains(&isa), "this processor does not support {isa}");
+    isa.require();
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => super::avx2::int8::quantise_row,
@@ -322,7 +339,7 @@ impl PackedI8 {
     /// If the length is not `out_features * in_features`, or `in_features` is over [`DEPTH_MAX`], or this machine does not
     /// support `isa`.
     pub fn pack(isa: Isa, weights: &[f32], out_features: usize, in_features: usize) -> Self {
-        assert!(Isa::supported().contains(&isa), "this processor does not support {isa}");
+        let path = Path::of(isa);
         assert_eq!(weights.len(), out_features * in_features, "weights must be {out_features} x {in_features}");
         assert!(in_features <= DEPTH_MAX, "{in_features} inputs: int8 products sum over at most {DEPTH_MAX}");
         let column = |n: usize| &weights[n * in_features..][..in_features];
@@ -334,7 +351,7 @@ impl PackedI8 {
         let panels = Panels::pack(out_features, in_features, |n, k| level(n, k).to_ne_bytes());
         scales.resize(padded, 0.0);
         sums.resize(padded, 0);
-        PackedI8 { isa, path: Path::of(isa), panels, scales, sums, out_features, in_features }
+        PackedI8 { isa, path, panels, scales, sums, out_features, in_features }
     }
 
     /// Columns of the result.

@@ -134,3 +134,41 @@ block_product!(
     multiply_int8,
     "tdpbusd"
 );
+
+/// Which product [`saturate`] repeats.
+type BlockProduct = unsafe fn(&Configured, Operands, *mut [f32; BLOCK]);
+
+/// Block products on operands in the first-level cache, for [`crate::cpu::limits`]; gives the number of tile products.
+///
+/// # Panics
+/// If this process may not use AMX.
+fn saturate(rounds: usize, product: BlockProduct) -> usize {
+    const DEPTH: usize = 8;
+    assert!(super::is_available(), "this process may not use AMX");
+    let rows = vec![Line::ZERO; BLOCK * (DEPTH + 1)];
+    let panels = vec![Line::ZERO; 2 * LANES * DEPTH];
+    let operands = Operands {
+        rows: [rows.as_ptr(), rows[LANES * (DEPTH + 1)..].as_ptr()],
+        row_stride: DEPTH + 1,
+        panels: [panels.as_ptr(), panels[LANES * DEPTH..].as_ptr()],
+        depth: DEPTH,
+    };
+    let mut sums = [[0.0; BLOCK]; BLOCK];
+    // SAFETY: AMX is available, and nothing else on this thread uses tiles meanwhile.
+    let tiles = unsafe { Configured::new() };
+    for _ in 0..rounds.div_ceil(DEPTH) {
+        // SAFETY: both operands are as long as their shapes say, and so are the sums.
+        unsafe { product(&tiles, operands, sums.as_mut_ptr()) };
+    }
+    rounds.div_ceil(DEPTH) * DEPTH * 4
+}
+
+/// [`saturate`] with bf16, in operations.
+pub(crate) fn saturate_bf16(rounds: usize) -> usize {
+    saturate(rounds, multiply_bf16) * LANES * LANES * 32 * 2
+}
+
+/// [`saturate`] with int8, in operations.
+pub(crate) fn saturate_int8(rounds: usize) -> usize {
+    saturate(rounds, multiply_int8) * LANES * LANES * 64 * 2
+}

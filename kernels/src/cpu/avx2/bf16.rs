@@ -8,6 +8,7 @@ use crate::cpu::bf16;
 use crate::cpu::lines::{LANES, Line, Panels, RowLines};
 use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, write_out};
 use std::arch::x86_64::*;
+use std::hint::black_box;
 use std::ops::Range;
 
 const ROWS: usize = 6;
@@ -97,4 +98,23 @@ pub(crate) fn round_widened_row(x: &[f32], rounded: &mut [f32]) {
     }
     // SAFETY: the caller's promise.
     unsafe { compiled(x, rounded) }
+}
+
+/// Only f32 multiply-add between registers, for [`crate::cpu::limits`]; gives the number of operations. Only for machines
+/// with AVX2 and FMA.
+pub(crate) fn saturate(rounds: usize) -> usize {
+    #[target_feature(enable = "avx2,fma")]
+    fn compiled(rounds: usize) {
+        let (x, weights) = black_box((_mm256_setzero_ps(), _mm256_setzero_ps()));
+        let mut sums = [_mm256_setzero_ps(); ROWS * HALVES];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(x, weights, *sum);
+            }
+        }
+        black_box(sums);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { compiled(rounds) };
+    rounds * ROWS * LANES * 2
 }

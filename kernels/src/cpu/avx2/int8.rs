@@ -10,6 +10,8 @@ use crate::cpu::int8::{self, PackedI8, QuantisedRows, RowScale};
 use crate::cpu::lines::{LANES, Line};
 use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
 use std::arch::x86_64::*;
+use std::arch::asm;
+use std::hint::black_box;
 use std::ops::Range;
 
 const ROWS: usize = 4;
@@ -96,4 +98,26 @@ pub(crate) fn quantise_row(x: &[f32], levels: &mut [u8]) -> RowScale {
     }
     // SAFETY: only reached through an Isa that this machine supports.
     unsafe { compiled(x, levels) }
+}
+
+/// Only the three instructions between registers, for [`crate::cpu::limits`]; gives the number of operations. Only for
+/// machines with AVX2.
+pub(crate) fn saturate(rounds: usize) -> usize {
+    #[target_feature(enable = "avx2,fma")]
+    fn compiled(rounds: usize) {
+        let (mut levels, weights) = black_box((_mm256_set1_epi8(1), _mm256_set1_epi8(1)));
+        let ones = _mm256_set1_epi16(1);
+        let mut sums = [_mm256_setzero_si256(); ROWS * HALVES];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                // SAFETY: no instruction at all; it keeps the compiler from multiplying once for all rounds.
+                unsafe { asm!("/* {0} */", inout(ymm_reg) levels, options(pure, nomem, nostack, preserves_flags)) };
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(levels, weights), ones));
+            }
+        }
+        black_box(sums);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { compiled(rounds) };
+    rounds * ROWS * LANES * 2 * 4
 }

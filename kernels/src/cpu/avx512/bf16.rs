@@ -9,6 +9,7 @@ use crate::cpu::bf16;
 use crate::cpu::lines::{LANES, Line, Panels, RowLines};
 use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, write_out};
 use std::arch::x86_64::*;
+use std::hint::black_box;
 use std::ops::Range;
 
 const ROWS: usize = 8;
@@ -117,4 +118,23 @@ pub(crate) fn round_widened_row(x: &[f32], rounded: &mut [f32]) {
     }
     // SAFETY: the caller's promise.
     unsafe { compiled(x, rounded) }
+}
+
+/// Only f32 multiply-add between registers, for [`crate::cpu::limits`]; gives the number of operations. Only for machines
+/// with AVX-512.
+pub(crate) fn saturate(rounds: usize) -> usize {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn compiled(rounds: usize) {
+        let (x, weights) = black_box((_mm512_setzero_ps(), _mm512_setzero_ps()));
+        let mut sums = [_mm512_setzero_ps(); ROWS * PANELS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(x, weights, *sum);
+            }
+        }
+        black_box(sums);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { compiled(rounds) };
+    rounds * ROWS * COLUMNS * 2
 }

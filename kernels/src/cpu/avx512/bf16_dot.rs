@@ -6,6 +6,7 @@
 use crate::cpu::lines::{LANES, Line, Panels, RowLines};
 use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
 use std::arch::x86_64::*;
+use std::hint::black_box;
 use std::ops::Range;
 
 const ROWS: usize = 9;
@@ -103,4 +104,23 @@ fn multiply_pairs(sums: __m512, pairs: __m512i, weights: __m512i) -> __m512 {
     // SAFETY: both types are 64 bytes in which every bit pattern is a value.
     let [pairs, weights] = unsafe { std::mem::transmute::<[__m512i; 2], [__m512bh; 2]>([pairs, weights]) };
     _mm512_dpbf16_ps(sums, pairs, weights)
+}
+
+/// Only `vdpbf16ps` between registers, for [`crate::cpu::limits`]; gives the number of operations. Only for machines with
+/// AVX512-BF16.
+pub(crate) fn saturate(rounds: usize) -> usize {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    fn compiled(rounds: usize) {
+        let (pairs, weights) = black_box((_mm512_setzero_si512(), _mm512_setzero_si512()));
+        let mut sums = [_mm512_setzero_ps(); ROWS * PANELS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = multiply_pairs(*sum, pairs, weights);
+            }
+        }
+        black_box(sums);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { compiled(rounds) };
+    rounds * ROWS * COLUMNS * 2 * 2
 }

@@ -10,6 +10,7 @@ use crate::cpu::int8::{self, PackedI8, QuantisedRows, RowScale};
 use crate::cpu::lines::{LANES, Line};
 use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
 use std::arch::x86_64::*;
+use std::hint::black_box;
 use std::ops::Range;
 
 const ROWS: usize = 9;
@@ -122,4 +123,22 @@ pub(crate) fn quantise_row(x: &[f32], levels: &mut [u8]) -> RowScale {
     }
     // SAFETY: only reached through an Isa that this machine supports.
     unsafe { compiled(x, levels) }
+}
+
+/// Only `vpdpbusd` between registers, for [`crate::cpu::limits`]; gives the number of operations. Only for machines with VNNI.
+pub(crate) fn saturate(rounds: usize) -> usize {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn compiled(rounds: usize) {
+        let (levels, weights) = black_box((_mm512_set1_epi8(1), _mm512_set1_epi8(1)));
+        let mut sums = [_mm512_setzero_si512(); ROWS * PANELS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, levels, weights);
+            }
+        }
+        black_box(sums);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { compiled(rounds) };
+    rounds * ROWS * COLUMNS * 2 * 4
 }

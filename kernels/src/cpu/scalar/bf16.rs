@@ -4,6 +4,7 @@ use super::lanes::Array;
 use crate::cpu::bf16::widen;
 use crate::cpu::lines::{LANES, Line, Panels, RowLines};
 use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, write_out};
+use std::hint::black_box;
 use std::ops::Range;
 
 /// The product as nested loops, over rows of pairs.
@@ -49,4 +50,13 @@ fn row_sums(row: &[Line], panel: &[Line]) -> [f32; LANES] {
 /// The 16 pairs of a line, widened.
 fn pairs(line: &Line) -> impl Iterator<Item = [f32; 2]> {
     line.0.as_chunks::<4>().0.iter().map(|&[a, b, c, d]| [[a, b], [c, d]].map(|half| widen(u16::from_ne_bytes(half))))
+}
+
+/// The loops on operands in the first-level cache, for [`crate::cpu::limits`]; gives the number of operations.
+pub(crate) fn saturate(rounds: usize) -> usize {
+    let (row, panel) = black_box(([Line([0; 64]); 1], [Line([0; 64]); LANES]));
+    for _ in 0..rounds {
+        black_box(row_sums(black_box(&row), &panel));
+    }
+    rounds * LANES * 32 * 2
 }

@@ -4,6 +4,7 @@ use super::lanes::Array;
 use crate::cpu::int8::{PackedI8, QuantisedRows, finish};
 use crate::cpu::lines::{LANES, Line};
 use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
+use std::hint::black_box;
 use std::ops::Range;
 
 /// The product as nested loops.
@@ -46,4 +47,13 @@ fn row_sums(row: &[Line], panel: &[Line]) -> [i32; LANES] {
         }
     }
     sums
+}
+
+/// The loops on operands in the first-level cache, for [`crate::cpu::limits`]; gives the number of operations.
+pub(crate) fn saturate(rounds: usize) -> usize {
+    let (row, panel) = black_box(([Line([1; 64]); 1], [Line([1; 64]); LANES]));
+    for _ in 0..rounds {
+        black_box(row_sums(black_box(&row), &panel));
+    }
+    rounds * LANES * 64 * 2
 }
