@@ -9,4 +9,5 @@ pub mod cpu;
 
 pub use cpu::bf16::*;
 pub use cpu::int8::*;
+pub use cpu::limits;
 pub use cpu::{Activation, Epilogue, ISA_VARIABLE, Isa, IsaError, Scratch};

@@ -11,6 +11,7 @@ mod dispatch;
 mod epilogue;
 pub mod int8;
 mod lanes;
+pub mod limits;
 mod lines;
 mod math;
 mod scratch;

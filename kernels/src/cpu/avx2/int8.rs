@@ -9,8 +9,8 @@ use super::lanes::Registers;
 use crate::cpu::int8::{self, PackedI8, QuantisedRows, RowScale};
 use crate::cpu::lines::{LANES, Line};
 use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
-use std::arch::x86_64::*;
 use std::arch::asm;
+use std::arch::x86_64::*;
 use std::hint::black_box;
 use std::ops::Range;
 

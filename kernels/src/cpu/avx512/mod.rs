@@ -37,12 +37,13 @@ impl Tier for Avx512 {
 }
 
 /// Stores the accumulators of a micro-kernel as the first rows and panels of a tile.
+#[inline]
 #[target_feature(enable = "avx512f")]
-fn store_sums<const R: usize, const P: usize, const COLUMNS: usize>(sums: [[__m512; P]; R], tile: &mut Tile<COLUMNS>) {
-    for (row, sums) in tile.0.iter_mut().zip(sums) {
-        for (lanes, sum) in row.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
-            // SAFETY: `lanes` is 16 floats.
-            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), sum) };
+fn store_sums<const R: usize, const P: usize, const COLUMNS: usize>(sums: &[[__m512; P]; R], tile: &mut Tile<COLUMNS>) {
+    for r in 0..R {
+        for p in 0..P {
+            // SAFETY: 16 lanes at panel p < P of the tile's row r.
+            unsafe { _mm512_storeu_ps(tile.0[r].as_chunks_mut::<LANES>().0[p].as_mut_ptr(), sums[r][p]) };
         }
     }
 }
