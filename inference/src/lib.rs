@@ -1,2 +1,3 @@
 //! Tokenise, schedule and run transformer encoders.
 pub mod engine;
+pub mod schedule;
