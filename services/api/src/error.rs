@@ -1,8 +1,8 @@
 //! Every error that a client can meet, in one table.
 //!
-//! A handler says what went wrong once, as an [`ApiError`]; [`ErrorCode::row`] says what that is called in each protocol
-//! and [`crate::dialect`] writes it down. The alternative, one error type for each protocol, lets the same fault be a 422
-//! here and a 400 there without anyone having decided so.
+//! A handler says what went wrong once, as an [`ApiError`]; [`ErrorCode::row`] says what that is called in each
+//! protocol and [`crate::dialect`] writes it down. The alternative, one error type for each protocol, lets the same
+//! fault be a 422 here and a 400 there without anyone having decided so.
 
 use std::{fmt, time::Duration};
 
@@ -94,24 +94,42 @@ impl ErrorCode {
     pub const fn row(self) -> Row {
         const BAD: &str = "invalid_request_error";
         const OURS: &str = "server_error";
+        const LIMIT: &str = "rate_limit_error";
         let (code, title, status, grpc, openai, tei) = match self {
-            Self::Malformed => ("malformed", "The request could not be read", 400, Grpc::InvalidArgument, (400, BAD, None), (400, "Validation")),
-            Self::Unauthenticated => ("unauthenticated", "A valid API key is needed", 401, Grpc::Unauthenticated, (401, BAD, Some("invalid_api_key")), (401, "Unauthorized")),
-            Self::Forbidden => ("forbidden", "The API key lacks a scope", 403, Grpc::PermissionDenied, (403, BAD, Some("insufficient_permissions")), (403, "Forbidden")),
-            Self::NotFound => ("not_found", "There is no such route", 404, Grpc::Unimplemented, (404, BAD, None), (404, "NotFound")),
-            Self::ModelNotFound => ("model_not_found", "No such model", 404, Grpc::NotFound, (404, BAD, Some("model_not_found")), (404, "NotFound")),
-            Self::MethodNotAllowed => ("method_not_allowed", "This route takes another method", 405, Grpc::Unimplemented, (405, BAD, None), (405, "Validation")),
-            Self::RequestTimeout => ("request_timeout", "The body did not arrive in time", 408, Grpc::DeadlineExceeded, (408, BAD, None), (408, "Validation")),
-            Self::BodyTooLarge => ("body_too_large", "The body is too large", 413, Grpc::ResourceExhausted, (413, BAD, None), (413, "Validation")),
-            Self::TextTooLarge => ("text_too_large", "A text is too large", 413, Grpc::InvalidArgument, (400, BAD, Some("context_length_exceeded")), (413, "Validation")),
-            Self::UnsupportedMediaType => ("unsupported_media_type", "The body is of an unknown type", 415, Grpc::InvalidArgument, (415, BAD, None), (415, "Validation")),
-            Self::Invalid => ("invalid", "The request is not valid", 422, Grpc::InvalidArgument, (400, BAD, None), (413, "Validation")),
-            Self::Empty => ("invalid", "The request is not valid", 422, Grpc::InvalidArgument, (400, BAD, None), (400, "Empty")),
-            Self::Overloaded => ("overloaded", "The server is overloaded", 429, Grpc::ResourceExhausted, (429, "rate_limit_error", Some("rate_limit_exceeded")), (429, "Overloaded")),
-            Self::Internal => ("internal", "The server failed", 500, Grpc::Internal, (500, OURS, None), (424, "Backend")),
-            Self::Unavailable => ("unavailable", "The server takes no requests now", 503, Grpc::Unavailable, (503, OURS, None), (503, "Unhealthy")),
-            Self::DeadlineExceeded => ("deadline_exceeded", "The deadline passed", 504, Grpc::DeadlineExceeded, (504, OURS, None), (504, "Backend")),
-            Self::Cancelled => ("cancelled", "The caller gave up", 499, Grpc::Cancelled, (499, BAD, None), (499, "Backend")),
+            Self::Malformed => ("malformed", "The request could not be read",
+                400, Grpc::InvalidArgument, (400, BAD, None), (400, "Validation")),
+            Self::Unauthenticated => ("unauthenticated", "A valid API key is needed",
+                401, Grpc::Unauthenticated, (401, BAD, Some("invalid_api_key")), (401, "Unauthorized")),
+            Self::Forbidden => ("forbidden", "The API key lacks a scope",
+                403, Grpc::PermissionDenied, (403, BAD, Some("insufficient_permissions")), (403, "Forbidden")),
+            Self::NotFound => ("not_found", "There is no such route",
+                404, Grpc::Unimplemented, (404, BAD, None), (404, "NotFound")),
+            Self::ModelNotFound => ("model_not_found", "No such model",
+                404, Grpc::NotFound, (404, BAD, Some("model_not_found")), (404, "NotFound")),
+            Self::MethodNotAllowed => ("method_not_allowed", "This route takes another method",
+                405, Grpc::Unimplemented, (405, BAD, None), (405, "Validation")),
+            Self::RequestTimeout => ("request_timeout", "The body did not arrive in time",
+                408, Grpc::DeadlineExceeded, (408, BAD, None), (408, "Validation")),
+            Self::BodyTooLarge => ("body_too_large", "The body is too large",
+                413, Grpc::ResourceExhausted, (413, BAD, None), (413, "Validation")),
+            Self::TextTooLarge => ("text_too_large", "A text is too large",
+                413, Grpc::InvalidArgument, (400, BAD, Some("context_length_exceeded")), (413, "Validation")),
+            Self::UnsupportedMediaType => ("unsupported_media_type", "The body is of an unknown type",
+                415, Grpc::InvalidArgument, (415, BAD, None), (415, "Validation")),
+            Self::Invalid => ("invalid", "The request is not valid",
+                422, Grpc::InvalidArgument, (400, BAD, None), (413, "Validation")),
+            Self::Empty => ("invalid", "The request is not valid",
+                422, Grpc::InvalidArgument, (400, BAD, None), (400, "Empty")),
+            Self::Overloaded => ("overloaded", "The server is overloaded",
+                429, Grpc::ResourceExhausted, (429, LIMIT, Some("rate_limit_exceeded")), (429, "Overloaded")),
+            Self::Internal => ("internal", "The server failed",
+                500, Grpc::Internal, (500, OURS, None), (424, "Backend")),
+            Self::Unavailable => ("unavailable", "The server takes no requests now",
+                503, Grpc::Unavailable, (503, OURS, None), (503, "Unhealthy")),
+            Self::DeadlineExceeded => ("deadline_exceeded", "The deadline passed",
+                504, Grpc::DeadlineExceeded, (504, OURS, None), (504, "Backend")),
+            Self::Cancelled => ("cancelled", "The caller gave up",
+                499, Grpc::Cancelled, (499, BAD, None), (499, "Backend")),
         };
         Row { code, title, status, grpc, openai, tei }
     }
