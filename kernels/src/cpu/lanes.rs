@@ -67,6 +67,12 @@ pub(crate) trait Lanes: Copy {
     /// The upper 16 bits of each lane.
     fn upper_halves(self) -> [u16; LANES];
 
+    /// The bf16 in the lower 16 bits of each lane, as f32.
+    fn widened_lower_halves(self) -> Self;
+
+    /// The bf16 in the upper 16 bits of each lane, as f32.
+    fn widened_upper_halves(self) -> Self;
+
     /// `x/2 * (1 + erf(x / sqrt(2)))`.
     #[inline(always)]
     fn gelu_erf(self) -> Self {

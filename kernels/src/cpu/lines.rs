@@ -49,6 +49,18 @@ unsafe impl Element for f32 {
     const ZERO: f32 = 0.0;
 }
 
+/// The elements of a run of lines.
+pub(crate) fn elements<T: Element>(lines: &[Line]) -> &[T] {
+    // SAFETY: these are all bytes of `lines`, valid as elements and aligned for them.
+    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), size_of_val(lines) / size_of::<T>()) }
+}
+
+/// The elements of a run of lines, to be written.
+pub(crate) fn elements_mut<T: Element>(lines: &mut [Line]) -> &mut [T] {
+    // SAFETY: as in `elements`; any elements are valid bytes, and the borrow is passed on.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines) / size_of::<T>()) }
+}
+
 /// Activations: `rows` rows of `depth` lines each, reusable without allocation once it has grown to need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowLines {
@@ -97,12 +109,7 @@ impl RowLines {
     pub(crate) fn row_mut<T: Element>(&mut self, row: usize, count: usize) -> &mut [T] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         let start = row * self.stride();
-        let lines = &mut self.lines[start..][..self.depth];
-        // SAFETY: these are all bytes of `lines`, valid as elements and aligned for them, and the borrow is passed on.
-        let elements = unsafe {
-            std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<T>(), size_of_val(lines) / size_of::<T>())
-        };
-        let (values, padding) = elements.split_at_mut(count);
+        let (values, padding) = elements_mut(&mut self.lines[start..][..self.depth]).split_at_mut(count);
         padding.fill(T::ZERO);
         values
     }

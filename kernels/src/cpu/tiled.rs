@@ -1,23 +1,24 @@
 //! The loops around a quantised micro-kernel: which tile of the result is computed when, and where it goes.
 //!
-//! A [`TileKernel`] computes one small tile of sums in registers over the whole summed dimension, so nothing is ever added
+//! A [`MicroKernel`] computes one small tile of sums in registers over the whole summed dimension, so nothing is ever added
 //! to a half-finished result in memory, and the order of summation of a row does not depend on which other rows there are.
 //! The tile lands in a buffer that stays in the first-level cache, where scales, bias, activation and residual are applied
 //! before it is written out once. Storing and reading the tile again costs 1-2% at 384 inputs, and buys one epilogue for
-//! every kernel.
+//! every micro-kernel.
 //!
 //! Order of the loops: a block of rows that fits the second-level cache stays there while the weights pass by once; a few
 //! panels of weights stay in the first-level cache while the rows of the block pass by.
 
 use super::lanes::Lanes;
-use super::lines::{LANES, Line};
-use super::{Activation, Epilogue};
+use super::lines::{LANES, Line, Panels, RowLines};
+use super::tier::{Kernel, Tier};
+use super::{Activation, Epilogue, Isa};
 use std::ops::Range;
 
-/// Rows of the largest tile of any kernel.
+/// Rows of the largest tile of any micro-kernel.
 pub(crate) const TILE_ROWS: usize = 32;
-/// Columns of the widest tile of any kernel.
-pub(crate) const TILE_COLUMNS_MAX: usize = 3 * LANES;
+/// Panels of the widest tile of any micro-kernel.
+pub(crate) const TILE_PANELS_MAX: usize = 3;
 
 /// Bytes of activations that one pass over the weights works on: a quarter of the smallest second-level cache in sight
 /// (1 MiB), which leaves room for the panels and the result.
@@ -31,77 +32,124 @@ const SINK_ROWS: usize = 32;
 #[repr(C, align(64))]
 pub(crate) struct Tile<const COLUMNS: usize>(pub(crate) [[f32; COLUMNS]; TILE_ROWS]);
 
-/// A block of a matrix: rows by columns (or rows by panels).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub(crate) rows: Range<usize>,
-    pub(crate) columns: Range<usize>,
+impl<const COLUMNS: usize> Tile<COLUMNS> {
+    /// All sums zero.
+    pub(crate) fn zero() -> Self {
+        Tile([[0.0; COLUMNS]; TILE_ROWS])
+    }
 }
 
-/// Both operands of one product, and the micro-kernel that multiplies them in tiles of up to `ROWS` x `COLUMNS`.
-pub(crate) trait TileKernel<const COLUMNS: usize> {
+/// What is multiplied: every row with every column of the panels.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<'a> {
+    pub(crate) rows: &'a RowLines,
+    pub(crate) panels: &'a Panels,
+}
+
+impl Operands<'_> {
+    /// The lines of some neighbouring rows and of some neighbouring panels.
+    pub(crate) fn lines(&self, rows: &Range<usize>, panels: &Range<usize>) -> (&[Line], &[Line]) {
+        (self.rows.rows_from(rows.start, rows.len()), self.panels.panels_from(panels.start, panels.len()))
+    }
+}
+
+/// Computes tiles of up to `ROWS` x `COLUMNS` sums.
+pub(crate) trait MicroKernel<const COLUMNS: usize> {
     /// Rows of a full tile, at most [`TILE_ROWS`].
     const ROWS: usize;
 
-    /// Lines from one row of activations to the next.
-    fn row_stride(&self) -> usize;
-
-    /// Sums over the whole depth for `rows` x `panels`, both non-empty and within a full tile.
-    fn sums(&self, rows: Range<usize>, panels: Range<usize>, tile: &mut Tile<COLUMNS>);
-
-    /// Turns the sums at `block` into results: scales, bias, activation, residual. `block.rows` are rows of the operand,
-    /// which may be ahead of the rows of `output` by `output.first_row`.
-    fn finish(&self, block: &Block, tile: &mut Tile<COLUMNS>, output: &mut Output<'_, '_>);
+    /// Sums over the whole depth for `rows` x `panels`, both non-empty and within a full tile; `rows` starts at a multiple
+    /// of `ROWS`.
+    fn sums<T: Tier>(
+        &self,
+        tier: T,
+        operands: Operands<'_>,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        tile: &mut Tile<COLUMNS>,
+    );
 }
 
-/// Where results go and what is done to them on the way.
-pub(crate) struct Output<'a, 'e> {
-    /// Row-major, `width` columns.
-    pub(crate) y: &'a mut [f32],
-    pub(crate) width: usize,
-    /// The operand row that `y` and the residual begin with.
-    pub(crate) first_row: usize,
-    pub(crate) epilogue: Epilogue<'e>,
+/// What turns sums into products.
+pub(crate) trait Scaling: Copy {
+    /// Scales the sums of one row of the operand in one panel. Must be inlined, as every use of [`Lanes`].
+    fn scaled<T: Tier>(&self, tier: T, row: usize, panel: usize, sums: T::Lanes) -> T::Lanes;
 }
 
-/// Computes `rows` of the product into `output`. `rows.start` must be a multiple of `K::ROWS`.
-pub(crate) fn multiply<const COLUMNS: usize, K>(kernel: &K, rows: Range<usize>, output: &mut Output<'_, '_>)
-where
-    K: TileKernel<COLUMNS>,
-{
-    let panels = output.width.div_ceil(LANES);
-    let row_bytes = kernel.row_stride() * size_of::<Line>();
-    let row_block = (ROW_BLOCK_BYTES / row_bytes).max(1).next_multiple_of(K::ROWS);
-    let mut tile = Tile([[0.0; COLUMNS]; TILE_ROWS]);
-    for block in pieces(rows, row_block) {
-        for panels in pieces(0..panels, COLUMNS / LANES) {
-            let columns = panels.start * LANES..(panels.end * LANES).min(output.width);
-            for rows in pieces(block.clone(), K::ROWS) {
-                kernel.sums(rows.clone(), panels.clone(), &mut tile);
-                kernel.finish(&Block { rows, columns: columns.clone() }, &mut tile, output);
-            }
+/// Sums that are products already.
+#[derive(Clone, Copy)]
+pub(crate) struct Unscaled;
+
+impl Scaling for Unscaled {
+    #[inline(always)]
+    fn scaled<T: Tier>(&self, _: T, _: usize, _: usize, sums: T::Lanes) -> T::Lanes {
+        sums
+    }
+}
+
+/// One product: operands, the micro-kernel for the sums, and what is done to them.
+pub(crate) struct Product<'a, K, S> {
+    pub(crate) operands: Operands<'a>,
+    pub(crate) micro_kernel: K,
+    pub(crate) scaling: S,
+    /// Columns of the result.
+    pub(crate) columns: usize,
+    pub(crate) epilogue: Epilogue<'a>,
+}
+
+impl<K, S: Scaling> Product<'_, K, S> {
+    /// Computes the whole result into `y`, row-major.
+    pub(crate) fn write<const COLUMNS: usize>(&self, isa: Isa, y: &mut [f32])
+    where
+        K: MicroKernel<COLUMNS>,
+    {
+        isa.run(Rows::<_, _, COLUMNS> { product: self, rows: 0..self.operands.rows.rows(), y });
+    }
+
+    /// Computes block of rows by block of rows into `buffer`, and hands each finished block (its first row and its values)
+    /// to `sink`: for results that are rounded or quantised at once and never needed as an f32 matrix.
+    pub(crate) fn write_by_blocks<const COLUMNS: usize>(
+        &self,
+        isa: Isa,
+        buffer: &mut Vec<f32>,
+        mut sink: impl FnMut(usize, &[f32]),
+    ) where
+        K: MicroKernel<COLUMNS>,
+    {
+        for rows in pieces(0..self.operands.rows.rows(), SINK_ROWS.next_multiple_of(K::ROWS)) {
+            buffer.resize(rows.len() * self.columns, 0.0);
+            isa.run(Rows::<_, _, COLUMNS> { product: self, rows: rows.clone(), y: buffer });
+            sink(rows.start, buffer);
         }
     }
 }
 
-/// Computes the product block of rows by block of rows into `buffer`, and hands each finished block (its first row and its
-/// values) to `sink`: for results that are rounded or quantised at once and never needed as an f32 matrix.
-pub(crate) fn multiply_by_blocks<const COLUMNS: usize, K>(
-    kernel: &K,
-    rows: usize,
-    width: usize,
-    epilogue: Epilogue<'_>,
-    buffer: &mut Vec<f32>,
-    mut sink: impl FnMut(usize, &[f32]),
-) where
-    K: TileKernel<COLUMNS>,
-{
-    for block in pieces(0..rows, SINK_ROWS.next_multiple_of(K::ROWS)) {
-        let values = block.start * width..block.end * width;
-        buffer.resize(values.len(), 0.0);
-        let epilogue = Epilogue { residual: epilogue.residual.map(|residual| &residual[values]), ..epilogue };
-        multiply(kernel, block.clone(), &mut Output { y: buffer, width, first_row: block.start, epilogue });
-        sink(block.start, buffer);
+/// Some rows of a product, and where they go.
+struct Rows<'a, 'p, K, S, const COLUMNS: usize> {
+    product: &'a Product<'p, K, S>,
+    rows: Range<usize>,
+    y: &'a mut [f32],
+}
+
+impl<K: MicroKernel<COLUMNS>, S: Scaling, const COLUMNS: usize> Kernel for Rows<'_, '_, K, S, COLUMNS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<T: Tier>(self, tier: T) {
+        let Rows { product, rows, y } = self;
+        let Product { operands, ref micro_kernel, columns: width, .. } = *product;
+        let row_bytes = operands.rows.stride() * size_of::<Line>();
+        let row_block = (ROW_BLOCK_BYTES / row_bytes).max(1).next_multiple_of(K::ROWS);
+        let mut tile = Tile::zero();
+        for block in pieces(rows.clone(), row_block) {
+            for panels in pieces(0..width.div_ceil(LANES), COLUMNS / LANES) {
+                for tile_rows in pieces(block.clone(), K::ROWS) {
+                    micro_kernel.sums(tier, operands, tile_rows.clone(), panels.clone(), &mut tile);
+                    let y = &mut y[(tile_rows.start - rows.start) * width..];
+                    tier.run(WriteOut { product, tile: &tile, rows: tile_rows, panels: panels.clone(), y });
+                }
+            }
+        }
     }
 }
 
@@ -110,106 +158,78 @@ fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>
     range.clone().step_by(size).map(move |start| start..range.end.min(start + size))
 }
 
-/// What turns the sums of a tile into products.
-pub(crate) trait Scaling<L> {
-    /// Scales the sums of one panel of the tile, in one row of the operand. Must be inlined, as every use of [`Lanes`].
-    ///
-    /// # Safety
-    /// The processor must have the instruction set of `L`.
-    unsafe fn scaled(&self, row: usize, panel: usize, sums: L) -> L;
+/// A finished tile on its way through scales, bias, activation and residual to its one write.
+struct WriteOut<'a, 'p, K, S, const COLUMNS: usize> {
+    product: &'a Product<'p, K, S>,
+    tile: &'a Tile<COLUMNS>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// From the first column of the tile's first row on.
+    y: &'a mut [f32],
 }
 
-/// Sums that are products already.
-pub(crate) struct Unscaled;
+impl<K, S: Scaling, const COLUMNS: usize> Kernel for WriteOut<'_, '_, K, S, COLUMNS> {
+    type Output = ();
 
-impl<L> Scaling<L> for Unscaled {
     #[inline(always)]
-    unsafe fn scaled(&self, _: usize, _: usize, sums: L) -> L {
-        sums
-    }
-}
-
-/// Scales the sums of a tile and takes them through bias, activation and residual to their one write.
-///
-/// # Safety
-/// The processor must have the instruction set of `L`; to be inlined into a function compiled for it.
-#[inline(always)]
-pub(crate) unsafe fn write_out<L: Lanes, const COLUMNS: usize>(
-    tile: &Tile<COLUMNS>,
-    block: &Block,
-    output: &mut Output<'_, '_>,
-    scaling: &impl Scaling<L>,
-) {
-    let Output { y, width, first_row, epilogue } = output;
-    let columns = block.columns.len();
-    let mut bias = [0.0; COLUMNS];
-    if let Some(given) = epilogue.bias {
-        bias[..columns].copy_from_slice(&given[block.columns.clone()]);
-    }
-    for (row, sums) in block.rows.clone().zip(&tile.0) {
-        let at = (row - *first_row) * *width + block.columns.start;
-        let y = &mut y[at..][..columns];
-        let residual = epilogue.residual.map(|residual| &residual[at..][..columns]);
-        let tile_row = TileRow { row, sums, bias: &bias, activation: epilogue.activation, scaling };
-        // SAFETY: the caller's promise.
-        unsafe {
+    fn run<T: Tier>(self, tier: T) {
+        let &Product { scaling, columns: width, epilogue, .. } = self.product;
+        let first_column = self.panels.start * LANES;
+        let columns = COLUMNS.min(width - first_column);
+        let mut bias = [0.0; COLUMNS];
+        if let Some(given) = epilogue.bias {
+            bias[..columns].copy_from_slice(&given[first_column..][..columns]);
+        }
+        for (i, (row, sums)) in self.rows.zip(&self.tile.0).enumerate() {
+            let y = &mut self.y[i * width + first_column..][..columns];
+            let residual = epilogue.residual.map(|residual| &residual[row * width + first_column..][..columns]);
+            let row =
+                TileRow { row, panel: self.panels.start, sums, bias: &bias, activation: epilogue.activation, scaling };
             match y.first_chunk_mut() {
-                Some(y) => tile_row.write_out::<L>(residual.and_then(<[f32]>::first_chunk), y),
-                None => tile_row.write_out_part::<L>(residual, y),
+                Some(y) => row.write_out(tier, residual.and_then(<[f32]>::first_chunk), y),
+                None => row.write_out_part(tier, residual, y),
             }
         }
     }
 }
 
-/// One row of a tile on its way out.
-struct TileRow<'a, const COLUMNS: usize, S> {
+/// One row of a tile.
+struct TileRow<'a, S, const COLUMNS: usize> {
     row: usize,
+    /// The first panel of the tile.
+    panel: usize,
     sums: &'a [f32; COLUMNS],
     bias: &'a [f32; COLUMNS],
     activation: Activation,
-    scaling: &'a S,
+    scaling: S,
 }
 
-impl<const COLUMNS: usize, S> TileRow<'_, COLUMNS, S> {
-    /// # Safety
-    /// As [`write_out`].
+impl<S: Scaling, const COLUMNS: usize> TileRow<'_, S, COLUMNS> {
     #[inline(always)]
-    unsafe fn write_out<L: Lanes>(&self, residual: Option<&[f32; COLUMNS]>, y: &mut [f32; COLUMNS])
-    where
-        S: Scaling<L>,
-    {
+    fn write_out<T: Tier>(&self, tier: T, residual: Option<&[f32; COLUMNS]>, y: &mut [f32; COLUMNS]) {
         for panel in 0..COLUMNS / LANES {
-            // SAFETY: the caller's promise; so for the other loads.
-            let sums = unsafe { L::load(&self.sums.as_chunks().0[panel]) };
-            let bias = unsafe { L::load(&self.bias.as_chunks().0[panel]) };
-            let mut value = unsafe { self.scaling.scaled(self.row, panel, sums) }.add(bias);
+            let sums = tier.load(&self.sums.as_chunks().0[panel]);
+            let bias = tier.load(&self.bias.as_chunks().0[panel]);
+            let mut value = self.scaling.scaled(tier, self.row, self.panel + panel, sums).add(bias);
             if self.activation == Activation::GeluErf {
                 value = value.gelu_erf();
             }
             if let Some(residual) = residual {
-                value = value.add(unsafe { L::load(&residual.as_chunks().0[panel]) });
+                value = value.add(tier.load(&residual.as_chunks().0[panel]));
             }
             value.store(&mut y.as_chunks_mut().0[panel]);
         }
     }
 
     /// The same at the right edge, where the tile is wider than what is left of the result.
-    ///
-    /// # Safety
-    /// As [`write_out`].
     #[inline(always)]
-    unsafe fn write_out_part<L: Lanes>(&self, residual: Option<&[f32]>, y: &mut [f32])
-    where
-        S: Scaling<L>,
-    {
+    fn write_out_part<T: Tier>(&self, tier: T, residual: Option<&[f32]>, y: &mut [f32]) {
         let mut whole = [0.0; COLUMNS];
-        let padded = residual.map(|residual| {
-            let mut padded = [0.0; COLUMNS];
+        let mut padded = [0.0; COLUMNS];
+        if let Some(residual) = residual {
             padded[..residual.len()].copy_from_slice(residual);
-            padded
-        });
-        // SAFETY: the caller's promise.
-        unsafe { self.write_out::<L>(padded.as_ref(), &mut whole) };
+        }
+        self.write_out(tier, residual.is_some().then_some(&padded), &mut whole);
         y.copy_from_slice(&whole[..y.len()]);
     }
 }

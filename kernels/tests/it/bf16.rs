@@ -1,11 +1,11 @@
 //! bf16 products: every tier against f64 on the rounded operands, with the bound of summation in f32.
 
+use crate::support::{assert_close, bits, on_every_tier, rng, sum_bound, uniform};
 use attune_kernels::{
     Activation, Epilogue, Isa, PackedBf16, RoundedRows, Scratch, gemm_bf16, gemm_bf16_rounded, gemm_bf16_rows,
 };
 use half::bf16;
-use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
 /// Rows, columns, depth: one of each; around the edges of tiles, panels and lines; real ones; not a multiple of anything.
 const SHAPES: [[usize; 3]; 9] = [
@@ -22,16 +22,6 @@ const SHAPES: [[usize; 3]; 9] = [
 
 const PLAIN: Epilogue<'static> = Epilogue { bias: None, activation: Activation::Identity, residual: None };
 
-fn random(count: usize, rng: &mut impl Rng) -> Vec<f32> {
-    (0..count).map(|_| rng.random_range(-2.0f32..2.0)).collect()
-}
-
-fn rng() -> ChaCha8Rng {
-    let seed = rand::random();
-    println!("seed {seed}");
-    ChaCha8Rng::seed_from_u64(seed)
-}
-
 fn product(isa: Isa, [rows, columns, depth]: [usize; 3], x: &[f32], w: &[f32], epilogue: Epilogue<'_>) -> Vec<f32> {
     let w = PackedBf16::pack(isa, w, columns, depth);
     let mut y = vec![f32::NAN; rows * columns];
@@ -39,28 +29,22 @@ fn product(isa: Isa, [rows, columns, depth]: [usize; 3], x: &[f32], w: &[f32], e
     y
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
 #[test]
 fn error_is_that_of_summing_rounded_operands_in_f32() {
     let mut rng = rng();
     for shape in SHAPES {
         let [rows, columns, depth] = shape;
-        let (x, w) = (random(rows * depth, &mut rng), random(columns * depth, &mut rng));
-        for isa in Isa::supported() {
+        let (x, w) = (uniform(rows * depth, 2.0, &mut rng), uniform(columns * depth, 2.0, &mut rng));
+        on_every_tier(|isa| {
             let y = product(isa, shape, &x, &w, PLAIN);
             for (i, &got) in y.iter().enumerate() {
                 let terms =
                     (0..depth).map(|k| rounded(x[i / columns * depth + k]) * rounded(w[i % columns * depth + k]));
                 let (exact, magnitude) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
-                // At most `depth` additions, each with a relative error of 2^-24 of a partial sum below `magnitude`;
-                // a factor of two covers second-order terms and the extra additions of pairs.
-                let bound = 2.0 * depth as f64 * magnitude / f64::from(1 << 24);
-                assert!((f64::from(got) - exact).abs() <= bound, "{isa} {shape:?}: {got} is not {exact} +- {bound}");
+                // The products of bf16 are exact, but sums of pairs may be made apart and then added.
+                assert_close(got, exact, sum_bound(depth, magnitude), format_args!("{isa} {shape:?}"));
             }
-        }
+        });
     }
 }
 
@@ -75,24 +59,24 @@ fn rounding_is_to_nearest_even() {
     let normal = |bits: &u32| f32::from_bits(*bits).is_normal() && f32::from_bits(*bits).abs() < 3e38;
     let random = std::iter::repeat_with(|| rng.random::<u32>()).filter(normal).map(f32::from_bits).take(995);
     let x: Vec<f32> = ties.into_iter().chain(random).collect();
-    for isa in Isa::supported() {
+    on_every_tier(|isa| {
         // One input and a weight of one: the result is the rounded input.
         let y = product(isa, [x.len(), 1, 1], &x, &[1.0], PLAIN);
         for (x, y) in x.iter().zip(y) {
             assert_eq!(y, bf16::from_f32(*x).to_f32(), "{isa}: {x:e}");
         }
-    }
+    });
 }
 
 #[test]
 fn what_is_not_finite_shows_in_its_row_and_nowhere_else() {
     let mut rng = rng();
     let shape @ [rows, columns, depth] = [12, 50, 130];
-    let (x, w) = (random(rows * depth, &mut rng), random(columns * depth, &mut rng));
+    let (x, w) = (uniform(rows * depth, 2.0, &mut rng), uniform(columns * depth, 2.0, &mut rng));
     for bad in [f32::NAN, f32::from_bits(0x7f80_0001), f32::INFINITY] {
         let mut bad_x = x.clone();
         bad_x[7 * depth + 129] = bad;
-        for isa in Isa::supported() {
+        on_every_tier(|isa| {
             let expected = product(isa, shape, &x, &w, PLAIN);
             for (i, got) in product(isa, shape, &bad_x, &w, PLAIN).into_iter().enumerate() {
                 assert!(
@@ -100,7 +84,7 @@ fn what_is_not_finite_shows_in_its_row_and_nowhere_else() {
                     "{isa} {bad} at {i}: {got}"
                 );
             }
-        }
+        });
     }
 }
 
@@ -108,10 +92,10 @@ fn what_is_not_finite_shows_in_its_row_and_nowhere_else() {
 fn a_row_does_not_depend_on_its_company() {
     let mut rng = rng();
     let shape @ [rows, columns, depth] = [75, 100, 200];
-    let (x, w) = (random(rows * depth, &mut rng), random(columns * depth, &mut rng));
-    let (bias, residual) = (random(columns, &mut rng), random(rows * columns, &mut rng));
+    let (x, w) = (uniform(rows * depth, 2.0, &mut rng), uniform(columns * depth, 2.0, &mut rng));
+    let (bias, residual) = (uniform(columns, 2.0, &mut rng), uniform(rows * columns, 2.0, &mut rng));
     let epilogue = Epilogue { bias: Some(&bias), activation: Activation::GeluErf, residual: Some(&residual) };
-    for isa in Isa::supported() {
+    on_every_tier(|isa| {
         let together = product(isa, shape, &x, &w, epilogue);
         for row in 0..rows {
             let residual = Some(&residual[row * columns..][..columns]);
@@ -119,16 +103,17 @@ fn a_row_does_not_depend_on_its_company() {
                 product(isa, [1, columns, depth], &x[row * depth..][..depth], &w, Epilogue { residual, ..epilogue });
             assert_eq!(bits(&alone), bits(&together[row * columns..][..columns]), "{isa} row {row}");
         }
-    }
+    });
 }
 
 #[test]
 fn rounded_results_are_the_rounded_result() {
     let mut rng = rng();
-    let (x, up, down) = (random(75 * 90, &mut rng), random(130 * 90, &mut rng), random(40 * 130, &mut rng));
-    let (bias, residual) = (random(130, &mut rng), random(75 * 130, &mut rng));
+    let (x, up, down) =
+        (uniform(75 * 90, 2.0, &mut rng), uniform(130 * 90, 2.0, &mut rng), uniform(40 * 130, 2.0, &mut rng));
+    let (bias, residual) = (uniform(130, 2.0, &mut rng), uniform(75 * 130, 2.0, &mut rng));
     let epilogue = Epilogue { bias: Some(&bias), activation: Activation::GeluErf, residual: Some(&residual) };
-    for isa in Isa::supported() {
+    on_every_tier(|isa| {
         let (up_weights, down) = (PackedBf16::pack(isa, &up, 130, 90), PackedBf16::pack(isa, &down, 40, 130));
         let (mut rows, mut middle, mut scratch) = (RoundedRows::new(), RoundedRows::new(), Scratch::default());
         rows.round(isa, &x, 75, 90);
@@ -138,5 +123,5 @@ fn rounded_results_are_the_rounded_result() {
         gemm_bf16_rounded(&up_weights, &rows, epilogue, &mut middle, &mut scratch);
         gemm_bf16_rows(&down, &middle, PLAIN, &mut y);
         assert_eq!(bits(&y), bits(&expected), "{isa}");
-    }
+    });
 }

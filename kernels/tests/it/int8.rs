@@ -1,10 +1,10 @@
 //! int8 products: every tier against exact integer sums, the scalar tier, and the bound that the scheme's steps give.
 
+use crate::support::{assert_close, bits, on_every_tier, rng};
 use attune_kernels::{
     Activation, Epilogue, Isa, PackedI8, QuantisedRows, Scratch, gemm_i8, gemm_i8_requantised, gemm_i8_rows,
 };
 use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 /// Rows, columns, depth: one of each; around the edges of tiles, panels and lines; real ones; not a multiple of anything.
 const SHAPES: [[usize; 3]; 10] = [
@@ -70,16 +70,6 @@ fn normal(count: usize, rng: &mut impl Rng) -> Vec<f32> {
     (0..count).map(|_| (0..6).map(|_| rng.random_range(-1.0f32..1.0)).sum::<f32>() * 0.7 + 0.1).collect()
 }
 
-fn rng() -> ChaCha8Rng {
-    let seed = rand::random();
-    println!("seed {seed}");
-    ChaCha8Rng::seed_from_u64(seed)
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
 #[test]
 fn integer_sums_are_exact() {
     let mut rng = rng();
@@ -88,9 +78,9 @@ fn integer_sums_are_exact() {
         let product =
             Product::integers(shape, || rng.random_range(0..=127) as f32, || other.random_range(-127..=127) as f32);
         let expected: Vec<f32> = product.exact().iter().map(|&sum| sum as i32 as f32).collect();
-        for isa in Isa::supported() {
+        on_every_tier(|isa| {
             assert_eq!(product.on(isa, PLAIN), expected, "{isa} {shape:?}");
-        }
+        });
     }
 }
 
@@ -100,9 +90,9 @@ fn extremes_do_not_saturate() {
         for shape in [[11, 50, 1536], [3, 17, 20_000]] {
             let product = Product::integers(shape, || level, || weight);
             let expected: Vec<f32> = product.exact().iter().map(|&sum| sum as i32 as f32).collect();
-            for isa in Isa::supported() {
+            on_every_tier(|isa| {
                 assert_eq!(product.on(isa, PLAIN), expected, "{isa} {shape:?} {level} x {weight}");
-            }
+            });
         }
     }
 }
@@ -116,9 +106,9 @@ fn every_tier_computes_the_bits_of_the_scalar_tier() {
         let residual = normal(product.rows * product.columns, &mut rng);
         let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Identity, residual: Some(&residual) };
         let expected = product.on(Isa::Scalar, epilogue);
-        for isa in Isa::supported() {
+        on_every_tier(|isa| {
             assert_eq!(bits(&product.on(isa, epilogue)), bits(&expected), "{isa} {shape:?}");
-        }
+        });
     }
 }
 
@@ -128,16 +118,14 @@ fn error_is_within_half_a_step_of_each_operand() {
     for shape in SHAPES {
         let product = Product::random(shape, &mut rng);
         let exact = product.exact();
-        for isa in Isa::supported() {
+        on_every_tier(|isa| {
             let y = product.on(isa, PLAIN);
             for (i, (&got, &exact)) in y.iter().zip(&exact).enumerate() {
                 let x = &product.x[i / product.columns * product.depth..][..product.depth];
                 let w = &product.w[i % product.columns * product.depth..][..product.depth];
-                let bound = error_bound(x, w);
-                let error = (f64::from(got) - exact).abs();
-                assert!(error <= bound, "{isa} {shape:?}: {got} is {error} from {exact}, bound {bound}");
+                assert_close(got, exact, error_bound(x, w), format_args!("{isa} {shape:?}"));
             }
-        }
+        });
     }
 }
 
@@ -162,9 +150,9 @@ fn rows_of_zeros_give_the_epilogue_alone() {
     let residual = normal(160, &mut rng);
     let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Identity, residual: Some(&residual) };
     let expected: Vec<f32> = residual.iter().zip(bias.iter().cycle()).map(|(residual, bias)| bias + residual).collect();
-    for isa in Isa::supported() {
+    on_every_tier(|isa| {
         assert_eq!(product.on(isa, epilogue), expected, "{isa}");
-    }
+    });
 }
 
 #[test]
@@ -174,13 +162,12 @@ fn rows_of_one_value_keep_it() {
         let mut product = Product::integers([2, 20, 300], || 1.0, || rng.random_range(-127..=127) as f32);
         product.x.fill(value);
         let exact = product.exact();
-        for isa in Isa::supported() {
-            for (got, exact) in product.on(isa, PLAIN).iter().zip(&exact) {
+        on_every_tier(|isa| {
+            for (got, exact) in product.on(isa, PLAIN).into_iter().zip(&exact) {
                 // Scale, its inverse, and two products: each rounded once.
-                let bound = 6.0 * f64::from(f32::EPSILON) * exact.abs();
-                assert!((f64::from(*got) - exact).abs() <= bound, "{isa}: {got} is not {exact}");
+                assert_close(got, *exact, 6.0 * f64::from(f32::EPSILON) * exact.abs(), isa);
             }
-        }
+        });
     }
 }
 
@@ -193,7 +180,7 @@ fn what_is_not_finite_shows_in_its_row_or_column_and_nowhere_else() {
         bad_row.x[7 * 130 + 129] = bad;
         let mut bad_column = Product { x: good.x.clone(), w: good.w.clone(), ..good };
         bad_column.w[33 * 130 + 5] = bad;
-        for isa in Isa::supported() {
+        on_every_tier(|isa| {
             let expected = good.on(isa, PLAIN);
             let expect = |y: Vec<f32>, is_bad: fn(usize) -> bool| {
                 for (i, (got, expected)) in y.iter().zip(&expected).enumerate() {
@@ -202,7 +189,7 @@ fn what_is_not_finite_shows_in_its_row_or_column_and_nowhere_else() {
             };
             expect(bad_row.on(isa, PLAIN), |i| i / 50 == 7);
             expect(bad_column.on(isa, PLAIN), |i| i % 50 == 33);
-        }
+        });
     }
 }
 
@@ -212,7 +199,7 @@ fn a_row_does_not_depend_on_its_company() {
     let product = Product::random([75, 100, 200], &mut rng);
     let bias = normal(100, &mut rng);
     let residual = normal(7500, &mut rng);
-    for isa in Isa::supported() {
+    on_every_tier(|isa| {
         let epilogue = Epilogue { bias: Some(&bias), activation: Activation::GeluErf, residual: Some(&residual) };
         let together = product.on(isa, epilogue);
         for row in 0..product.rows {
@@ -221,7 +208,7 @@ fn a_row_does_not_depend_on_its_company() {
             let y = alone.on(isa, Epilogue { residual: Some(&residual[row * 100..][..100]), ..epilogue });
             assert_eq!(bits(&y), bits(&together[row * 100..][..100]), "{isa} row {row}");
         }
-    }
+    });
 }
 
 #[test]
@@ -232,7 +219,7 @@ fn requantised_rows_are_the_quantised_result() {
     let bias = normal(130, &mut rng);
     let residual = normal(75 * 130, &mut rng);
     let epilogue = Epilogue { bias: Some(&bias), activation: Activation::GeluErf, residual: Some(&residual) };
-    for isa in Isa::supported() {
+    on_every_tier(|isa| {
         let (up_weights, down) = (PackedI8::pack(isa, &up.w, 130, 90), PackedI8::pack(isa, &down, 40, 130));
         let (mut x, mut middle, mut scratch) = (QuantisedRows::new(), QuantisedRows::new(), Scratch::default());
         x.quantise(isa, &up.x, 75, 90);
@@ -242,5 +229,5 @@ fn requantised_rows_are_the_quantised_result() {
         gemm_i8_requantised(&up_weights, &x, epilogue, &mut middle, &mut scratch);
         gemm_i8_rows(&down, &middle, PLAIN, &mut y);
         assert_eq!(bits(&y), bits(&expected), "{isa}");
-    }
+    });
 }

@@ -44,12 +44,11 @@ thread_local! {
     };
 }
 
-/// Runs `body` with tile instructions emulated on this thread, if the processor does not have them. Panics if a load left
-/// the `readable` memory. Says whether instructions were emulated.
-pub(super) fn with_tiles(readable: [&[Line]; 2], body: impl FnOnce()) -> bool {
+/// Runs `body` with tile instructions, emulated on this thread if the processor does not have them. Panics if an emulated
+/// load left the `readable` memory.
+pub(super) fn with_tiles<R>(readable: [&[Line]; 2], body: impl FnOnce() -> R) -> R {
     if super::is_available() {
-        body();
-        return false;
+        return body();
     }
     static HANDLER: Once = Once::new();
     HANDLER.call_once(install_handler);
@@ -57,13 +56,13 @@ pub(super) fn with_tiles(readable: [&[Line]; 2], body: impl FnOnce()) -> bool {
         machine.readable = readable.map(|lines| lines.as_ptr().addr()..lines.as_ptr().addr() + size_of_val(lines));
         (machine.strays, machine.instructions) = (0, 0);
     });
-    body();
+    let result = body();
     MACHINE.with_borrow(|machine| {
         assert_eq!(machine.strays, 0, "tile loads outside of the operands");
         assert!(machine.instructions > 0, "no tile instruction was executed");
         assert!(!machine.configured, "the tiles were not released");
     });
-    true
+    result
 }
 
 fn install_handler() {

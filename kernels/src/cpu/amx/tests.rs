@@ -6,38 +6,23 @@ use super::tiles::BLOCK;
 use super::{bf16, int8};
 use crate::cpu::bf16::{PackedBf16, RoundedRows};
 use crate::cpu::int8::{PackedI8, QuantisedRows};
-use crate::cpu::lines::{LANES, Line, Panels, RowLines};
-use crate::cpu::scalar::lanes::Array;
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, multiply, write_out};
-use crate::cpu::{Activation, Epilogue, Isa, scalar};
+use crate::cpu::lanes::Lanes;
+use crate::cpu::lines::{LANES, Line};
+use crate::cpu::tier::Tier;
+use crate::cpu::tiled::{MicroKernel, Operands, Product, Scaling, Unscaled};
+use crate::cpu::{Epilogue, Isa, scalar};
 use rand::RngExt;
-use std::ops::Range;
 
 /// Rows, columns, depth: within one tile, on its edges, beyond a block, and not a multiple of anything.
 const SHAPES: [[usize; 3]; 6] = [[1, 1, 1], [16, 16, 64], [17, 33, 65], [32, 32, 128], [33, 48, 130], [70, 95, 200]];
 
-const PLAIN: Epilogue<'static> = Epilogue { bias: None, activation: Activation::Identity, residual: None };
+/// No integer is beyond 2^24 here, so each is its own f32.
+#[derive(Clone, Copy)]
+struct Integers;
 
-/// The sums of an AMX kernel without its AVX-512 epilogue, so that the test runs on any x86-64.
-struct SumsOnly<K, F>(K, F);
-
-impl<K, F> TileKernel<BLOCK> for SumsOnly<K, F>
-where
-    K: TileKernel<BLOCK>,
-    F: Fn(&Block, &mut Tile<BLOCK>, &mut Output<'_, '_>),
-{
-    const ROWS: usize = K::ROWS;
-
-    fn row_stride(&self) -> usize {
-        self.0.row_stride()
-    }
-
-    fn sums(&self, rows: Range<usize>, panels: Range<usize>, tile: &mut Tile<BLOCK>) {
-        self.0.sums(rows, panels, tile);
-    }
-
-    fn finish(&self, block: &Block, tile: &mut Tile<BLOCK>, output: &mut Output<'_, '_>) {
-        self.1(block, tile, output);
+impl Scaling for Integers {
+    fn scaled<T: Tier>(&self, _: T, _: usize, _: usize, sums: T::Lanes) -> T::Lanes {
+        sums.integer_difference(0, &[0; LANES])
     }
 }
 
@@ -46,9 +31,22 @@ fn random(count: usize) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
+/// All sums, and on plain arrays whatever is done to them, so that the test runs on any x86-64.
+fn sums<const COLUMNS: usize>(
+    operands: Operands<'_>,
+    columns: usize,
+    micro_kernel: impl MicroKernel<COLUMNS>,
+    scaling: impl Scaling,
+) -> Vec<f32> {
+    let mut y = vec![f32::NAN; operands.rows.rows() * columns];
+    Product { operands, micro_kernel, scaling, columns, epilogue: Epilogue::default() }.write(Isa::Scalar, &mut y);
+    y
+}
+
 /// All that a product may read.
-fn readable<'a>(rows: &'a RowLines, panels: &'a Panels, columns: usize) -> [&'a [Line]; 2] {
-    [rows.rows_from(0, rows.rows().next_multiple_of(BLOCK)), panels.panels_from(0, columns.div_ceil(LANES))]
+fn readable(operands: Operands<'_>, columns: usize) -> [&[Line]; 2] {
+    let rows = operands.rows.rows().next_multiple_of(BLOCK);
+    [operands.rows.rows_from(0, rows), operands.panels.panels_from(0, columns.div_ceil(LANES))]
 }
 
 #[test]
@@ -57,21 +55,13 @@ fn int8_sums_equal_the_specification() {
         let w = PackedI8::pack(Isa::Scalar, &random(columns * depth), columns, depth);
         let mut x = QuantisedRows::new();
         x.quantise(Isa::Scalar, &random(rows * depth), rows, depth);
-        let (mut expected, mut y) = (vec![0.0; rows * columns], vec![f32::NAN; rows * columns]);
-        let mut output = Output { y: &mut expected, width: columns, first_row: 0, epilogue: PLAIN };
-        multiply(&scalar::int8::Kernel { rows: &x, weights: &w }, 0..rows, &mut output);
-
-        let emulated = with_tiles(readable(x.lines(), w.panels(), columns), || {
-            // SAFETY: `with_tiles` provides the tiles, and no other kernel is alive.
-            let kernel = unsafe { int8::Kernel::assume_available(&x, &w) };
-            // SAFETY: arrays need no instruction set.
-            let finish = |block: &_, tile: &mut _, output: &mut Output<'_, '_>| unsafe {
-                crate::cpu::int8::finish::<Array, BLOCK>(&x, &w, block, tile, output);
-            };
-            let mut output = Output { y: &mut y, width: columns, first_row: 0, epilogue: PLAIN };
-            multiply(&SumsOnly(kernel, finish), 0..rows, &mut output);
+        let operands = Operands { rows: x.lines(), panels: w.panels() };
+        let expected = sums(operands, columns, scalar::int8::Loops, Integers);
+        let y = with_tiles(readable(operands, columns), || {
+            // SAFETY: `with_tiles` provides the tiles.
+            sums(operands, columns, unsafe { int8::TileProducts::assume() }, Integers)
         });
-        assert_eq!(y, expected, "{rows} x {columns} x {depth}, emulated: {emulated}");
+        assert_eq!(y, expected, "{rows} x {columns} x {depth}");
     }
 }
 
@@ -81,26 +71,17 @@ fn bf16_sums_are_within_the_bound_of_their_order() {
         let w = PackedBf16::pack(Isa::Scalar, &random(columns * depth), columns, depth);
         let mut x = RoundedRows::new();
         x.round(Isa::Scalar, &random(rows * depth), rows, depth);
-        let (mut expected, mut y) = (vec![0.0; rows * columns], vec![f32::NAN; rows * columns]);
-        let kernel = scalar::bf16::Kernel { rows: x.lines(), panels: w.panels() };
-        let mut output = Output { y: &mut expected, width: columns, first_row: 0, epilogue: PLAIN };
-        multiply(&kernel, 0..rows, &mut output);
-
-        let emulated = with_tiles(readable(x.lines(), w.panels(), columns), || {
-            // SAFETY: `with_tiles` provides the tiles, and no other kernel is alive.
-            let kernel = unsafe { bf16::Kernel::assume_available(x.lines(), w.panels()) };
-            // SAFETY: arrays need no instruction set.
-            let finish = |block: &_, tile: &mut _, output: &mut Output<'_, '_>| unsafe {
-                write_out::<Array, _>(tile, block, output, &Unscaled);
-            };
-            let mut output = Output { y: &mut y, width: columns, first_row: 0, epilogue: PLAIN };
-            multiply(&SumsOnly(kernel, finish), 0..rows, &mut output);
+        let operands = Operands { rows: x.lines(), panels: w.panels() };
+        let expected = sums(operands, columns, scalar::bf16::Loops, Unscaled);
+        let y = with_tiles(readable(operands, columns), || {
+            // SAFETY: `with_tiles` provides the tiles.
+            sums(operands, columns, unsafe { bf16::TileProducts::assume() }, Unscaled)
         });
-        // Values are below 1, so the sum of magnitudes is below the depth, and both orders of summation are within
-        // depth * 2^-24 of the exact sum relative to it.
-        let bound = 2.0 * (depth * depth) as f32 * f32::EPSILON / 2.0;
+        // Values are below 1, so the magnitudes sum to less than the depth; both orders of summation are within
+        // (depth + 1) * 2^-24 of that from the exact sum.
+        let bound = ((depth + 1) * depth) as f32 * f32::EPSILON;
         for (got, expected) in y.iter().zip(&expected) {
-            assert!((got - expected).abs() <= bound, "{got} is not {expected}, emulated: {emulated}");
+            assert!((got - expected).abs() <= bound, "{rows} x {columns} x {depth}: {got} is not {expected}");
         }
     }
 }

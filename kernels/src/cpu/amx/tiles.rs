@@ -6,12 +6,14 @@
 //! One block is one piece of assembly, from clearing the sums to storing them, so no tile register has to keep its value
 //! between two of them, which the compiler does not promise. Only the configuration lasts, in [`Configured`].
 
-use super::super::lines::{LANES, Line};
+use crate::cpu::lines::{LANES, Line};
+use crate::cpu::tiled::{Operands, Tile};
 use std::arch::asm;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Rows and columns of the result that one call computes.
-pub(crate) const BLOCK: usize = 2 * LANES;
+pub(super) const BLOCK: usize = 2 * LANES;
 
 /// Bytes from one row of a stored block to the next.
 const SUMS_STRIDE: usize = BLOCK * size_of::<f32>();
@@ -28,15 +30,23 @@ struct TileConfig {
 
 /// While this lives, all eight tiles of this thread are 16 rows of 64 bytes. Released on drop, so that the system need not
 /// save 8 KiB of tiles for a thread that is doing something else.
-pub(crate) struct Configured {
+pub(super) struct Configured {
     /// Tiles belong to the thread.
     _not_send: PhantomData<*const ()>,
 }
 
 impl Configured {
+    /// # Panics
+    /// If this process may not use AMX.
+    pub(super) fn new() -> Self {
+        assert!(super::is_available(), "this process may not use AMX");
+        // SAFETY: just checked.
+        unsafe { Self::assume() }
+    }
+
     /// # Safety
-    /// AMX must be available (`super::is_available`), and no other `Configured` alive on this thread.
-    pub(crate) unsafe fn new() -> Self {
+    /// Tile instructions must work, or be emulated.
+    pub(super) unsafe fn assume() -> Self {
         let mut config = TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
         config.row_bytes[..8].fill(64);
         config.rows[..8].fill(16);
@@ -63,12 +73,59 @@ impl Drop for Configured {
 
 /// Both operands of a block. Rows: two runs of 16 rows, `row_stride` lines apart. Panels: two of them.
 #[derive(Clone, Copy)]
-pub(crate) struct Operands {
-    pub(crate) rows: [*const Line; 2],
-    pub(crate) row_stride: usize,
-    pub(crate) panels: [*const Line; 2],
+pub(super) struct BlockOperands {
+    rows: [*const Line; 2],
+    row_stride: usize,
+    panels: [*const Line; 2],
     /// Lines of a row, and sixteenths of a panel: how many tiles lie along the summed dimension. Not zero.
-    pub(crate) depth: usize,
+    depth: usize,
+}
+
+impl BlockOperands {
+    /// `rows` are the lines of 32 rows, `panels` those of one panel or two: where there is but one, at the right edge, it
+    /// stands for both, and what that computes is not looked at.
+    fn new(rows: &[Line], panels: &[Line], depth: usize) -> Self {
+        let row_stride = rows.len() / BLOCK;
+        let panel_lines = depth * LANES;
+        assert!(depth > 0 && depth <= row_stride && [1, 2].contains(&(panels.len() / panel_lines)));
+        BlockOperands {
+            rows: [rows.as_ptr(), rows[LANES * row_stride..].as_ptr()],
+            row_stride,
+            panels: [panels.as_ptr(), panels[panels.len() - panel_lines..].as_ptr()],
+            depth,
+        }
+    }
+}
+
+/// One instruction's block product.
+pub(super) type BlockProduct = unsafe fn(&Configured, BlockOperands, *mut [f32; BLOCK]);
+
+/// Computes 32 x 32 sums. There may be fewer rows: [`RowLines`](super::super::lines::RowLines) keeps space for 32.
+pub(super) fn multiply_block(
+    tiles: &Configured,
+    operands: Operands<'_>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    tile: &mut Tile<BLOCK>,
+    product: BlockProduct,
+) {
+    let (rows, panels) = operands.lines(&(rows.start..rows.start + BLOCK), &panels);
+    let operands = BlockOperands::new(rows, panels, operands.rows.depth());
+    // SAFETY: tiles are configured, the operands are as long as `BlockOperands::new` makes sure of, and a Tile has 32 rows.
+    unsafe { product(tiles, operands, tile.0.as_mut_ptr()) }
+}
+
+/// Repeats block products on operands in the first-level cache, and gives the number of products of a row, a column and one
+/// line of each.
+pub(super) fn saturate(rounds: usize, tiles: &Configured, product: BlockProduct) -> usize {
+    const DEPTH: usize = 8;
+    let (rows, panels) = ([Line::ZERO; BLOCK * (DEPTH + 1)], [Line::ZERO; BLOCK * DEPTH]);
+    let mut sums = [[0.0; BLOCK]; BLOCK];
+    for _ in 0..rounds.div_ceil(DEPTH) {
+        // SAFETY: as for `multiply_block`.
+        unsafe { product(tiles, BlockOperands::new(&rows, &panels, DEPTH), sums.as_mut_ptr()) };
+    }
+    rounds.div_ceil(DEPTH) * DEPTH * BLOCK * BLOCK
 }
 
 macro_rules! block_product {
@@ -78,7 +135,7 @@ macro_rules! block_product {
         /// # Safety
         /// Tiles must be configured on this thread, `operands.depth` lines readable at each of the 32 rows and 16 times as
         /// many at both panels, and `sums` writable for 32 x 32 values.
-        pub(crate) unsafe fn $name(_: &Configured, operands: Operands, sums: *mut [f32; BLOCK]) {
+        pub(super) unsafe fn $name(_: &Configured, operands: BlockOperands, sums: *mut [f32; BLOCK]) {
             // SAFETY: the tile loads read exactly what the caller vouches for: per step one line of each of 32 rows and 16
             // lines of both panels, `depth` times; the stores write 32 rows of 128 bytes.
             unsafe {
@@ -134,41 +191,3 @@ block_product!(
     multiply_int8,
     "tdpbusd"
 );
-
-/// Which product [`saturate`] repeats.
-type BlockProduct = unsafe fn(&Configured, Operands, *mut [f32; BLOCK]);
-
-/// Block products on operands in the first-level cache, for [`crate::cpu::limits`]; gives the number of tile products.
-///
-/// # Panics
-/// If this process may not use AMX.
-fn saturate(rounds: usize, product: BlockProduct) -> usize {
-    const DEPTH: usize = 8;
-    assert!(super::is_available(), "this process may not use AMX");
-    let rows = vec![Line::ZERO; BLOCK * (DEPTH + 1)];
-    let panels = vec![Line::ZERO; 2 * LANES * DEPTH];
-    let operands = Operands {
-        rows: [rows.as_ptr(), rows[LANES * (DEPTH + 1)..].as_ptr()],
-        row_stride: DEPTH + 1,
-        panels: [panels.as_ptr(), panels[LANES * DEPTH..].as_ptr()],
-        depth: DEPTH,
-    };
-    let mut sums = [[0.0; BLOCK]; BLOCK];
-    // SAFETY: AMX is available, and nothing else on this thread uses tiles meanwhile.
-    let tiles = unsafe { Configured::new() };
-    for _ in 0..rounds.div_ceil(DEPTH) {
-        // SAFETY: both operands are as long as their shapes say, and so are the sums.
-        unsafe { product(&tiles, operands, sums.as_mut_ptr()) };
-    }
-    rounds.div_ceil(DEPTH) * DEPTH * 4
-}
-
-/// [`saturate`] with bf16, in operations.
-pub(crate) fn saturate_bf16(rounds: usize) -> usize {
-    saturate(rounds, multiply_bf16) * LANES * LANES * 32 * 2
-}
-
-/// [`saturate`] with int8, in operations.
-pub(crate) fn saturate_int8(rounds: usize) -> usize {
-    saturate(rounds, multiply_int8) * LANES * LANES * 64 * 2
-}

@@ -5,10 +5,10 @@
 //! registers wide: 8 accumulators, 2 registers of weights, a broadcast group, the ones and two products in flight fill 14
 //! of the 16 registers. Also what an AVX-512 machine without VNNI runs.
 
-use super::lanes::Registers;
-use crate::cpu::int8::{self, PackedI8, QuantisedRows, RowScale};
+use crate::cpu::Isa;
 use crate::cpu::lines::{LANES, Line};
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
+use crate::cpu::tier::Tier;
+use crate::cpu::tiled::{MicroKernel, Operands, Tile};
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::hint::black_box;
@@ -19,46 +19,50 @@ const ROWS: usize = 4;
 /// Registers across a panel.
 const HALVES: usize = 2;
 
-/// The product with `vpmaddubsw`. Must only be made where AVX2 and FMA are present.
-pub(crate) struct Kernel<'a> {
-    pub(crate) rows: &'a QuantisedRows,
-    pub(crate) weights: &'a PackedI8,
+/// The sums with `vpmaddubsw`; exists only where AVX2 does.
+pub(crate) struct Maddubs(());
+
+impl Maddubs {
+    /// # Panics
+    /// If this machine has no AVX2.
+    pub(crate) fn new() -> Self {
+        Isa::Avx2.require();
+        Maddubs(())
+    }
+
+    /// Only the three instructions between registers, for [`crate::cpu::limits`]; gives the number of operations.
+    pub(crate) fn saturate(&self, rounds: usize) -> usize {
+        // SAFETY: a Maddubs exists only where AVX2 does.
+        unsafe { saturate(rounds) };
+        rounds * ROWS * LANES * 2 * 4
+    }
 }
 
 /// One instance of the micro-kernel for each number of rows, less one.
 const SHAPES: [unsafe fn(&[Line], &[Line], usize, &mut Tile<LANES>); ROWS] =
     [sums::<1>, sums::<2>, sums::<3>, sums::<4>];
 
-impl TileKernel<LANES> for Kernel<'_> {
+impl MicroKernel<LANES> for Maddubs {
     const ROWS: usize = ROWS;
 
-    fn row_stride(&self) -> usize {
-        self.rows.lines().stride()
+    fn sums<T: Tier>(
+        &self,
+        _: T,
+        operands: Operands<'_>,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        tile: &mut Tile<LANES>,
+    ) {
+        let (a, b) = operands.lines(&rows, &panels);
+        // SAFETY: a Maddubs exists only where AVX2 does, and the instance has as many rows as `a`.
+        unsafe { SHAPES[rows.len() - 1](a, b, operands.rows.depth(), tile) }
     }
-
-    fn sums(&self, rows: Range<usize>, panels: Range<usize>, tile: &mut Tile<LANES>) {
-        let a = self.rows.lines().rows_from(rows.start, rows.len());
-        let b = self.weights.panels().panels_from(panels.start, 1);
-        // SAFETY: a Kernel is only made where AVX2 is present (see the type), and the instance has as many rows as `a`.
-        unsafe { SHAPES[rows.len() - 1](a, b, self.rows.lines().depth(), tile) }
-    }
-
-    fn finish(&self, block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
-        // SAFETY: as above.
-        unsafe { finish(self, block, tile, output) }
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn finish(kernel: &Kernel<'_>, block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
-    // SAFETY: compiled for AVX2.
-    unsafe { int8::finish::<Registers, LANES>(kernel.rows, kernel.weights, block, tile, output) }
 }
 
 /// Integer sums of `R` rows x 1 panel into the tile.
 ///
 /// `a` holds `R` rows, whose first `depth` lines are values; `b` is a panel of `16 * depth` lines.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2")]
 fn sums<const R: usize>(a: &[Line], b: &[Line], depth: usize, tile: &mut Tile<LANES>) {
     let groups = depth * LANES;
     let stride = a.len() / R * LANES;
@@ -81,43 +85,26 @@ fn sums<const R: usize>(a: &[Line], b: &[Line], depth: usize, tile: &mut Tile<LA
             }
         }
     }
-    for (row, sums) in tile.0.iter_mut().zip(sums) {
-        for (lanes, sum) in row.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
-            // SAFETY: `lanes` is 8 floats; the bits of the integer sums go there, as `Tile` says.
-            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
+    for r in 0..R {
+        for h in 0..HALVES {
+            let lanes: &mut [f32; 8] = &mut tile.0[r].as_chunks_mut().0[h];
+            // SAFETY: 8 lanes; the bits of the integers go there, as `Tile` says.
+            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums[r][h]) };
         }
     }
 }
 
-/// [`int8::quantise_row`], compiled for AVX2.
-pub(crate) fn quantise_row(x: &[f32], levels: &mut [u8]) -> RowScale {
-    #[target_feature(enable = "avx2,fma")]
-    fn compiled(x: &[f32], levels: &mut [u8]) -> RowScale {
-        // SAFETY: compiled for AVX2.
-        unsafe { int8::quantise_row::<Registers>(x, levels) }
-    }
-    // SAFETY: only reached through an Isa that this machine supports.
-    unsafe { compiled(x, levels) }
-}
-
-/// Only the three instructions between registers, for [`crate::cpu::limits`]; gives the number of operations. Only for
-/// machines with AVX2.
-pub(crate) fn saturate(rounds: usize) -> usize {
-    #[target_feature(enable = "avx2,fma")]
-    fn compiled(rounds: usize) {
-        let (mut levels, weights) = black_box((_mm256_set1_epi8(1), _mm256_set1_epi8(1)));
-        let ones = _mm256_set1_epi16(1);
-        let mut sums = [_mm256_setzero_si256(); ROWS * HALVES];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                // SAFETY: no instruction at all; it keeps the compiler from multiplying once for all rounds.
-                unsafe { asm!("/* {0} */", inout(ymm_reg) levels, options(pure, nomem, nostack, preserves_flags)) };
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(levels, weights), ones));
-            }
+#[target_feature(enable = "avx2")]
+fn saturate(rounds: usize) {
+    let (mut levels, weights) = black_box((_mm256_set1_epi8(1), _mm256_set1_epi8(1)));
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [_mm256_setzero_si256(); ROWS * HALVES];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            // SAFETY: no instruction at all; it keeps the compiler from multiplying once for all rounds.
+            unsafe { asm!("/* {0} */", inout(ymm_reg) levels, options(pure, nomem, nostack, preserves_flags)) };
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(levels, weights), ones));
         }
-        black_box(sums);
     }
-    // SAFETY: the caller's promise.
-    unsafe { compiled(rounds) };
-    rounds * ROWS * LANES * 2 * 4
+    black_box(sums);
 }

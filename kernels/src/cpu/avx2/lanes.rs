@@ -136,6 +136,17 @@ impl Lanes for Registers {
     }
 
     #[inline(always)]
+    fn widened_lower_halves(self) -> Self {
+        unsafe { Registers(lower_half(self.0), lower_half(self.1)) }
+    }
+
+    #[inline(always)]
+    fn widened_upper_halves(self) -> Self {
+        let upper = unsafe { _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000_u32 as i32)) };
+        unsafe { Registers(_mm256_and_ps(self.0, upper), _mm256_and_ps(self.1, upper)) }
+    }
+
+    #[inline(always)]
     fn upper_halves(self) -> [u16; LANES] {
         unsafe {
             let low = _mm256_srli_epi32::<16>(_mm256_castps_si256(self.0));
@@ -184,6 +195,13 @@ unsafe fn difference(sums: __m256, factor: i32, subtrahend: &[i32]) -> __m256 {
         let product = _mm256_mullo_epi32(_mm256_set1_epi32(factor), _mm256_loadu_si256(subtrahend.as_ptr().cast()));
         _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_castps_si256(sums), product))
     }
+}
+
+/// The bf16 in the lower 16 bits of each lane, as f32.
+#[inline(always)]
+unsafe fn lower_half(pairs: __m256) -> __m256 {
+    // SAFETY: only called on Registers, which exist only where AVX2 does.
+    unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(pairs))) }
 }
 
 /// Rounded to bf16, as f32.

@@ -1,6 +1,5 @@
 //! AVX2 with FMA: sixteen registers of eight floats, two multiply-adds a cycle.
 
-pub(crate) mod bf16;
 pub(crate) mod int8;
 pub(crate) mod lanes;
 

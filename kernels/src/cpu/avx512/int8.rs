@@ -5,10 +5,10 @@
 //! 14 bytes of weights per cycle, so weights may stream from the second-level cache. 27 independent sums hide the latency
 //! of the instruction (5 cycles) five times over. 48 columns divide every hidden size that is a multiple of 384.
 
-use super::lanes::Register;
-use crate::cpu::int8::{self, PackedI8, QuantisedRows, RowScale};
+use crate::cpu::Isa;
 use crate::cpu::lines::{LANES, Line};
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
+use crate::cpu::tier::Tier;
+use crate::cpu::tiled::{MicroKernel, Operands, Tile};
 use std::arch::x86_64::*;
 use std::hint::black_box;
 use std::ops::Range;
@@ -17,13 +17,31 @@ const ROWS: usize = 9;
 const PANELS: usize = 3;
 const COLUMNS: usize = PANELS * LANES;
 
-/// The product with VNNI. Must only be made where AVX-512 F, BW, DQ, VL and VNNI are present.
-pub(crate) struct Kernel<'a> {
-    pub(crate) rows: &'a QuantisedRows,
-    pub(crate) weights: &'a PackedI8,
+/// The sums with `vpdpbusd`; exists only where VNNI does.
+pub(crate) struct Vnni(());
+
+impl Vnni {
+    /// Whether this machine has AVX-512 with VNNI.
+    pub(crate) fn is_supported() -> bool {
+        Isa::Avx512.is_supported() && is_x86_feature_detected!("avx512vnni")
+    }
+
+    /// # Panics
+    /// If this machine has no VNNI.
+    pub(crate) fn new() -> Self {
+        assert!(Self::is_supported(), "this machine has no VNNI");
+        Vnni(())
+    }
+
+    /// Only `vpdpbusd` between registers, for [`crate::cpu::limits`]; gives the number of operations.
+    pub(crate) fn saturate(&self, rounds: usize) -> usize {
+        // SAFETY: a Vnni exists only where the instruction does.
+        unsafe { saturate(rounds) };
+        rounds * ROWS * COLUMNS * 2 * 4
+    }
 }
 
-/// Rows first, then panels, then where the sums go.
+/// Rows, panels, lines of a row, and where the sums go.
 type SumsFn = unsafe fn(&[Line], &[Line], usize, &mut Tile<COLUMNS>);
 
 /// One instance of the micro-kernel for each shape of tile, by rows and panels less one.
@@ -39,53 +57,27 @@ const SHAPES: [[SumsFn; PANELS]; ROWS] = [
     [sums::<9, 1>, sums::<9, 2>, sums::<9, 3>],
 ];
 
-impl TileKernel<COLUMNS> for Kernel<'_> {
+impl MicroKernel<COLUMNS> for Vnni {
     const ROWS: usize = ROWS;
 
-    fn row_stride(&self) -> usize {
-        self.rows.lines().stride()
-    }
-
-    fn sums(&self, rows: Range<usize>, panels: Range<usize>, tile: &mut Tile<COLUMNS>) {
-        let a = self.rows.lines().rows_from(rows.start, rows.len());
-        let b = self.weights.panels().panels_from(panels.start, panels.len());
-        // SAFETY: a Kernel is only made where VNNI is present (see the type), and the shape of the instance is that of the
-        // slices.
-        unsafe { SHAPES[rows.len() - 1][panels.len() - 1](a, b, self.rows.lines().depth(), tile) }
-    }
-
-    fn finish(&self, block: &Block, tile: &mut Tile<COLUMNS>, output: &mut Output<'_, '_>) {
-        finish_block(self.rows, self.weights, block, tile, output);
-    }
-}
-
-/// The epilogue in AVX-512, for any kernel whose exact sums lie in the tile. Only for machines with AVX-512 F, BW, DQ, VL.
-pub(crate) fn finish_block<const WIDTH: usize>(
-    rows: &QuantisedRows,
-    weights: &PackedI8,
-    block: &Block,
-    tile: &mut Tile<WIDTH>,
-    output: &mut Output<'_, '_>,
-) {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    fn compiled<const WIDTH: usize>(
-        rows: &QuantisedRows,
-        weights: &PackedI8,
-        block: &Block,
-        tile: &mut Tile<WIDTH>,
-        output: &mut Output<'_, '_>,
+    fn sums<T: Tier>(
+        &self,
+        _: T,
+        operands: Operands<'_>,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        tile: &mut Tile<COLUMNS>,
     ) {
-        // SAFETY: compiled for AVX-512.
-        unsafe { int8::finish::<Register, WIDTH>(rows, weights, block, tile, output) }
+        let (a, b) = operands.lines(&rows, &panels);
+        // SAFETY: a Vnni exists only where the instruction does, and the shape of the instance is that of the slices.
+        unsafe { SHAPES[rows.len() - 1][panels.len() - 1](a, b, operands.rows.depth(), tile) }
     }
-    // SAFETY: the caller is a kernel for AVX-512 machines.
-    unsafe { compiled(rows, weights, block, tile, output) }
 }
 
 /// Integer sums of `R` rows x `P` panels into the tile.
 ///
 /// `a` holds `R` rows, whose first `depth` lines are values; `b` holds `P` panels of `16 * depth` lines.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512vnni")]
 fn sums<const R: usize, const P: usize>(a: &[Line], b: &[Line], depth: usize, tile: &mut Tile<COLUMNS>) {
     let groups = depth * LANES;
     let stride = a.len() / R * LANES;
@@ -108,37 +100,21 @@ fn sums<const R: usize, const P: usize>(a: &[Line], b: &[Line], depth: usize, ti
     }
     for r in 0..R {
         for p in 0..P {
-            // SAFETY: 16 lanes at panel p < P of the tile's row r; the bits of the integers go there, as `Tile` says.
-            unsafe { _mm512_storeu_si512(tile.0[r].as_chunks_mut::<LANES>().0[p].as_mut_ptr().cast(), sums[r][p]) };
+            let lanes: &mut [f32; LANES] = &mut tile.0[r].as_chunks_mut().0[p];
+            // SAFETY: 16 lanes; the bits of the integers go there, as `Tile` says.
+            unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), sums[r][p]) };
         }
     }
 }
 
-/// [`int8::quantise_row`], compiled for AVX-512.
-pub(crate) fn quantise_row(x: &[f32], levels: &mut [u8]) -> RowScale {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    fn compiled(x: &[f32], levels: &mut [u8]) -> RowScale {
-        // SAFETY: compiled for AVX-512.
-        unsafe { int8::quantise_row::<Register>(x, levels) }
-    }
-    // SAFETY: only reached through an Isa that this machine supports.
-    unsafe { compiled(x, levels) }
-}
-
-/// Only `vpdpbusd` between registers, for [`crate::cpu::limits`]; gives the number of operations. Only for machines with VNNI.
-pub(crate) fn saturate(rounds: usize) -> usize {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    fn compiled(rounds: usize) {
-        let (levels, weights) = black_box((_mm512_set1_epi8(1), _mm512_set1_epi8(1)));
-        let mut sums = [_mm512_setzero_si512(); ROWS * PANELS];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = _mm512_dpbusd_epi32(*sum, levels, weights);
-            }
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn saturate(rounds: usize) {
+    let (levels, weights) = black_box((_mm512_set1_epi8(1), _mm512_set1_epi8(1)));
+    let mut sums = [_mm512_setzero_si512(); ROWS * PANELS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, levels, weights);
         }
-        black_box(sums);
     }
-    // SAFETY: the caller's promise.
-    unsafe { compiled(rounds) };
-    rounds * ROWS * COLUMNS * 2 * 4
+    black_box(sums);
 }

@@ -130,6 +130,17 @@ impl Lanes for Register {
     }
 
     #[inline(always)]
+    fn widened_lower_halves(self) -> Self {
+        Register(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(self.0))) })
+    }
+
+    #[inline(always)]
+    fn widened_upper_halves(self) -> Self {
+        let upper = unsafe { _mm512_set1_epi32(0xffff_0000_u32 as i32) };
+        Register(unsafe { _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(self.0), upper)) })
+    }
+
+    #[inline(always)]
     fn upper_halves(self) -> [u16; LANES] {
         unsafe {
             let halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(_mm512_castps_si512(self.0)));

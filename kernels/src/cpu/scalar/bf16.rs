@@ -1,62 +1,56 @@
-//! bf16: the specification of the product. Each product of two bf16 values is exact in f32; the sums are made in order.
+//! bf16: the specification of the sums. Each product of two bf16 values is exact in f32; the sums are made in order.
 
-use super::lanes::Array;
-use crate::cpu::bf16::widen;
-use crate::cpu::lines::{LANES, Line, Panels, RowLines};
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel, Unscaled, write_out};
+use crate::cpu::lines::{LANES, Line, elements};
+use crate::cpu::tier::Tier;
+use crate::cpu::tiled::{MicroKernel, Operands, Tile};
 use std::hint::black_box;
 use std::ops::Range;
 
-/// The product as nested loops, over rows of pairs.
-pub(crate) struct Kernel<'a> {
-    pub(crate) rows: &'a RowLines,
-    pub(crate) panels: &'a Panels,
-}
+/// The sums as nested loops, over rows of pairs.
+pub(crate) struct Loops;
 
-impl TileKernel<LANES> for Kernel<'_> {
+impl MicroKernel<LANES> for Loops {
     const ROWS: usize = 4;
 
-    fn row_stride(&self) -> usize {
-        self.rows.stride()
-    }
-
-    fn sums(&self, rows: Range<usize>, panels: Range<usize>, tile: &mut Tile<LANES>) {
-        let panel = self.panels.panels_from(panels.start, 1);
+    fn sums<T: Tier>(
+        &self,
+        _: T,
+        operands: Operands<'_>,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        tile: &mut Tile<LANES>,
+    ) {
+        let panel = operands.panels.panels_from(panels.start, 1);
         for (row, sums) in rows.zip(&mut tile.0) {
-            *sums = row_sums(self.rows.row(row), panel);
+            *sums = row_sums(operands.rows.row(row), panel);
         }
     }
+}
 
-    fn finish(&self, block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
-        // SAFETY: arrays need no instruction set.
-        unsafe { write_out::<Array, _>(tile, block, output, &Unscaled) }
+impl Loops {
+    /// The loops on operands in the first-level cache, for [`crate::cpu::limits`]; gives the number of operations.
+    pub(crate) fn saturate(&self, rounds: usize) -> usize {
+        let (row, panel) = black_box(([Line::ZERO; 1], [Line::ZERO; LANES]));
+        for _ in 0..rounds {
+            black_box(row_sums(black_box(&row), &panel));
+        }
+        rounds * LANES * 32 * 2
     }
 }
 
 /// One row times the columns of one panel.
 fn row_sums(row: &[Line], panel: &[Line]) -> [f32; LANES] {
     let mut sums = [0.0f32; LANES];
-    for (line, columns) in row.iter().zip(panel.as_chunks::<LANES>().0) {
-        for (pair, columns) in pairs(line).zip(columns) {
-            for (sum, weights) in sums.iter_mut().zip(pairs(columns)) {
-                *sum += pair[0] * weights[0];
-                *sum += pair[1] * weights[1];
-            }
+    for (&[x0, x1], columns) in elements::<u16>(row).as_chunks().0.iter().zip(panel) {
+        for (sum, &[w0, w1]) in sums.iter_mut().zip(elements::<u16>(&[*columns]).as_chunks().0) {
+            *sum += widen(x0) * widen(w0);
+            *sum += widen(x1) * widen(w1);
         }
     }
     sums
 }
 
-/// The 16 pairs of a line, widened.
-fn pairs(line: &Line) -> impl Iterator<Item = [f32; 2]> {
-    line.0.as_chunks::<4>().0.iter().map(|&[a, b, c, d]| [[a, b], [c, d]].map(|half| widen(u16::from_ne_bytes(half))))
-}
-
-/// The loops on operands in the first-level cache, for [`crate::cpu::limits`]; gives the number of operations.
-pub(crate) fn saturate(rounds: usize) -> usize {
-    let (row, panel) = black_box(([Line([0; 64]); 1], [Line([0; 64]); LANES]));
-    for _ in 0..rounds {
-        black_box(row_sums(black_box(&row), &panel));
-    }
-    rounds * LANES * 32 * 2
+/// What a bf16 stands for, exactly.
+fn widen(x: u16) -> f32 {
+    f32::from_bits(u32::from(x) << 16)
 }

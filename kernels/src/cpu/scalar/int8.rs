@@ -1,36 +1,40 @@
 //! int8: the specification of the integer sums, as nested loops.
 
-use super::lanes::Array;
-use crate::cpu::int8::{PackedI8, QuantisedRows, finish};
 use crate::cpu::lines::{LANES, Line};
-use crate::cpu::tiled::{Block, Output, Tile, TileKernel};
+use crate::cpu::tier::Tier;
+use crate::cpu::tiled::{MicroKernel, Operands, Tile};
 use std::hint::black_box;
 use std::ops::Range;
 
-/// The product as nested loops.
-pub(crate) struct Kernel<'a> {
-    pub(crate) rows: &'a QuantisedRows,
-    pub(crate) weights: &'a PackedI8,
-}
+/// The sums as nested loops.
+pub(crate) struct Loops;
 
-impl TileKernel<LANES> for Kernel<'_> {
+impl MicroKernel<LANES> for Loops {
     const ROWS: usize = 4;
 
-    fn row_stride(&self) -> usize {
-        self.rows.lines().stride()
-    }
-
-    fn sums(&self, rows: Range<usize>, panels: Range<usize>, tile: &mut Tile<LANES>) {
-        let panel = self.weights.panels().panels_from(panels.start, 1);
+    fn sums<T: Tier>(
+        &self,
+        _: T,
+        operands: Operands<'_>,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        tile: &mut Tile<LANES>,
+    ) {
+        let panel = operands.panels.panels_from(panels.start, 1);
         for (row, sums) in rows.zip(&mut tile.0) {
-            let exact = row_sums(self.rows.lines().row(row), panel);
-            *sums = exact.map(|sum| f32::from_bits(sum as u32));
+            *sums = row_sums(operands.rows.row(row), panel).map(|sum| f32::from_bits(sum as u32));
         }
     }
+}
 
-    fn finish(&self, block: &Block, tile: &mut Tile<LANES>, output: &mut Output<'_, '_>) {
-        // SAFETY: arrays need no instruction set.
-        unsafe { finish::<Array, LANES>(self.rows, self.weights, block, tile, output) }
+impl Loops {
+    /// The loops on operands in the first-level cache, for [`crate::cpu::limits`]; gives the number of operations.
+    pub(crate) fn saturate(&self, rounds: usize) -> usize {
+        let (row, panel) = black_box(([Line([1; 64]); 1], [Line([1; 64]); LANES]));
+        for _ in 0..rounds {
+            black_box(row_sums(black_box(&row), &panel));
+        }
+        rounds * LANES * 64 * 2
     }
 }
 
@@ -47,13 +51,4 @@ fn row_sums(row: &[Line], panel: &[Line]) -> [i32; LANES] {
         }
     }
     sums
-}
-
-/// The loops on operands in the first-level cache, for [`crate::cpu::limits`]; gives the number of operations.
-pub(crate) fn saturate(rounds: usize) -> usize {
-    let (row, panel) = black_box(([Line([1; 64]); 1], [Line([1; 64]); LANES]));
-    for _ in 0..rounds {
-        black_box(row_sums(black_box(&row), &panel));
-    }
-    rounds * LANES * 64 * 2
 }

@@ -99,6 +99,14 @@ impl Lanes for Array {
         }))
     }
 
+    fn widened_lower_halves(self) -> Self {
+        Array(self.0.map(|x| f32::from_bits(x.to_bits() << 16)))
+    }
+
+    fn widened_upper_halves(self) -> Self {
+        Array(self.0.map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)))
+    }
+
     fn upper_halves(self) -> [u16; LANES] {
         self.0.map(|x| (x.to_bits() >> 16) as u16)
     }
