@@ -7,7 +7,11 @@
 
 pub mod cpu;
 
+pub use cpu::attention::*;
 pub use cpu::bf16::*;
+pub use cpu::gemm::*;
 pub use cpu::int8::*;
+pub use cpu::layers::*;
 pub use cpu::limits;
+pub use cpu::pool::*;
 pub use cpu::{Activation, Epilogue, ISA_VARIABLE, Isa, IsaError, Scratch};

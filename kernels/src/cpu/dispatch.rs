@@ -49,6 +49,8 @@ impl Isa {
             .clone()
     }
 
+    /// Stops a caller that passes a tier of another machine.
+    ///
     /// # Panics
     /// If this machine cannot run the tier: running on would execute instructions that do not exist.
     #[track_caller]

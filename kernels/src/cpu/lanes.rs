@@ -39,6 +39,12 @@ pub(crate) trait Lanes: Copy {
     /// The larger of two numbers, lane by lane; `other` where either is NaN.
     fn max(self, other: Self) -> Self;
 
+    /// The first `count` lanes of this one, the others of `rest`.
+    fn first_or(self, count: usize, rest: Self) -> Self;
+
+    /// Lane `c` of row `r` becomes lane `r` of row `c`.
+    fn transposed(rows: [Self; LANES]) -> [Self; LANES];
+
     /// The sum of all lanes, in the same order in every implementation: halves are folded onto each other.
     fn sum(self) -> f32;
 

@@ -17,6 +17,11 @@ pub(crate) trait Tier: Copy {
     /// Sixteen floats in its registers.
     type Lanes: Lanes;
 
+    /// Rows of the largest tile of an f32 product, see [`super::microkernel`].
+    const TILE_ROWS: usize;
+    /// Panels of the largest tile of an f32 product, 1 or 2.
+    const TILE_PANELS: usize;
+
     /// Runs a kernel in a function of its own that is compiled for this tier. Within a kernel this keeps a large inner
     /// piece out of line, so that its registers are allocated for it alone.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
@@ -48,8 +53,8 @@ pub(crate) trait Kernel {
     /// What it answers.
     type Output;
 
-    /// Computes. Implementations must be `#[inline(always)]`, and so must all they call on the way to the lanes: code that
-    /// is not inlined is compiled without the instruction set.
+    /// Computes. Implementations must be `#[inline(always)]`, and so must all they call on the way to the lanes, which
+    /// rules out closures: code that is not inlined is compiled without the instruction set, each operation a call.
     fn run<T: Tier>(self, tier: T) -> Self::Output;
 }
 
@@ -59,14 +64,15 @@ impl Isa {
     /// # Panics
     /// If this machine cannot run the tier.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        self.require();
         match self {
-            // SAFETY (both): the machine was found to support the tier, just above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { super::avx2::Avx2::assume() }.run(kernel),
+            Isa::Avx2 => super::avx2::Avx2::new().run(kernel),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => unsafe { super::avx512::Avx512::assume() }.run(kernel),
-            _ => super::scalar::Plain.run(kernel),
+            Isa::Avx512 | Isa::Amx => super::avx512::Avx512::new().run(kernel),
+            _ => {
+                self.require();
+                super::scalar::Plain.run(kernel)
+            }
         }
     }
 }

@@ -138,8 +138,7 @@ impl<K: MicroKernel<COLUMNS>, S: Scaling, const COLUMNS: usize> Kernel for Rows<
     fn run<T: Tier>(self, tier: T) {
         let Rows { product, rows, y } = self;
         let Product { operands, ref micro_kernel, columns: width, .. } = *product;
-        let row_bytes = operands.rows.stride() * size_of::<Line>();
-        let row_block = (ROW_BLOCK_BYTES / row_bytes).max(1).next_multiple_of(K::ROWS);
+        let row_block = rows_in_block(operands.rows.stride(), K::ROWS);
         let mut tile = Tile::zero();
         for block in pieces(rows.clone(), row_block) {
             for panels in pieces(0..width.div_ceil(LANES), COLUMNS / LANES) {
@@ -153,8 +152,14 @@ impl<K: MicroKernel<COLUMNS>, S: Scaling, const COLUMNS: usize> Kernel for Rows<
     }
 }
 
+/// How many rows, of so many lines each, one pass over the weights works on: whole tiles.
+pub(crate) fn rows_in_block(row_lines: usize, tile_rows: usize) -> usize {
+    let row_bytes = row_lines * size_of::<Line>();
+    (ROW_BLOCK_BYTES / row_bytes.max(1)).max(1).next_multiple_of(tile_rows)
+}
+
 /// Cuts a range into pieces of `size`, the last one possibly shorter.
-fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
     range.clone().step_by(size).map(move |start| start..range.end.min(start + size))
 }
 

@@ -50,3 +50,38 @@ pub fn assert_close(got: f32, expected: f64, bound: f64, context: impl std::fmt:
     let error = (f64::from(got) - expected).abs();
     assert!(error <= bound, "{context}: {got} is {error:e} from {expected}, more than {bound:e}");
 }
+
+/// The error function to about 1e-13: its Taylor series near zero, the continued fraction of its complement beyond.
+pub fn erf(x: f64) -> f64 {
+    let t = x.abs();
+    let value = if t < 2.5 {
+        let (mut term, mut sum) = (t, t);
+        for n in 1..60 {
+            term *= -t * t / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    } else {
+        let fraction = (1..=80).rev().fold(t, |fraction, n| t + f64::from(n) / 2.0 / fraction);
+        1.0 - (-t * t).exp() / (fraction * std::f64::consts::PI.sqrt())
+    };
+    value.copysign(x)
+}
+
+/// The exact GELU in f64.
+pub fn gelu(x: f64) -> f64 {
+    x / 2.0 * (1.0 + erf(x / std::f64::consts::SQRT_2))
+}
+
+/// The unit of rounding of f32: no operation is off by more than this part of its result.
+pub const UNIT: f64 = f64::EPSILON * 536_870_912.0 / 2.0;
+
+/// Row offsets of texts of these lengths.
+pub fn offsets(lengths: &[usize]) -> Vec<usize> {
+    std::iter::once(0)
+        .chain(lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        }))
+        .collect()
+}

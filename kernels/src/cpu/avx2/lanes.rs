@@ -70,6 +70,32 @@ impl Lanes for Registers {
     }
 
     #[inline(always)]
+    fn first_or(self, count: usize, rest: Self) -> Self {
+        let count = count.min(LANES) as i32;
+        unsafe { Registers(first_or(self.0, count, rest.0), first_or(self.1, count - 8, rest.1)) }
+    }
+
+    #[inline(always)]
+    fn transposed(rows: [Self; LANES]) -> [Self; LANES] {
+        let mut columns = rows;
+        for half in [0, 8] {
+            let mut eight = [rows[0].0; 8];
+            for i in 0..8 {
+                eight[i] = if half == 0 { rows[i].0 } else { rows[i].1 };
+            }
+            let upper = unsafe { transposed(eight) };
+            for i in 0..8 {
+                eight[i] = if half == 0 { rows[8 + i].0 } else { rows[8 + i].1 };
+            }
+            let lower = unsafe { transposed(eight) };
+            for i in 0..8 {
+                columns[half + i] = Registers(upper[i], lower[i]);
+            }
+        }
+        columns
+    }
+
+    #[inline(always)]
     fn sum(self) -> f32 {
         unsafe { sum(_mm256_add_ps(self.0, self.1)) }
     }
@@ -170,6 +196,41 @@ pub(crate) unsafe fn sum(eight: __m256) -> f32 {
         let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
         _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
     }
+}
+
+/// The first `count` lanes of `x` (none if it is negative, all if it is over 8), the others of `rest`.
+#[inline(always)]
+unsafe fn first_or(x: __m256, count: i32, rest: __m256) -> __m256 {
+    // SAFETY: only called on Registers, which exist only where AVX2 does.
+    unsafe {
+        let first = _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+        _mm256_blendv_ps(rest, x, _mm256_castsi256_ps(first))
+    }
+}
+
+/// Eight rows of eight become eight columns.
+#[inline(always)]
+unsafe fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
+    let mut columns = rows;
+    // SAFETY: only called on Registers, which exist only where AVX2 does.
+    unsafe {
+        // Half h of `quads[4 g + j]` becomes rows 4g..4g+4 of column 4h + j.
+        let mut quads = rows;
+        for g in 0..2 {
+            let [a, b, c, d] = [rows[4 * g], rows[4 * g + 1], rows[4 * g + 2], rows[4 * g + 3]];
+            let low = (_mm256_castps_pd(_mm256_unpacklo_ps(a, b)), _mm256_castps_pd(_mm256_unpacklo_ps(c, d)));
+            let high = (_mm256_castps_pd(_mm256_unpackhi_ps(a, b)), _mm256_castps_pd(_mm256_unpackhi_ps(c, d)));
+            quads[4 * g] = _mm256_castpd_ps(_mm256_unpacklo_pd(low.0, low.1));
+            quads[4 * g + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low.0, low.1));
+            quads[4 * g + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high.0, high.1));
+            quads[4 * g + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high.0, high.1));
+        }
+        for j in 0..4 {
+            columns[j] = _mm256_permute2f128_ps::<0x20>(quads[j], quads[4 + j]);
+            columns[4 + j] = _mm256_permute2f128_ps::<0x31>(quads[j], quads[4 + j]);
+        }
+    }
+    columns
 }
 
 #[inline(always)]

@@ -3,6 +3,7 @@
 pub(crate) mod int8;
 pub(crate) mod lanes;
 
+use super::Isa;
 use super::tier::{Kernel, Tier};
 
 /// The proof that this processor has AVX2 and FMA.
@@ -10,15 +11,19 @@ use super::tier::{Kernel, Tier};
 pub(crate) struct Avx2(());
 
 impl Avx2 {
-    /// # Safety
-    /// The processor must have AVX2 and FMA.
-    pub(crate) unsafe fn assume() -> Self {
+    /// # Panics
+    /// If this machine has no such processor.
+    pub(crate) fn new() -> Self {
+        Isa::Avx2.require();
         Avx2(())
     }
 }
 
 impl Tier for Avx2 {
     type Lanes = lanes::Registers;
+
+    const TILE_ROWS: usize = 6;
+    const TILE_PANELS: usize = 1;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {

@@ -67,6 +67,42 @@ impl Lanes for Register {
     }
 
     #[inline(always)]
+    fn first_or(self, count: usize, rest: Self) -> Self {
+        let first = ((1u32 << count.min(LANES)) - 1) as u16;
+        Register(unsafe { _mm512_mask_mov_ps(rest.0, first, self.0) })
+    }
+
+    #[inline(always)]
+    fn transposed(rows: [Self; LANES]) -> [Self; LANES] {
+        const EVEN: i32 = 0b10_00_10_00;
+        const ODD: i32 = 0b11_01_11_01;
+        let mut columns = rows;
+        unsafe {
+            // Quarter q of `quads[4 g + j]` becomes rows 4g..4g+4 of column 4q + j.
+            let mut quads = [rows[0].0; LANES];
+            for g in 0..4 {
+                let [a, b, c, d] = [rows[4 * g].0, rows[4 * g + 1].0, rows[4 * g + 2].0, rows[4 * g + 3].0];
+                let low = (_mm512_castps_pd(_mm512_unpacklo_ps(a, b)), _mm512_castps_pd(_mm512_unpacklo_ps(c, d)));
+                let high = (_mm512_castps_pd(_mm512_unpackhi_ps(a, b)), _mm512_castps_pd(_mm512_unpackhi_ps(c, d)));
+                quads[4 * g] = _mm512_castpd_ps(_mm512_unpacklo_pd(low.0, low.1));
+                quads[4 * g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low.0, low.1));
+                quads[4 * g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high.0, high.1));
+                quads[4 * g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high.0, high.1));
+            }
+            for j in 0..4 {
+                let [a, b, c, d] = [quads[j], quads[4 + j], quads[8 + j], quads[12 + j]];
+                let even = [_mm512_shuffle_f32x4::<EVEN>(a, b), _mm512_shuffle_f32x4::<EVEN>(c, d)];
+                let odd = [_mm512_shuffle_f32x4::<ODD>(a, b), _mm512_shuffle_f32x4::<ODD>(c, d)];
+                columns[j] = Register(_mm512_shuffle_f32x4::<EVEN>(even[0], even[1]));
+                columns[4 + j] = Register(_mm512_shuffle_f32x4::<EVEN>(odd[0], odd[1]));
+                columns[8 + j] = Register(_mm512_shuffle_f32x4::<ODD>(even[0], even[1]));
+                columns[12 + j] = Register(_mm512_shuffle_f32x4::<ODD>(odd[0], odd[1]));
+            }
+        }
+        columns
+    }
+
+    #[inline(always)]
     fn sum(self) -> f32 {
         unsafe {
             let (low, high) = (_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0));

@@ -4,6 +4,7 @@ pub(crate) mod bf16;
 pub(crate) mod int8;
 pub(crate) mod lanes;
 
+use super::Isa;
 use super::tier::{Kernel, Tier};
 
 /// The proof that this processor has AVX-512 F, BW, DQ and VL.
@@ -11,15 +12,19 @@ use super::tier::{Kernel, Tier};
 pub(crate) struct Avx512(());
 
 impl Avx512 {
-    /// # Safety
-    /// The processor must have AVX-512 F, BW, DQ and VL.
-    pub(crate) unsafe fn assume() -> Self {
+    /// # Panics
+    /// If this machine has no such processor.
+    pub(crate) fn new() -> Self {
+        Isa::Avx512.require();
         Avx512(())
     }
 }
 
 impl Tier for Avx512 {
     type Lanes = lanes::Register;
+
+    const TILE_ROWS: usize = 12;
+    const TILE_PANELS: usize = 2;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {

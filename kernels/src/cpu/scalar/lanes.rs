@@ -59,6 +59,14 @@ impl Lanes for Array {
         self.with(other, |a, b| if a > b { a } else { b })
     }
 
+    fn first_or(self, count: usize, rest: Self) -> Self {
+        Array(from_fn(|i| if i < count { self.0[i] } else { rest.0[i] }))
+    }
+
+    fn transposed(rows: [Self; LANES]) -> [Self; LANES] {
+        from_fn(|c| Array(from_fn(|r| rows[r].0[c])))
+    }
+
     fn sum(self) -> f32 {
         let mut lanes = self.0;
         for half in [8, 4, 2, 1] {
@@ -112,6 +120,6 @@ impl Lanes for Array {
     }
 
     fn gelu_erf(self) -> Self {
-        Array(self.0.map(super::gelu_erf))
+        Array(self.0.map(super::layers::gelu_erf))
     }
 }
