@@ -77,9 +77,9 @@ fn install_handler() {
 }
 
 extern "C" fn on_illegal_instruction(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the system passes the interrupted thread's ucontext, and the program counter points at an instruction, of
-    // which 16 bytes can be read because more code of the test follows.
+    // SAFETY: the system passes the interrupted thread's ucontext.
     let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    // SAFETY: the program counter points at an instruction; 16 bytes can be read, because more code of the test follows.
     let code = unsafe { std::slice::from_raw_parts(registers[libc::REG_RIP as usize] as *const u8, 16) };
     let Some(instruction) = Instruction::decode(code, registers) else {
         eprintln!("not a tile instruction: {code:02x?}");
@@ -169,6 +169,9 @@ fn general_register(registers: &[i64; 23], number: usize) -> usize {
     registers[ORDER[number] as usize] as usize
 }
 
+/// Adds the products of a row's groups with a column's groups to a sum.
+type AddProducts = fn([u8; 4], &[[u8; 4]], &[[u8; 4]]) -> [u8; 4];
+
 impl Machine {
     fn execute(&mut self, instruction: &Instruction) {
         self.instructions += 1;
@@ -220,7 +223,7 @@ impl Machine {
     }
 
     /// `sums[m][n] += a[m][k] * b[k][n]` over groups of four bytes.
-    fn multiply(&mut self, sums: usize, a: usize, b: usize, add: fn([u8; 4], &[[u8; 4]], &[[u8; 4]]) -> [u8; 4]) {
+    fn multiply(&mut self, sums: usize, a: usize, b: usize, add: AddProducts) {
         let (a, b) = (self.tiles[a], self.tiles[b]);
         for (sums, a) in self.tiles[sums].iter_mut().zip(&a) {
             for (n, sum) in sums.as_chunks_mut::<4>().0.iter_mut().enumerate() {

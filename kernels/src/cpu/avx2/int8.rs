@@ -38,9 +38,11 @@ impl Maddubs {
     }
 }
 
+/// Rows, a panel, lines of a row, and where the sums go.
+type SumsFn = unsafe fn(&[Line], &[Line], usize, &mut Tile<LANES>);
+
 /// One instance of the micro-kernel for each number of rows, less one.
-const SHAPES: [unsafe fn(&[Line], &[Line], usize, &mut Tile<LANES>); ROWS] =
-    [sums::<1>, sums::<2>, sums::<3>, sums::<4>];
+const SHAPES: [SumsFn; ROWS] = [sums::<1>, sums::<2>, sums::<3>, sums::<4>];
 
 impl MicroKernel<LANES> for Maddubs {
     const ROWS: usize = ROWS;
@@ -62,6 +64,7 @@ impl MicroKernel<LANES> for Maddubs {
 /// Integer sums of `R` rows x 1 panel into the tile.
 ///
 /// `a` holds `R` rows, whose first `depth` lines are values; `b` is a panel of `16 * depth` lines.
+#[expect(clippy::needless_range_loop, reason = "one index runs over several arrays of registers")]
 #[target_feature(enable = "avx2")]
 fn sums<const R: usize>(a: &[Line], b: &[Line], depth: usize, tile: &mut Tile<LANES>) {
     let groups = depth * LANES;

@@ -93,6 +93,7 @@ impl MicroKernel<COLUMNS> for PairProducts {
 /// Sums of `R` rows x `P` panels into the tile, in the order of the pairs.
 ///
 /// `a` holds `R` rows, whose first `depth` lines are values; `b` holds `P` panels of `16 * depth` lines.
+#[expect(clippy::needless_range_loop, reason = "one index runs over several arrays of registers")]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn sums<const R: usize, const P: usize>(a: &[Line], b: &[Line], depth: usize, tile: &mut Tile<COLUMNS>) {
     let groups = depth * LANES;

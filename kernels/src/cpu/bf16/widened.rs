@@ -98,6 +98,7 @@ impl<const R: usize, const P: usize, const COLUMNS: usize> Kernel for Sums<'_, R
     type Output = ();
 
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "one index runs over several arrays of registers")]
     fn run<T: Tier>(self, tier: T) {
         let Args { a, b, depth, tile, row, panel } = self.0;
         let rows: [&[[f32; 2]]; R] =
