@@ -8,13 +8,12 @@
 //!
 //! Widening costs 4 instructions for 24 multiply-adds on AVX2, and 6 for 48 on AVX-512.
 
-use crate::cpu::Isa;
 use crate::cpu::lanes::Lanes;
 use crate::cpu::lines::{LANES, Line, elements};
 use crate::cpu::tier::{Kernel, Tier};
 use crate::cpu::tiled::{MicroKernel, Operands, Tile};
+use crate::cpu::{Isa, limits};
 use std::array::from_fn;
-use std::hint::black_box;
 use std::ops::Range;
 
 /// The sums over widened rows. `COLUMNS` is 16 times `PANELS`.
@@ -73,10 +72,9 @@ impl<const ROWS: usize, const PANELS: usize, const COLUMNS: usize> MicroKernel<C
 }
 
 impl<const ROWS: usize, const PANELS: usize, const COLUMNS: usize> Widened<ROWS, PANELS, COLUMNS> {
-    /// Only f32 multiply-add between registers, for [`crate::cpu::limits`]; gives the number of operations.
+    /// Only f32 multiply-add between registers, for [`limits`]; gives the number of operations.
     pub(super) fn saturate(&self, rounds: usize) -> usize {
-        self.isa.run(Saturate::<ROWS, PANELS>(rounds));
-        rounds * ROWS * COLUMNS * 2
+        limits::multiply_adds(self.isa, rounds)
     }
 }
 
@@ -125,29 +123,6 @@ impl<const R: usize, const P: usize, const COLUMNS: usize> Kernel for Sums<'_, R
             for p in 0..P {
                 sums[r][p].store(&mut tile.0[row + r].as_chunks_mut().0[panel + p]);
             }
-        }
-    }
-}
-
-/// Multiply-adds into `R` x `P` registers of sums.
-struct Saturate<const R: usize, const P: usize>(usize);
-
-impl<const R: usize, const P: usize> Kernel for Saturate<R, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<T: Tier>(self, tier: T) {
-        let (x, weights) = (tier.splat(black_box(0.5)), tier.splat(black_box(0.5)));
-        let mut sums = [[tier.splat(0.0); P]; R];
-        for _ in 0..self.0 {
-            for sum in sums.as_flattened_mut() {
-                *sum = x.mul_add(weights, *sum);
-            }
-        }
-        for sum in sums.as_flattened() {
-            let mut lanes = [0.0; LANES];
-            sum.store(&mut lanes);
-            black_box(lanes);
         }
     }
 }
