@@ -5,6 +5,9 @@
 //! alternative, an async engine that batches for itself, would tie every backend to one runtime and hide the batcher
 //! from its tests.
 
+pub mod cpu;
+pub mod reference;
+
 use std::fmt;
 
 /// Token ids of several texts, end to end, without padding.
@@ -46,6 +49,23 @@ impl<'a> FlatBatch<'a> {
     /// How many texts.
     pub fn rows(&self) -> usize {
         self.offsets.len() - 1
+    }
+
+    /// Holds the batch against the contract of [`Engine::run`].
+    ///
+    /// # Errors
+    /// [`EngineError::Batch`] saying what is out of bounds.
+    pub fn check(&self, engine: &dyn Engine, vocabulary: usize, out: &[f32]) -> Result<(), EngineError> {
+        if self.tokens.len() > engine.capacity_tokens() {
+            return Err(EngineError::Batch("more tokens than the engine's capacity"));
+        }
+        if out.len() != self.rows() * engine.width() {
+            return Err(EngineError::Batch("the output is not rows x width"));
+        }
+        match self.tokens.iter().any(|&token| token as usize >= vocabulary) {
+            true => Err(EngineError::Batch("a token outside the vocabulary")),
+            false => Ok(()),
+        }
     }
 
     /// The token ids of each row.

@@ -146,10 +146,9 @@ impl Lanes for Register {
         unsafe {
             let sum = _mm512_castps_si512(_mm512_add_ps(self.0, offset.0));
             let level = _mm512_sub_epi32(sum, _mm512_set1_epi32(ROUNDING.to_bits() as i32));
+            let level = _mm512_min_epi32(_mm512_max_epi32(level, _mm512_setzero_si512()), _mm512_set1_epi32(127));
             let mut levels = [0; LANES];
-            // The conversion saturates to -128..=127, which leaves one side to clamp.
-            let level = _mm_max_epi8(_mm512_cvtsepi32_epi8(level), _mm_setzero_si128());
-            _mm_storeu_si128(levels.as_mut_ptr().cast(), level);
+            _mm_storeu_si128(levels.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(level));
             levels
         }
     }

@@ -99,13 +99,12 @@ impl Kernel for Round<'_> {
 /// becomes infinite.
 #[inline(always)]
 pub(super) fn round<T: Tier>(tier: T, x: &[f32], rounded: &mut [u16]) {
-    let ((x, x_rest), (rounded, rounded_rest)) = (x.as_chunks(), rounded.as_chunks_mut::<LANES>());
-    for (x, rounded) in x.iter().zip(rounded) {
-        *rounded = tier.load(x).rounded_to_bf16().upper_halves();
-    }
-    if !x_rest.is_empty() {
-        let last = tier.load_part(x_rest).rounded_to_bf16().upper_halves();
-        rounded_rest.copy_from_slice(&last[..x_rest.len()]);
+    for (x, rounded) in x.chunks(LANES).zip(rounded.chunks_mut(LANES)) {
+        let values = tier.load_part(x).rounded_to_bf16().upper_halves();
+        match rounded.first_chunk_mut() {
+            Some(rounded) => *rounded = values,
+            None => rounded.copy_from_slice(&values[..x.len()]),
+        }
     }
 }
 

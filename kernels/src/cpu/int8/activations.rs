@@ -112,12 +112,12 @@ fn quantise_row<T: Tier>(tier: T, x: &[f32], levels: &mut [u8]) -> RowScale {
     let inverse = 1.0 / scale;
     let zero_point = (-range.low * inverse + ROUNDING) - ROUNDING;
     let (factor, offset) = (tier.splat(inverse), tier.splat(zero_point + ROUNDING));
-    let ((x, x_rest), (levels, levels_rest)) = (x.as_chunks(), levels.as_chunks_mut::<LANES>());
-    for (x, levels) in x.iter().zip(levels) {
-        *levels = tier.load(x).mul(factor).levels(offset);
-    }
-    if !x_rest.is_empty() {
-        levels_rest.copy_from_slice(&tier.load_part(x_rest).mul(factor).levels(offset)[..x_rest.len()]);
+    for (x, levels) in x.chunks(LANES).zip(levels.chunks_mut(LANES)) {
+        let nearest = tier.load_part(x).mul(factor).levels(offset);
+        match levels.first_chunk_mut() {
+            Some(levels) => *levels = nearest,
+            None => levels.copy_from_slice(&nearest[..levels.len()]),
+        }
     }
     RowScale { scale, zero_point: zero_point as i32 }
 }
@@ -162,7 +162,7 @@ impl<L: Lanes> Extremes<L> {
     fn include(&mut self, x: L) {
         self.low = x.min(self.low);
         self.high = x.max(self.high);
-        self.poison = x.mul_add(self.zero, self.poison);
+        self.poison = self.poison.add(x.mul(self.zero));
     }
 
     #[inline(always)]

@@ -1,0 +1,4 @@
+//! What is done with the rows of an encoder.
+
+pub mod classify;
+pub mod embed;

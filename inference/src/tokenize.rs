@@ -1,0 +1,70 @@
+//! Text to token ids, with the limits of the model and never those that a tokenizer file happens to bake in.
+
+use std::path::Path;
+
+use tokenizers::Tokenizer;
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
+
+use crate::model::LoadError;
+use crate::model::error::read;
+
+/// The tokenizer of one model.
+#[derive(Debug)]
+pub struct TextTokenizer {
+    tokenizer: Tokenizer,
+    special_tokens: usize,
+    tokens_max: usize,
+}
+
+/// One text as token ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The ids that fit the model, special tokens included.
+    pub ids: Vec<u32>,
+    /// Length of the whole text in tokens; more than there are ids where the end was cut off.
+    pub tokens: usize,
+}
+
+impl TextTokenizer {
+    /// Reads `tokenizer.json` of a model folder. Texts are cut to `tokens_max` tokens, special ones included; the
+    /// truncation and the padding of the file are overridden.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the file is missing, damaged, or knows tokens that the model has no vector for.
+    pub fn read(folder: &Path, tokens_max: usize, vocabulary: usize) -> Result<Self, LoadError> {
+        let path = folder.join("tokenizer.json");
+        let damaged = |error: tokenizers::Error| LoadError::damaged(&path, error);
+        let mut tokenizer = Tokenizer::from_bytes(read(&path)?).map_err(damaged)?;
+        let size = tokenizer.get_vocab_size(true);
+        if size > vocabulary {
+            let detail =
+                format!("it has {size} tokens, the model has vectors for {vocabulary}: they do not belong together");
+            return Err(LoadError::unsupported(&path, detail));
+        }
+        let truncation = TruncationParams {
+            max_length: tokens_max,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+            direction: TruncationDirection::Right,
+        };
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(Some(truncation)).map_err(damaged)?;
+        let special_tokens = tokenizer.encode("", true).map_err(damaged)?.len();
+        Ok(Self { tokenizer, special_tokens, tokens_max })
+    }
+
+    /// The longest text in tokens, special ones included.
+    pub fn tokens_max(&self) -> usize {
+        self.tokens_max
+    }
+
+    /// Encodes one text. An empty text has its special tokens.
+    ///
+    /// # Errors
+    /// What the tokenizer says, which for a WordPiece vocabulary with an unknown-token entry is nothing.
+    pub fn encode(&self, text: &str) -> Result<Encoded, String> {
+        let encoding = self.tokenizer.encode_fast(text, true).map_err(|error| error.to_string())?;
+        let cut: usize = encoding.get_overflowing().iter().map(|part| part.len() - self.special_tokens).sum();
+        Ok(Encoded { ids: encoding.get_ids().to_vec(), tokens: encoding.len() + cut })
+    }
+}
