@@ -1,0 +1,32 @@
+//! The order of the real texts, which `benches/peers/texts.py` has to draw too.
+
+use std::path::PathBuf;
+
+use attune_load::texts::bench_texts;
+
+/// 64-bit FNV-1a of the first 2,000 texts, each with LF after it; the same constant stands in `benches/peers/texts.py`.
+const FINGERPRINT: u64 = 0xb097_344a_26cb_fade;
+
+fn sentences() -> PathBuf {
+    let default = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/models"));
+    let folder = std::env::var_os("ATTUNE_MODELS_DIR").map_or_else(default, PathBuf::from).join("sentiment-data");
+    assert!(folder.is_dir(), "{} is absent: run `make models` first", folder.display());
+    folder
+}
+
+fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[test]
+fn the_first_2000_texts_are_the_ones_that_the_peers_get() {
+    let texts = bench_texts(&sentences(), 2_000).unwrap();
+    let found = fnv1a(texts.iter().flat_map(|text| text.bytes().chain([b'\n'])));
+    assert_eq!(found, FINGERPRINT, "{found:#x}");
+}
+
+#[test]
+fn there_are_as_many_sentences_as_the_collection_has() {
+    assert_eq!(bench_texts(&sentences(), 23_703).unwrap().len(), 23_703);
+    assert!(bench_texts(&sentences(), 23_704).is_err());
+}
