@@ -195,6 +195,7 @@ impl Head<'_> {
                 depth: self.width,
                 c: &mut scores[panels.start * LANES..],
                 c_stride: stride,
+                ahead: &[],
             };
             tile.compute(tier);
         }
@@ -224,6 +225,7 @@ impl Head<'_> {
                 depth: self.tokens,
                 c: context.as_flattened_mut(),
                 c_stride: COLUMNS,
+                ahead: &[],
             };
             tile.compute(tier);
             let columns = panels.start * LANES..self.width.min(panels.end * LANES);

@@ -67,7 +67,9 @@ pub fn gemm_f32(w: &PackedF32, x: &[f32], rows: usize, epilogue: Epilogue<'_>, y
     assert_eq!(y.len(), rows * outputs, "y must be rows x out_features = {rows} x {outputs}");
     epilogue.check(rows, outputs);
     let row_bytes = inputs * size_of::<f32>();
-    for block in pieces(0..rows, rows_in_block(row_bytes.div_ceil(size_of::<Line>()), BLOCK_STEP)) {
+    let most = rows_in_block(row_bytes.div_ceil(size_of::<Line>()), BLOCK_STEP);
+    let blocks = rows.div_ceil(most);
+    for block in pieces(0..rows, rows.div_ceil(blocks.max(1)).max(1).next_multiple_of(BLOCK_STEP)) {
         scratch.rows.resize(block.len(), row_bytes);
         for (to, from) in block.clone().enumerate() {
             scratch.rows.row_mut(to, inputs).copy_from_slice(&x[from * inputs..][..inputs]);
@@ -104,6 +106,27 @@ impl PackedF32 {
 /// The micro-kernel of the vector tiers, in tiles of up to `TILE_ROWS` rows.
 struct Fused<const TILE_ROWS: usize>;
 
+impl<const TILE_ROWS: usize> Fused<TILE_ROWS> {
+    /// This tile's share of the panel after the next, to be asked for meanwhile. A tile one panel wide uses a line for six
+    /// cycles, faster than the third-level cache gives it unasked: worth 4% for a batch, 15% for one text. A tile two
+    /// panels wide uses two lines for 24 cycles, and gained nothing.
+    #[inline(always)]
+    fn ahead<'a, T: Tier>(
+        &self,
+        operands: Operands<'a>,
+        rows: &Range<usize>,
+        panels: &Range<usize>,
+    ) -> &'a [[f32; LANES]] {
+        if T::TILE_PANELS > 1 || panels.end == operands.panels.count() {
+            return &[];
+        }
+        let next = elements(operands.panels.panels_from(panels.end, 1)).as_chunks().0;
+        let share = next.len().div_ceil(operands.rows.rows().div_ceil(TILE_ROWS));
+        let first = rows.start / TILE_ROWS * share;
+        &next[first.min(next.len())..(first + share).min(next.len())]
+    }
+}
+
 impl<const TILE_ROWS: usize, const COLUMNS: usize> MicroKernel<COLUMNS> for Fused<TILE_ROWS> {
     const ROWS: usize = TILE_ROWS;
 
@@ -127,6 +150,7 @@ impl<const TILE_ROWS: usize, const COLUMNS: usize> MicroKernel<COLUMNS> for Fuse
             depth: operands.panels.depth(),
             c: tile.0.as_flattened_mut(),
             c_stride: COLUMNS,
+            ahead: self.ahead::<T>(operands, &rows, &panels),
         };
         product.compute(tier);
     }

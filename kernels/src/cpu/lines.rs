@@ -61,6 +61,28 @@ pub(crate) fn elements_mut<T: Element>(lines: &mut [Line]) -> &mut [T] {
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines) / size_of::<T>()) }
 }
 
+/// Asks for a cache line that will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and does not fault; part of every x86-64 processor.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(place).cast());
+    }
+}
+
+/// Asks for a cache line that will be written soon.
+#[inline(always)]
+pub(crate) fn prefetch_for_writing<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for `prefetch`; a processor that does not know the hint does nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(std::ptr::from_ref(place).cast());
+    }
+}
+
 /// Activations: `rows` rows of `depth` lines each, reusable without allocation once it has grown to need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowLines {
@@ -147,6 +169,11 @@ impl Panels {
             }
         }
         Panels { lines, depth }
+    }
+
+    /// How many panels.
+    pub(crate) fn count(&self) -> usize {
+        self.lines.len().checked_div(self.depth).unwrap_or(0)
     }
 
     /// Lines in a panel: a multiple of [`LANES`].

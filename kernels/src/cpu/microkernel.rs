@@ -16,7 +16,7 @@
 //! exception is a row length that is a multiple of 4 KiB, see [`super::gemm`].
 
 use super::lanes::Lanes;
-use super::lines::LANES;
+use super::lines::{LANES, prefetch};
 use super::tier::{Kernel, Tier};
 
 /// Steps in one turn of the loop: enough to hide the arithmetic on addresses.
@@ -37,6 +37,8 @@ pub(crate) struct TileProduct<'a> {
     /// Receives `rows` rows of `16 * panels` sums, `c_stride` apart.
     pub(crate) c: &'a mut [f32],
     pub(crate) c_stride: usize,
+    /// Lines that will be needed next, at most one a step: asked for while the tile is computed.
+    pub(crate) ahead: &'a [[f32; LANES]],
 }
 
 impl TileProduct<'_> {
@@ -74,7 +76,7 @@ impl<const R: usize, const P: usize> Kernel for Sums<'_, R, P> {
         if R > T::TILE_ROWS || P > T::TILE_PANELS {
             return; // never called, see `compute`: this keeps the compiler from making it
         }
-        let TileProduct { a, a_stride, b, b_stride, depth, c, c_stride, .. } = self.0;
+        let TileProduct { a, a_stride, b, b_stride, depth, c, c_stride, ahead, .. } = self.0;
         assert!(depth <= a_stride && a.len() >= (R - 1) * a_stride + depth, "rows of the tile");
         assert!(depth <= b_stride && b.len() >= (P - 1) * b_stride + depth, "panels of the tile");
         assert!(P * LANES <= c_stride && c.len() >= (R - 1) * c_stride + P * LANES, "sums of the tile");
@@ -84,6 +86,11 @@ impl<const R: usize, const P: usize> Kernel for Sums<'_, R, P> {
         while k < depth {
             // The inner loop has a constant length except in the last turn, so the compiler unrolls it.
             let turn = if depth - k < UNROLL { depth - k } else { UNROLL };
+            if let Some(lines) = ahead.get(k..k + UNROLL) {
+                for line in lines {
+                    prefetch(line);
+                }
+            }
             for k in k..k + turn {
                 for (p, columns) in columns.iter_mut().enumerate() {
                     // SAFETY: k < depth and p < P, within the panels as asserted.
