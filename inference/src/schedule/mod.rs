@@ -1,6 +1,6 @@
 //! Decides when each text runs, and runs it: requests in, rows out, in order, or a typed reason why not.
 //!
-//! The policy is a pure state machine, [`core`]; around it, [`worker`] is a thin loop of threads that own the engines.
+//! The policy is a pure state machine, [`core`]; around it is a thin loop of threads that own the engines.
 //! Threads and a condition variable, not async tasks: an engine computes for milliseconds without a pause, which would
 //! stall every task that shares its thread, while a thread of its own shares the processor fairly with the server.
 //!

@@ -135,8 +135,7 @@ impl Shared {
         state.idle += 1;
         let mut has_spun = false;
         while !self.is_closed() {
-            let idle = state.idle;
-            let found = state.core.next_batch(self.time(Instant::now()), idle, batch);
+            let found = state.core.next_batch(self.time(Instant::now()), batch);
             if found || !batch.expired.is_empty() {
                 state.idle -= 1;
                 self.publish(&state);

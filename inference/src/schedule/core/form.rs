@@ -4,10 +4,10 @@ use super::batch::{Batch, Budget};
 use super::{Core, Model, ModelId, RequestId, Time, WorkClass};
 
 impl<P: Clone> Core<P> {
-    /// Fills `batch` for a worker that is free, one of `idle` that are. `false` when nothing waits.
+    /// Fills `batch` for a worker that is free. `false` when nothing waits.
     ///
     /// `batch.expired` holds the requests whose deadline has passed, whatever the answer.
-    pub fn next_batch(&mut self, now: Time, idle: usize, batch: &mut Batch<P>) -> bool {
+    pub fn next_batch(&mut self, now: Time, batch: &mut Batch<P>) -> bool {
         batch.clear();
         self.expire(now, batch);
         let Some(class) = self.next_class(now) else { return false };
@@ -18,7 +18,7 @@ impl<P: Clone> Core<P> {
 
         batch.class = WorkClass::ALL[class];
         batch.model = ModelId(model);
-        let mut budget = self.budget(class, model, idle);
+        let mut budget = self.budget(class, model);
         self.take_urgent(class, now, horizon, &mut budget, batch);
         if self.first_urgent(class, now, horizon).is_none() {
             self.take_turns(class, &budget, batch);
@@ -47,13 +47,15 @@ impl<P: Clone> Core<P> {
         overdue.map(|(_, class)| class).or_else(|| (0..limits.len()).find(waits))
     }
 
-    fn budget(&self, class: usize, model: usize, idle: usize) -> Budget {
+    /// A worker takes no more than its share of what waits. All rows of a batch are ready only at its end, so taking
+    /// everything would let the first text wait for the last, and leave nothing to the worker that is free next.
+    fn budget(&self, class: usize, model: usize) -> Budget {
         let Model { capacity_tokens, rate, .. } = &self.models[model];
         let waits = self.classes[class].queues[model].depth.work;
         Budget {
             texts: self.limits.batch_texts_max,
             tokens: self.limits.batch_tokens_max.min(*capacity_tokens),
-            work: rate.work(self.limits.batch_time_max).min(waits.div_ceil(idle.max(1) as u64)),
+            work: rate.work(self.limits.batch_time_max).min(waits.div_ceil(self.workers as u64)),
         }
     }
 

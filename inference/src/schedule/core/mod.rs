@@ -6,20 +6,20 @@
 //!
 //! ```text
 //! core.push(now, request)?;                  // a request waits, or is refused at once
-//! core.next_batch(now, idle, &mut batch);    // asked by a worker that is free: late binding
+//! core.next_batch(now, &mut batch);          // asked by a worker that is free: late binding
 //! core.finished(model, work, elapsed);       // the measured speed bounds the next batch
 //! core.cancel(id);                           // leaves at once
 //! ```
 //!
 //! **A batch** is of one model and one class. It holds at most `batch_texts_max` texts, `batch_tokens_max` tokens (and
-//! never more than the engine's capacity) and `batch_time_max` of measured work, but at least one text. When several
-//! workers are free they share what waits. While anything waits, a worker that asks gets a batch.
+//! never more than the engine's capacity) and `batch_time_max` of measured work, and no more work than one worker's share
+//! of what waits; but at least one text. While anything waits, a worker that asks gets a batch.
 //!
 //! **Classes**: interactive before bulk before training. A lower class that has waited `bulk_wait_max` or
 //! `training_wait_max` since it last had a batch gets one.
 //!
 //! **Turns**: within a class and model, callers take turns in tokens; within a caller, his length lanes do
-//! ([`queue`]); within a lane, first come is first served. See [`fair`] for the exact bound.
+//! (by the tokens of a whole request); within a lane, first come is first served. The exact bound is in `fair`.
 //!
 //! **Deadlines**: a request whose deadline has passed never gets into a batch. A request is *urgent* when its deadline
 //! is nearer than the longest batch plus all the work in its class that has a deadline: waiting for one more batch
@@ -315,3 +315,8 @@ impl<P> Core<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
