@@ -179,18 +179,25 @@ mod tests {
     }
 
     proptest! {
-        /// The bound of the module header, over random costs, joins and leaves of third parties.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The bound of the module header, over random costs; third parties come, and leave served or not; the second
+        /// of the two comes late.
         #[test]
         fn two_who_wait_throughout_are_served_alike(
-            costs in prop::collection::vec((1_u64..600, 1_u64..600), 1..200),
-            others in prop::collection::vec((0_u8..6, any::<bool>()), 200),
+            costs in prop::collection::vec((1_u64..600, 1_u64..600), 1..300),
+            others in prop::collection::vec((0_u8..6, any::<bool>()), 300),
+            late in 0_usize..200,
         ) {
             let mut fair = Fair::default();
             let (left, right) = (100, 101);
             fair.join(&left);
-            fair.join(&right);
             let mut served = [0_i64; 2];
-            for ((cost_left, cost_right), (third, stays)) in costs.into_iter().zip(others) {
+            for (turn, ((cost_left, cost_right), (third, stays))) in costs.into_iter().zip(others).enumerate() {
+                if turn == late {
+                    fair.join(&right);
+                    served = [0; 2];
+                }
                 fair.join(&third);
                 let key = *fair.first().unwrap();
                 let cost = if key == left { cost_left } else { cost_right };
@@ -201,7 +208,7 @@ mod tests {
                 if !stays {
                     fair.leave(&third);
                 }
-                prop_assert!((served[0] - served[1]).abs() <= 1_200, "{:?}", served);
+                prop_assert!(turn < late || (served[0] - served[1]).abs() <= 1_200, "{:?}", served);
             }
         }
 

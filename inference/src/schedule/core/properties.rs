@@ -152,8 +152,9 @@ proptest! {
     fn a_batch_is_as_full_as_its_budget_allows(
         requests in prop::collection::vec((0_u8..4, prop::collection::vec(1..=CAPACITY_TOKENS as u32, 1..10)), 1..40),
         batch_texts_max in 1_usize..20,
+        batch_ms_max in 1_u64..200,
     ) {
-        let limits = Limits { batch_texts_max, ..limits() };
+        let limits = Limits { batch_texts_max, batch_time_max: Duration::from_millis(batch_ms_max), ..limits() };
         let mut core = Core::new(limits, 1, &[CAPACITY_TOKENS]);
         for (caller, lengths) in requests {
             core.push(Time::ZERO, request(&caller.to_string(), &lengths)).unwrap();
@@ -165,7 +166,7 @@ proptest! {
                 let next = waiting.request.texts[waiting.next];
                 let full = batch.texts.len() == batch_texts_max
                     || batch.tokens + next.tokens as usize > CAPACITY_TOKENS
-                    || batch.work + next.work > 25;
+                    || batch.work + next.work > batch_ms_max;
                 prop_assert!(full, "{} tokens, the next text has {}", batch.tokens, next.tokens);
             }
         }
