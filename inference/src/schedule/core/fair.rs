@@ -52,7 +52,7 @@ impl<K: Clone + Ord + Hash> Fair<K> {
                 self.ahead.remove(&(share.tag, key.clone()));
                 share.tag
             }
-            None => self.clock,
+            None => self.start(),
         };
         self.joined_last += 1;
         self.waiting.insert((tag, self.joined_last, key.clone()));
@@ -100,12 +100,14 @@ impl<K: Clone + Ord + Hash> Fair<K> {
         self.waiting.len()
     }
 
-    /// Moves the clock by an equal share of `cost` for each, but never outside what those who wait have been served:
-    /// members who leave early would otherwise let it drift away from them.
+    /// Where a newcomer starts: at the clock, but not before all who wait. Members who leave unserved hold it back.
+    fn start(&self) -> u64 {
+        self.waiting.first().map_or(self.clock, |(least, _, _)| self.clock.max(*least))
+    }
+
+    /// Moves the clock by an equal share of `cost` for each, and forgets those whom it has caught up with.
     fn advance(&mut self, cost: u64) {
-        let (Some((least, _, _)), Some((most, _, _))) = (self.waiting.first(), self.waiting.last()) else { return };
-        let share = cost * TAGS_PER_COST / self.waiting.len() as u64;
-        self.clock = (self.clock + share).clamp(*least, *most).max(self.clock);
+        self.clock += cost * TAGS_PER_COST / self.waiting.len().max(1) as u64;
         while self.ahead.first().is_some_and(|(tag, _)| *tag <= self.clock) {
             if let Some((_, key)) = self.ahead.pop_first() {
                 self.shares.remove(&key);
@@ -163,6 +165,17 @@ mod tests {
             served[usize::from(key == "late")] += 1;
         }
         assert!(served[1] <= 11, "the newcomer took {served:?} of 30 turns among three");
+    }
+
+    #[test]
+    fn a_newcomer_does_not_start_before_all_who_wait() {
+        let mut fair = Fair::default();
+        fair.join(&"steady");
+        fair.join(&"leaves");
+        fair.serve(&"steady", 1_000);
+        fair.leave(&"leaves");
+        fair.join(&"late");
+        assert_eq!(fair.lead(&"steady"), 0, "alone, it is not ahead of anybody");
     }
 
     #[test]
