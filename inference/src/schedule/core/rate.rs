@@ -46,7 +46,7 @@ impl Rate {
 
     /// How many FLOP one worker does in `time`.
     pub(super) fn work(&self, time: Duration) -> u64 {
-        (time.as_secs_f64() * self.flops_per_second()) as u64
+        (time.as_secs_f64() * self.flops_per_second()).round() as u64
     }
 }
 
