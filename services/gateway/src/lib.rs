@@ -1,1 +1,38 @@
 //! REST and gRPC on one port: authentication, limits, deadlines, errors.
+//!
+//! A request passes these in order: [`serve`](mod@serve) (connections: caps, timeouts, drain), `edge` (request id,
+//! errors written for the protocol, access log), `auth` (key, scope), `admission` (how many at once, deadline, class of
+//! work), a thin handler for its protocol, and `calls`, the one implementation that REST and gRPC share. Health and
+//! metrics branch off before admission, so they answer however busy the engines are.
+//!
+//! The alternative, a gRPC server and an HTTP server side by side, has two ports, two sets of limits and two ways to be
+//! wrong about a deadline.
+
+mod admission;
+mod app;
+mod auth;
+mod calls;
+mod config;
+mod connection;
+mod deadline;
+mod docs;
+mod edge;
+mod errors;
+mod grpc;
+mod grpc_stream;
+mod health;
+mod json;
+mod keys;
+mod metrics;
+mod models;
+mod openai;
+mod sentiment;
+pub mod serve;
+mod tei;
+mod unread;
+
+pub use auth::Scope;
+pub use config::{ConnectionLimits, GatewayConfig, RequestLimits};
+pub use docs::openapi;
+pub use keys::{KeyStore, KeyStoreError, NewKey};
+pub use serve::serve;

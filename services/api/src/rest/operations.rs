@@ -51,5 +51,5 @@ pub struct QueueDepth {
     /// Texts, over all classes of work.
     pub texts: usize,
     /// Their tokens.
-    pub tokens: usize,
+    pub tokens: u64,
 }

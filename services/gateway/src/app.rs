@@ -1,0 +1,136 @@
+//! What every handler shares, and which handler answers what.
+
+use std::{ops::Deref, sync::Arc};
+
+use attune_api::v1::inference_server::InferenceServer;
+use attune_inference::Inference;
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
+use tokio::sync::{Semaphore, watch};
+use tonic::{codec::CompressionEncoding, server::NamedService};
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::{
+    admission, auth,
+    auth::Scope,
+    config::GatewayConfig,
+    docs, edge,
+    grpc::{self, Grpc},
+    health,
+    keys::KeyStore,
+    metrics, models, openai, sentiment, tei,
+};
+
+const INFER: &[Scope] = &[Scope::Infer];
+const READ_OR_INFER: &[Scope] = &[Scope::Read, Scope::Infer];
+
+/// What every handler shares. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+/// The inside of [`App`].
+pub(crate) struct Inner {
+    pub config: GatewayConfig,
+    pub inference: Inference,
+    pub keys: KeyStore,
+    /// One for each request to a model in work.
+    pub places: Semaphore,
+    /// One for each open gRPC stream.
+    pub streams: Arc<Semaphore>,
+    /// Turns true when the server is told to stop.
+    pub draining: watch::Receiver<bool>,
+    pub started_unix_s: u64,
+}
+
+impl App {
+    pub fn new(config: GatewayConfig, inference: Inference, keys: KeyStore, draining: watch::Receiver<bool>) -> Self {
+        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self(Arc::new(Inner {
+            places: Semaphore::new(config.requests.in_flight_max),
+            streams: Arc::new(Semaphore::new(config.requests.streams_max)),
+            started_unix_s: started.map_or(0, |age| age.as_secs()),
+            config,
+            inference,
+            keys,
+            draining,
+        }))
+    }
+
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// Every route of the server.
+pub(crate) fn router(app: &App, health: Router) -> Router {
+    Router::new()
+        .merge(inference_routes(app))
+        .merge(listing_routes(app))
+        .merge(open_routes(app))
+        .merge(health)
+        .layer(middleware::from_fn(edge::edge))
+}
+
+/// Routes that run models. Layers run from the last to the first.
+fn inference_routes(app: &App) -> Router {
+    let grpc = grpc_service(app);
+    let service = |method: &str| format!("/{}/{method}", <InferenceServer<Grpc> as NamedService>::NAME);
+    let rest = Router::new()
+        .route("/v1/embeddings", post(openai::embeddings))
+        .route("/embed", post(tei::embed))
+        .route("/v1/sentiment", post(sentiment::sentiment))
+        .route_layer(RequestDecompressionLayer::new().pass_through_unaccepted(true));
+    let grpc = Router::new()
+        .route_service(&service("Embed"), grpc.clone())
+        .route_service(&service("Classify"), grpc.clone())
+        .route_service(&service("EmbedStream"), grpc.clone())
+        .route_service(&service("ClassifyStream"), grpc)
+        .route_layer(middleware::from_fn(grpc::require_grpc));
+    rest.merge(grpc)
+        .route_layer(middleware::from_fn_with_state(app.clone(), admission::admit))
+        .route_layer(middleware::from_fn_with_state((app.clone(), INFER), auth::require))
+        .with_state(app.clone())
+}
+
+/// Routes that say what there is to run.
+fn listing_routes(app: &App) -> Router {
+    let list_models = format!("/{}/ListModels", <InferenceServer<Grpc> as NamedService>::NAME);
+    let grpc = Router::new()
+        .route_service(&list_models, grpc_service(app))
+        .route_layer(middleware::from_fn(grpc::require_grpc));
+    Router::new()
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::get))
+        .route("/info", get(tei::info))
+        .merge(grpc)
+        .route_layer(middleware::from_fn_with_state((app.clone(), READ_OR_INFER), auth::require))
+        .with_state(app.clone())
+}
+
+/// Routes that need no key.
+fn open_routes(app: &App) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/healthz", get(health::readyz))
+        .route("/metrics", get(metrics::scrape))
+        .with_state(app.clone())
+        .merge(docs::routes())
+}
+
+fn grpc_service(app: &App) -> InferenceServer<Grpc> {
+    InferenceServer::new(Grpc::new(app.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(app.config.requests.body_bytes_max)
+        .max_encoding_message_size(usize::MAX)
+}

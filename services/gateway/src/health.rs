@@ -1,0 +1,95 @@
+//! Whether the server lives, and whether requests should be sent to it.
+//!
+//! These answers need no model, no lock that model work holds and no place in a queue.
+
+use attune_api::{
+    FILE_DESCRIPTOR_SET,
+    rest::operations::{Liveness, QueueDepth, Readiness, ReadinessStatus, ReadyModel},
+    v1::inference_server::InferenceServer,
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use futures::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::{BodyStream, StreamBody};
+use hyper::body::Frame;
+use tonic::Code;
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    app::App,
+    grpc::Grpc,
+    grpc_stream::{cut, drained},
+};
+
+/// The process runs.
+#[utoipa::path(get, path = "/livez", tag = "Operations", security(()), responses((status = 200, body = Liveness)))]
+pub(crate) async fn livez() -> axum::Json<Liveness> {
+    axum::Json(Liveness { status: "alive".to_owned() })
+}
+
+/// Requests may be sent here. Also `/healthz`.
+#[utoipa::path(
+    get, path = "/readyz", tag = "Operations", security(()),
+    responses(
+        (status = 200, body = Readiness),
+        (status = 503, description = "Starting or draining", body = Readiness),
+    ),
+)]
+pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, axum::Json<Readiness>) {
+    let status = match (app.is_draining(), app.inference.is_ready()) {
+        (true, _) => ReadinessStatus::Draining,
+        (false, true) => ReadinessStatus::Ready,
+        (false, false) => ReadinessStatus::Starting,
+    };
+    let http = if status == ReadinessStatus::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let waiting = app.inference.stats().waiting;
+    let models = app.inference.models();
+    let readiness = Readiness {
+        status,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        models: models.into_iter().map(|model| ReadyModel { name: model.name, version: model.version }).collect(),
+        queue: QueueDepth {
+            texts: waiting.iter().map(|depth| depth.texts).sum(),
+            tokens: waiting.iter().map(|depth| depth.tokens).sum(),
+        },
+    };
+    (http, axum::Json(readiness))
+}
+
+/// `grpc.health.v1` and reflection (v1 and v1alpha), and the switch of the former.
+pub(crate) async fn grpc_routes(app: &App) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<InferenceServer<Grpc>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = Router::new()
+        .route_service("/grpc.health.v1.Health/{method}", health)
+        .route_service("/grpc.reflection.v1.ServerReflection/{method}", reflection().build_v1()?)
+        .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", reflection().build_v1alpha()?)
+        .layer(middleware::from_fn_with_state(app.clone(), end_when_draining));
+    Ok((routes, reporter))
+}
+
+/// `Watch` and reflection streams last as long as their clients like: a drain must not wait for them.
+async fn end_when_draining(State(app): State<App>, request: Request, next: Next) -> Response {
+    let drained = drained(app.draining.clone()).map(|()| {
+        let status = [(HeaderName::from_static("grpc-status"), HeaderValue::from(Code::Unavailable as i32))];
+        Ok(Frame::trailers(HeaderMap::from_iter(status)))
+    });
+    next.run(request).await.map(|body| Body::new(StreamBody::new(cut(BodyStream::new(body), drained))))
+}
+
+/// Tells gRPC health clients to look elsewhere.
+pub(crate) async fn stop_serving(reporter: &HealthReporter) {
+    reporter.set_not_serving::<InferenceServer<Grpc>>().await;
+    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+}

@@ -1,0 +1,245 @@
+//! The accept loop: connections in, HTTP/1.1, HTTP/2 and gRPC out, and an orderly end.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use attune_inference::Inference;
+use axum::{Router, body::Body, extract::Request};
+use futures::FutureExt;
+use http::{Response, Version};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tower::ServiceExt;
+
+use crate::{
+    app::{self, App},
+    config::{ConnectionLimits, GatewayConfig},
+    connection::{Activity, Connections, Entry, Sent, Watched},
+    health,
+    keys::KeyStore,
+    metrics,
+};
+
+/// After this long an `accept` that failed (no descriptors left) is tried again.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// A connection that was told to close is cut off after this.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// How often a connection's notes are looked at.
+const WATCH_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
+/// Why the server could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The descriptors that are compiled in do not parse.
+    #[error("gRPC reflection cannot be set up: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// A configured default is not loaded.
+    #[error("the default {task} model `{name}` is not loaded; loaded are {known}")]
+    UnknownDefault {
+        /// `embedding` or `sentiment`.
+        task: &'static str,
+        /// What was configured.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// Serves until `shutdown` completes, then drains: `/readyz` says no, new connections are refused, requests in flight
+/// are answered, and what is left after [`DrainLimits::drain_max`](crate::config::DrainLimits::drain_max) is cut off.
+///
+/// # Errors
+/// [`ServeError`], before anything is served.
+pub async fn serve(
+    listener: TcpListener,
+    config: GatewayConfig,
+    inference: Inference,
+    keys: KeyStore,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    metrics::install();
+    let (stop, stopping) = watch::channel(false);
+    let app = App::new(config, inference, keys, stopping);
+    app.check_defaults()?;
+    let (health, reporter) = health::grpc_routes(&app).await?;
+    let mut server = Server::new(&app, app::router(&app, health));
+
+    server.accept_until(&listener, shutdown).await;
+    tracing::info!("draining: /readyz says no from now on");
+    let drain_until = Instant::now() + app.config.drain.drain_max;
+    let _ = stop.send(true);
+    health::stop_serving(&reporter).await;
+    server.accept_until(&listener, tokio::time::sleep(app.config.drain.notice)).await;
+    server.accept_backlog(&listener);
+    drop(listener);
+    server.finish(drain_until).await;
+    let _ = tokio::time::timeout_at(drain_until.into(), app.inference.drain()).await;
+    tracing::info!("drained");
+    Ok(())
+}
+
+struct Server {
+    router: Router,
+    builder: auto::Builder<TokioExecutor>,
+    limits: Arc<ConnectionLimits>,
+    connections: Arc<Connections>,
+    tasks: JoinSet<()>,
+    /// Turns true when connections have to finish.
+    closing: watch::Sender<bool>,
+}
+
+impl Server {
+    fn new(app: &App, router: Router) -> Self {
+        let limits = Arc::new(app.config.connections.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(metrics::upkeep());
+        Self {
+            router,
+            builder: protocols(&limits),
+            limits,
+            connections: Arc::default(),
+            tasks,
+            closing: watch::Sender::new(false),
+        }
+    }
+
+    async fn accept_until(&mut self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.enter(stream),
+                    Err(error) => pause_after(&error).await,
+                },
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    /// Clients that connected before the door closed have been promised an answer.
+    fn accept_backlog(&mut self, listener: &TcpListener) {
+        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+            self.enter(stream);
+        }
+    }
+
+    fn enter(&mut self, stream: TcpStream) {
+        let Some((entry, activity)) = self.connections.enter(self.limits.connections_max) else {
+            metrics::connection_closed("too_many");
+            return;
+        };
+        // Answers are written whole; waiting to fill a segment only delays them.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection {
+            builder: self.builder.clone(),
+            router: self.router.clone(),
+            limits: Arc::clone(&self.limits),
+            closing: self.closing.subscribe(),
+            activity,
+            _entry: entry,
+        };
+        self.tasks.spawn(connection.run(stream));
+    }
+
+    async fn finish(&mut self, until: Instant) {
+        let _ = self.closing.send(true);
+        let all = async { while self.connections.any() && self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(until.into(), all).await.is_err() {
+            tracing::warn!("some connections had not finished in time and were cut off");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Out of descriptors is the usual cause: others have to close first.
+async fn pause_after(error: &io::Error) {
+    tracing::warn!(%error, "a connection could not be accepted");
+    tokio::time::sleep(ACCEPT_RETRY).await;
+}
+
+fn protocols(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Heads are timed by the connection's own watch.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.http1_buffer_bytes_max);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.http2_streams_max)
+        .max_pending_accept_reset_streams(limits.http2_resets_max)
+        .max_local_error_reset_streams(limits.http2_resets_max)
+        .max_header_list_size(limits.http2_header_bytes_max)
+        .keep_alive_interval(limits.http2_ping_interval)
+        .keep_alive_timeout(limits.http2_ping_max);
+    builder
+}
+
+struct Connection {
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+    limits: Arc<ConnectionLimits>,
+    closing: watch::Receiver<bool>,
+    activity: Arc<Activity>,
+    _entry: Entry,
+}
+
+impl Connection {
+    async fn run(mut self, stream: TcpStream) {
+        let transport = Watched { transport: TokioIo::new(stream), activity: Arc::clone(&self.activity) };
+        let (router, activity) = (self.router.clone(), Arc::clone(&self.activity));
+        let service = service_fn(move |request| answer(router.clone(), activity.clone(), request));
+        let mut connection = pin!(self.builder.serve_connection(transport, service));
+        let mut watch =
+            tokio::time::interval((self.limits.head_max / 8).clamp(Duration::from_millis(1), WATCH_INTERVAL_MAX));
+        let mut cut_at: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => return log_end(ended),
+                () = self.activity.evicted.notified() => return,
+                Ok(()) = self.closing.changed() => connection.as_mut().graceful_shutdown(),
+                _ = watch.tick() => {
+                    let now = Instant::now();
+                    if cut_at.is_some_and(|at| now >= at) {
+                        return;
+                    }
+                    if let Some(overdue) = self.activity.overdue(now, &self.limits).filter(|_| cut_at.is_none()) {
+                        metrics::connection_closed(overdue.name());
+                        connection.as_mut().graceful_shutdown();
+                        cut_at = Some(now + CLOSE_MAX);
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn answer(
+    router: Router,
+    activity: Arc<Activity>,
+    request: http::Request<Incoming>,
+) -> Result<Response<Sent>, Infallible> {
+    let in_flight = activity.request(request.version() == Version::HTTP_2);
+    let request: Request = request.map(Body::new);
+    let Ok(response) = router.oneshot(request).await;
+    Ok(response.map(|body| Sent { body, in_flight }))
+}
+
+fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}

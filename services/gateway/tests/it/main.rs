@@ -1,0 +1,13 @@
+//! The gateway over the wire: real sockets, real clients, a real (tiny) model.
+
+mod auth;
+mod bad_grpc;
+mod bad_rest;
+mod connections;
+mod drain;
+mod grpc;
+mod operations;
+mod overload;
+mod raw;
+mod rest;
+mod support;

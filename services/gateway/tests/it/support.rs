@@ -1,0 +1,138 @@
+//! A server with a tiny model of random weights, on a port of its own.
+
+use std::net::SocketAddr;
+
+use attune_api::v1::inference_client::InferenceClient;
+use attune_gateway::{GatewayConfig, KeyStore};
+use attune_inference::{Inference, Task};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use tonic::{
+    Request, Status,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::raw::{Answer, Ask, read_answer};
+
+pub const EMBEDDER: &str = "tiny";
+pub const CLASSIFIER: &str = "tiny-sentiment";
+/// Token ids of the tiny model are below this.
+pub const VOCABULARY: u32 = 100;
+
+/// A running server.
+pub struct Server {
+    pub address: SocketAddr,
+    /// The admin key.
+    pub key: String,
+    pub keys: KeyStore,
+    inference: Inference,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+/// Puts a key on every call.
+#[derive(Clone)]
+pub struct Key(Option<String>);
+
+impl Interceptor for Key {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(key) = &self.0 {
+            request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        }
+        Ok(request)
+    }
+}
+
+pub type Client = InferenceClient<InterceptedService<Channel, Key>>;
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(GatewayConfig::default()).await
+    }
+
+    pub async fn with(config: GatewayConfig) -> Self {
+        Self::run(config, Inference).await
+    }
+
+    pub async fn with_short_queue() -> Self {
+        Self::run(GatewayConfig::default(), Inference).await
+    }
+
+    async fn run(config: GatewayConfig, inference: Inference) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (keys, admin) = KeyStore::in_memory().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async { _ = stopped.await };
+        let serve = attune_gateway::serve(listener, config, inference.clone(), keys.clone(), shutdown);
+        let task = tokio::spawn(async move { serve.await.expect("the server serves") });
+        Self { address, key: admin.secret, keys, inference, stop: Some(stop), task }
+    }
+
+    /// Tells the server to drain.
+    pub fn stop(&mut self) {
+        let _ = self.stop.take().expect("stopped once").send(());
+    }
+
+    /// Waits until it has.
+    pub async fn stopped(&mut self) {
+        (&mut self.task).await.unwrap();
+    }
+
+    /// Width of the tiny model's embeddings.
+    pub fn dimensions(&self) -> usize {
+        let models = self.inference.models();
+        models.iter().find(|model| model.task == Task::Embed).and_then(|model| model.dimensions).unwrap()
+    }
+
+    /// Sends `ask` with the admin key.
+    pub async fn ask(&self, ask: Ask) -> Answer {
+        ask.key(&self.key).send(self.address).await
+    }
+
+    /// Posts JSON without saying how long it is.
+    pub async fn ask_chunked(&self, path: &str, body: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut reader, mut writer) = stream.split();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+            self.key
+        );
+        let write = async {
+            writer.write_all(head.as_bytes()).await?;
+            for piece in body.as_bytes().chunks(64 << 10) {
+                writer.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
+                writer.write_all(piece).await?;
+                writer.write_all(b"\r\n").await?;
+            }
+            writer.write_all(b"0\r\n\r\n").await
+        };
+        let (answer, _) = tokio::join!(read_answer(&mut reader), write);
+        answer.expect("an answer")
+    }
+
+    /// A gRPC client with the admin key.
+    pub async fn client(&self) -> Client {
+        self.client_with(Some(&self.key)).await
+    }
+
+    pub async fn client_with(&self, key: Option<&str>) -> Client {
+        InferenceClient::with_interceptor(self.channel().await, Key(key.map(str::to_owned)))
+    }
+
+    pub async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// A plain request is answered as ever.
+    pub async fn still_serves(&self) {
+        let answer = self.ask(Ask::post("/v1/sentiment", r#"{"inputs":["still there?"]}"#)).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+    }
+}
