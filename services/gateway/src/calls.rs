@@ -5,6 +5,23 @@ use attune_inference::{
     CallContext, Classifications, ClassifyRequest, EmbedRequest, Embeddings, InferenceError, ModelInfo, Task,
 };
 
+/// What a call that names no model wants one for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Embedder,
+    Classifier,
+}
+
+impl Kind {
+    /// The kind of a model.
+    pub fn of(model: &ModelInfo) -> Self {
+        match model.task {
+            Task::Embed { .. } => Self::Embedder,
+            Task::Classify { .. } => Self::Classifier,
+        }
+    }
+}
+
 use crate::{
     app::App,
     errors::{self, InputField},
@@ -20,7 +37,7 @@ impl App {
         field: InputField,
     ) -> Result<Embeddings, ApiError> {
         if request.model.is_empty() {
-            request.model = self.default_model(Task::Embed)?.name;
+            request.model = self.default_model(Kind::Embedder)?.name;
         }
         let answer = self.inference.embed(request, context).await;
         answer.map_err(|error| self.refuse(error, field))
@@ -34,22 +51,22 @@ impl App {
         field: InputField,
     ) -> Result<Classifications, ApiError> {
         if request.model.is_empty() {
-            request.model = self.default_model(Task::Classify)?.name;
+            request.model = self.default_model(Kind::Classifier)?.name;
         }
         let answer = self.inference.classify(request, context).await;
         answer.map_err(|error| self.refuse(error, field))
     }
 
     /// The model of a call that names none.
-    pub fn default_model(&self, task: Task) -> Result<ModelInfo, ApiError> {
-        let (configured, what) = match task {
-            Task::Embed => (self.config.default_embedding_model.as_deref(), "embedding model"),
-            Task::Classify => (self.config.default_sentiment_model.as_deref(), "classifier"),
+    pub fn default_model(&self, kind: Kind) -> Result<ModelInfo, ApiError> {
+        let (configured, what) = match kind {
+            Kind::Embedder => (self.config.default_embedding_model.as_deref(), "embedding model"),
+            Kind::Classifier => (self.config.default_sentiment_model.as_deref(), "classifier"),
         };
         let models = self.inference.models();
         let found = match configured {
             Some(name) => models.into_iter().find(|model| model.answers_to(name)),
-            None => models.into_iter().find(|model| model.task == task),
+            None => models.into_iter().find(|model| Kind::of(model) == kind),
         };
         found.ok_or_else(|| {
             ApiError::at(ErrorCode::ModelNotFound, "/model", format!("this server has no {what}; name a model"))
@@ -60,13 +77,13 @@ impl App {
     /// A configured default model is not loaded, or is of the other task.
     pub fn check_defaults(&self) -> Result<(), ServeError> {
         let defaults = [
-            ("embedding", Task::Embed, &self.config.default_embedding_model),
-            ("sentiment", Task::Classify, &self.config.default_sentiment_model),
+            ("embedding", Kind::Embedder, &self.config.default_embedding_model),
+            ("sentiment", Kind::Classifier, &self.config.default_sentiment_model),
         ];
         let models = self.inference.models();
         for (task, wanted, name) in defaults {
             let Some(name) = name else { continue };
-            if !models.iter().any(|model| model.task == wanted && model.answers_to(name)) {
+            if !models.iter().any(|model| Kind::of(model) == wanted && model.answers_to(name)) {
                 let known = models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ");
                 return Err(ServeError::UnknownDefault { task, name: name.clone(), known });
             }
@@ -76,7 +93,7 @@ impl App {
 
     /// Whether `model` is what a call gets that names none.
     pub fn is_default(&self, model: &ModelInfo) -> bool {
-        self.default_model(model.task).is_ok_and(|default| default.name == model.name)
+        self.default_model(Kind::of(model)).is_ok_and(|default| default.name == model.name)
     }
 
     fn refuse(&self, error: InferenceError, field: InputField) -> ApiError {

@@ -150,32 +150,49 @@ impl Drop for InFlight {
 /// The open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    open: Mutex<(u64, HashMap<u64, Arc<Activity>>)>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    last_id: u64,
+    by_id: HashMap<u64, Arc<Activity>>,
 }
 
 impl Connections {
     /// Enters a new connection, at the cap in place of the longest idle one. `None`: all are busy.
     pub fn enter(self: &Arc<Self>, connections_max: usize) -> Option<(Entry, Arc<Activity>)> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.1.len() >= connections_max {
-            let idlest = open.1.iter().filter_map(|(&id, activity)| Some((activity.idle_since()?, id))).min()?;
-            if let Some(activity) = open.1.remove(&idlest.1) {
-                activity.evicted.notify_one();
-                metrics::connection_closed("evicted");
+        self.change(|open| {
+            if open.by_id.len() >= connections_max {
+                open.evict_idlest()?;
             }
-        }
-        open.0 += 1;
-        let (id, activity) = (open.0, Arc::new(Activity::new(Instant::now())));
-        open.1.insert(id, Arc::clone(&activity));
-        metrics::connections(open.1.len());
-        Some((Entry { id, connections: Arc::clone(self) }, activity))
+            open.last_id += 1;
+            let activity = Arc::new(Activity::new(Instant::now()));
+            open.by_id.insert(open.last_id, Arc::clone(&activity));
+            Some((Entry { id: open.last_id, connections: Arc::clone(self) }, activity))
+        })
+    }
+
+    /// Whether one is open.
+    pub fn any(&self) -> bool {
+        self.change(|open| !open.by_id.is_empty())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Open) -> T) -> T {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = change(&mut open);
+        metrics::connections(open.by_id.len());
+        outcome
     }
 }
 
-impl Connections {
-    /// Whether one is open.
-    pub fn any(&self) -> bool {
-        !self.open.lock().unwrap_or_else(PoisonError::into_inner).1.is_empty()
+impl Open {
+    fn evict_idlest(&mut self) -> Option<()> {
+        let idle = self.by_id.iter().filter_map(|(&id, activity)| Some((activity.idle_since()?, id)));
+        let (_, idlest) = idle.min()?;
+        self.by_id.remove(&idlest)?.evicted.notify_one();
+        metrics::connection_closed("evicted");
+        Some(())
     }
 }
 
@@ -188,9 +205,7 @@ pub(crate) struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.1.remove(&self.id);
-        metrics::connections(open.1.len());
+        self.connections.change(|open| open.by_id.remove(&self.id));
     }
 }
 

@@ -63,19 +63,22 @@ pub(crate) fn from_inference(error: InferenceError, field: InputField) -> ApiErr
         InferenceError::NoInputs => {
             ApiError::at(ErrorCode::Empty, list, "the list is empty; give at least one text (an empty text is fine)")
         }
-        InferenceError::TooManyInputs { .. } => ApiError::at(ErrorCode::Invalid, list, detail),
+        InferenceError::TooManyInputs { .. } | InferenceError::TooLarge(_) => {
+            ApiError::at(ErrorCode::Invalid, list, detail)
+        }
         InferenceError::TextTooLarge { index, .. } => {
             ApiError::at(ErrorCode::TextTooLarge, field.pointer(index), detail)
         }
-        InferenceError::TooManyTokens { index, .. } => ApiError::at(ErrorCode::Invalid, field.pointer(index), detail),
-        InferenceError::UnknownToken { index, .. } => ApiError::at(ErrorCode::Invalid, field.pointer(index), detail),
+        InferenceError::TooManyTokens { index, .. }
+        | InferenceError::NoTokens { index }
+        | InferenceError::UnknownToken { index, .. }
+        | InferenceError::Untokenisable { index, .. } => ApiError::at(ErrorCode::Invalid, field.pointer(index), detail),
         InferenceError::BadDimensions { .. } => ApiError::at(ErrorCode::Invalid, "/dimensions", detail),
         InferenceError::DeadlinePassed => deadline_passed(),
         InferenceError::Overloaded { retry_after } => {
             ApiError::new(ErrorCode::Overloaded, "the queue is full; try again later").retry_after(retry_after)
         }
         InferenceError::Draining => draining(),
-        InferenceError::Cancelled => ApiError::new(ErrorCode::Cancelled, "the call was cancelled"),
         InferenceError::Engine(cause) => {
             tracing::error!(%cause, "an engine failed");
             ApiError::internal()

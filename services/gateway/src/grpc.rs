@@ -205,21 +205,22 @@ fn timing(timing: Timing) -> v1::Timing {
 }
 
 fn describe(app: &App, model: &ModelInfo) -> v1::Model {
+    let (task, dimensions, labels) = match &model.task {
+        Task::Embed { dimensions } => (v1::Task::Embed, Some(count(*dimensions)), Vec::new()),
+        Task::Classify { labels } => (v1::Task::Classify, None, labels.to_vec()),
+    };
     v1::Model {
         name: model.name.clone(),
         aliases: model.aliases.clone(),
         version: model.version.clone(),
-        task: match model.task {
-            Task::Embed => v1::Task::Embed,
-            Task::Classify => v1::Task::Classify,
-        } as i32,
-        dimensions: model.dimensions.map(count),
-        labels: model.labels.as_ref().map(|labels| labels.to_vec()).unwrap_or_default(),
+        task: task.into(),
+        dimensions,
+        labels,
         max_tokens: count(model.max_tokens),
         engine: model.engine.name.to_owned(),
         instruction_set: model.engine.instruction_set.to_owned(),
         precision: model.engine.precision.to_string(),
-        base_model: model.base.clone(),
+        base_model: model.adapted.then(|| model.base.clone()),
         is_default: app.is_default(model),
     }
 }

@@ -36,6 +36,10 @@ pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Resul
 }
 
 fn describe(app: &App, model: &ModelInfo) -> Model {
+    let (task, dimensions, labels) = match &model.task {
+        ModelTask::Embed { dimensions } => (Task::Embed, Some(*dimensions), None),
+        ModelTask::Classify { labels } => (Task::Classify, None, Some(labels.to_vec())),
+    };
     Model {
         id: model.name.clone(),
         object: "model".to_owned(),
@@ -43,17 +47,14 @@ fn describe(app: &App, model: &ModelInfo) -> Model {
         owned_by: "attune".to_owned(),
         aliases: model.aliases.clone(),
         version: model.version.clone(),
-        task: match model.task {
-            ModelTask::Embed => Task::Embed,
-            ModelTask::Classify => Task::Classify,
-        },
-        dimensions: model.dimensions,
-        labels: model.labels.as_ref().map(|labels| labels.to_vec()),
+        task,
+        dimensions,
+        labels,
         max_tokens: model.max_tokens,
         engine: model.engine.name.to_owned(),
         instruction_set: model.engine.instruction_set.to_owned(),
         precision: model.engine.precision.to_string(),
-        base_model: model.base.clone(),
+        base_model: model.adapted.then(|| model.base.clone()),
         is_default: app.is_default(model),
     }
 }

@@ -209,17 +209,19 @@ impl Connection {
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return log_end(ended),
-                () = self.activity.evicted.notified() => return,
                 Ok(()) = self.closing.changed() => connection.as_mut().graceful_shutdown(),
-                _ = watch.tick() => {
-                    let now = Instant::now();
-                    if cut_at.is_some_and(|at| now >= at) {
-                        return;
-                    }
-                    if let Some(overdue) = self.activity.overdue(now, &self.limits).filter(|_| cut_at.is_none()) {
+                // A request may have come in the moment of the choice: it gets its answer.
+                () = self.activity.evicted.notified() => {
+                    connection.as_mut().graceful_shutdown();
+                    cut_at = Some(Instant::now() + CLOSE_MAX);
+                }
+                _ = watch.tick() => match cut_at {
+                    Some(at) if Instant::now() >= at => return,
+                    Some(_) => {}
+                    None => if let Some(overdue) = self.activity.overdue(Instant::now(), &self.limits) {
                         metrics::connection_closed(overdue.name());
                         connection.as_mut().graceful_shutdown();
-                        cut_at = Some(now + CLOSE_MAX);
+                        cut_at = Some(Instant::now() + CLOSE_MAX);
                     }
                 }
             }

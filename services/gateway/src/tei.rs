@@ -5,12 +5,13 @@ use attune_api::{
     dialect::TeiErrorBody,
     rest::tei::{EmbedRequest as TeiRequest, Info, ModelType, TruncationDirection},
 };
-use attune_inference::{EmbedRequest, Task, Truncate};
+use attune_inference::{EmbedRequest, Truncate, model::Pooling};
 use axum::{extract::State, response::Response};
 
 use crate::{
     admission::Call,
     app::App,
+    calls::Kind,
     errors::{InputField, Refusal},
     json::{self, Json},
     openai::inputs,
@@ -60,19 +61,28 @@ pub(crate) async fn embed(
     responses((status = 200, body = Info), (status = 401, description = "No valid key", body = TeiErrorBody)),
 )]
 pub(crate) async fn info(State(app): State<App>) -> Result<axum::Json<Info>, Refusal> {
-    let model = app.default_model(Task::Embed)?;
-    let limits = app.inference.limits();
+    let model = app.default_model(Kind::Embedder)?;
+    let (texts, queue) = (app.inference.text_limits(), app.inference.queue_limits());
     Ok(axum::Json(Info {
         model_id: model.name,
         model_sha: Some(model.version),
         model_dtype: model.engine.precision.to_string(),
-        model_type: ModelType::Embedding { pooling: model.pooling },
+        model_type: ModelType::Embedding { pooling: pooling(model.pooling).to_owned() },
         max_concurrent_requests: app.config.requests.in_flight_max,
         max_input_length: model.max_tokens,
-        max_batch_tokens: limits.batch_tokens_max,
-        max_batch_requests: Some(limits.batch_texts_max),
-        max_client_batch_size: limits.texts_max,
+        max_batch_tokens: queue.batch_tokens_max,
+        max_batch_requests: Some(queue.batch_texts_max),
+        max_client_batch_size: texts.texts_max,
         auto_truncate: false,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }))
+}
+
+/// text-embeddings-inference's names.
+fn pooling(pooling: Pooling) -> &'static str {
+    match pooling {
+        Pooling::Mean => "mean",
+        Pooling::First => "cls",
+        Pooling::Last => "last_token",
+    }
 }

@@ -133,3 +133,26 @@ async fn a_flood_is_served_or_refused_and_never_left_hanging() {
     assert!(served > 0 && served + refused == 200, "{served} served, {refused} refused");
     server.still_serves().await;
 }
+
+#[tokio::test]
+async fn texts_whose_client_has_gone_leave_the_queue() {
+    let server = Server::start().await;
+    let body = json!({"inputs": vec!["some words to compute ".repeat(10); 1_024]}).to_string();
+    let request = Ask::post("/v1/sentiment", body).key(&server.key).bytes();
+    let start = Instant::now();
+    while server.inference.stats().total.cancelled == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "nothing was ever cancelled");
+        let mut gone = Vec::new();
+        for _ in 0..4 {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(&request).await.unwrap();
+            gone.push(stream);
+        }
+        while server.inference.stats().waiting[0].texts == 0 && start.elapsed() < Duration::from_secs(60) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(gone);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.still_serves().await;
+}

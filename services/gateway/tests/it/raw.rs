@@ -65,6 +65,11 @@ impl Ask {
         head + &format!("content-length: {}\r\n\r\n", self.body.len())
     }
 
+    /// The whole request.
+    pub fn bytes(&self) -> Vec<u8> {
+        [self.head().as_bytes(), &self.body].concat()
+    }
+
     pub async fn send(&self, address: SocketAddr) -> Answer {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let (mut reader, mut writer) = stream.split();

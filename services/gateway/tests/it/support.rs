@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 
 use attune_api::v1::inference_client::InferenceClient;
 use attune_gateway::{GatewayConfig, KeyStore};
-use attune_inference::{Inference, Task};
+use attune_inference::{
+    Inference, InferenceConfig, ModelInfo, ModelSpec, PrecisionChoice, Task,
+    schedule::Limits,
+    testing::{write_tiny_adapter, write_tiny_model},
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -22,7 +26,7 @@ use crate::raw::{Answer, Ask, read_answer};
 pub const EMBEDDER: &str = "tiny";
 pub const CLASSIFIER: &str = "tiny-sentiment";
 /// Token ids of the tiny model are below this.
-pub const VOCABULARY: u32 = 100;
+pub const VOCABULARY: u32 = 27;
 
 /// A running server.
 pub struct Server {
@@ -30,7 +34,7 @@ pub struct Server {
     /// The admin key.
     pub key: String,
     pub keys: KeyStore,
-    inference: Inference,
+    pub inference: Inference,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -50,17 +54,37 @@ impl Interceptor for Key {
 
 pub type Client = InferenceClient<InterceptedService<Channel, Key>>;
 
+/// An embedder and, by an adapter on the same weights, a classifier.
+fn tiny(queue: Limits) -> Inference {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, adapter) = (folder.path().join("tiny"), folder.path().join("adapter"));
+    write_tiny_model(&base, 1).unwrap();
+    write_tiny_adapter(&adapter, 2).unwrap();
+    let spec = |name: &str, adapter| ModelSpec {
+        name: name.to_owned(),
+        aliases: Vec::new(),
+        path: base.clone(),
+        adapter,
+        precision: None,
+        max_tokens: None,
+    };
+    let models = vec![spec(EMBEDDER, None), spec(CLASSIFIER, Some(adapter))];
+    let config =
+        InferenceConfig { workers: Some(1), queue, precision: PrecisionChoice::F32, ..InferenceConfig::default() };
+    Inference::start(config, models).unwrap()
+}
+
 impl Server {
     pub async fn start() -> Self {
         Self::with(GatewayConfig::default()).await
     }
 
     pub async fn with(config: GatewayConfig) -> Self {
-        Self::run(config, Inference).await
+        Self::run(config, tiny(Limits::default())).await
     }
 
     pub async fn with_short_queue() -> Self {
-        Self::run(GatewayConfig::default(), Inference).await
+        Self::run(GatewayConfig::default(), tiny(Limits { queue_texts_max: 16, ..Limits::default() })).await
     }
 
     async fn run(config: GatewayConfig, inference: Inference) -> Self {
@@ -87,7 +111,11 @@ impl Server {
     /// Width of the tiny model's embeddings.
     pub fn dimensions(&self) -> usize {
         let models = self.inference.models();
-        models.iter().find(|model| model.task == Task::Embed).and_then(|model| model.dimensions).unwrap()
+        let dimensions = |model: &ModelInfo| match model.task {
+            Task::Embed { dimensions } => Some(dimensions),
+            Task::Classify { .. } => None,
+        };
+        models.iter().find_map(dimensions).unwrap()
     }
 
     /// Sends `ask` with the admin key.
