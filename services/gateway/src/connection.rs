@@ -173,6 +173,11 @@ impl Connections {
         })
     }
 
+    /// Closes the connection that has been idle longest, if one is.
+    pub fn evict_idlest(&self) {
+        self.change(Open::evict_idlest);
+    }
+
     /// Whether one is open.
     pub fn any(&self) -> bool {
         self.change(|open| !open.by_id.is_empty())

@@ -32,7 +32,7 @@ mod tei;
 mod unread;
 
 pub use auth::Scope;
-pub use config::{ConnectionLimits, GatewayConfig, RequestLimits};
+pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use docs::openapi;
 pub use keys::{KeyStore, KeyStoreError, NewKey};
 pub use serve::serve;

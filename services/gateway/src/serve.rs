@@ -124,7 +124,7 @@ impl Server {
                 () = &mut stop => return,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => self.enter(stream),
-                    Err(error) => pause_after(&error).await,
+                    Err(error) => self.make_room_after(&error).await,
                 },
                 Some(_) = self.tasks.join_next() => {}
             }
@@ -156,6 +156,13 @@ impl Server {
         self.tasks.spawn(connection.run(stream));
     }
 
+    /// The usual cause is that the process is out of descriptors: its limit is then the real cap on connections.
+    async fn make_room_after(&self, error: &io::Error) {
+        tracing::warn!(%error, "a connection could not be accepted");
+        self.connections.evict_idlest();
+        tokio::time::sleep(ACCEPT_RETRY).await;
+    }
+
     async fn finish(&mut self, until: Instant) {
         let _ = self.closing.send(true);
         let all = async { while self.connections.any() && self.tasks.join_next().await.is_some() {} };
@@ -164,12 +171,6 @@ impl Server {
         }
         self.tasks.shutdown().await;
     }
-}
-
-/// Out of descriptors is the usual cause: others have to close first.
-async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
-    tokio::time::sleep(ACCEPT_RETRY).await;
 }
 
 fn protocols(limits: &ConnectionLimits) -> auto::Builder<TokioExecutor> {

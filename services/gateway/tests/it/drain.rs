@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use attune_api::v1;
+use attune_gateway::GatewayConfig;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -57,4 +58,20 @@ async fn a_stream_gets_its_answers_and_then_the_reason() {
     let status = answers.message().await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     tokio::time::timeout(NEVER, server.stopped()).await.expect("a stream does not hold the drain up");
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_cut_off() {
+    let mut config = GatewayConfig::default();
+    config.drain.notice = Duration::ZERO;
+    config.drain.drain_max = Duration::from_millis(300);
+    let mut server = Server::with(config).await;
+    let mut stuck = TcpStream::connect(server.address).await.unwrap();
+    let head = Ask::post("/v1/sentiment", "never sent").key(&server.key).head();
+    stuck.write_all(head.as_bytes()).await.unwrap();
+    server.still_serves().await;
+
+    server.stop();
+    tokio::time::timeout(NEVER, server.stopped()).await.expect("a drain has an end");
+    assert!(read_answer(&mut stuck).await.is_none(), "closed without an answer");
 }
