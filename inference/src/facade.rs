@@ -42,6 +42,7 @@ struct Shared {
     registry: Registry,
     scheduler: Scheduler,
     limits: TextLimits,
+    queue: Limits,
 }
 
 /// Texts of one call, tokenised.
@@ -59,11 +60,11 @@ impl Inference {
     pub fn start(config: InferenceConfig, models: Vec<ModelSpec>) -> Result<Self, LoadError> {
         let registry = Registry::load(&models, config.engine, config.precision)?;
         let factories = registry.models().iter().map(|model| Arc::clone(model) as _).collect();
-        let mut scheduling = SchedulerConfig { limits: config.queue, ..SchedulerConfig::default() };
+        let mut scheduling = SchedulerConfig { limits: config.queue.clone(), ..SchedulerConfig::default() };
         scheduling.workers = config.workers.unwrap_or(scheduling.workers);
         let scheduler = Scheduler::start(factories, scheduling)
             .map_err(|error| LoadError::Machine(format!("cannot start the worker threads: {error}")))?;
-        Ok(Self { shared: Arc::new(Shared { registry, scheduler, limits: config.limits }) })
+        Ok(Self { shared: Arc::new(Shared { registry, scheduler, limits: config.limits, queue: config.queue }) })
     }
 
     /// Embeds texts. Dropping the future cancels what has not been computed.
@@ -119,6 +120,16 @@ impl Inference {
     /// The models, in the order of the configuration.
     pub fn models(&self) -> Vec<ModelInfo> {
         self.shared.registry.models().iter().map(|model| model.info.clone()).collect()
+    }
+
+    /// The bounds on one call.
+    pub fn text_limits(&self) -> TextLimits {
+        self.shared.limits
+    }
+
+    /// The bounds of queues and batches.
+    pub fn queue_limits(&self) -> &Limits {
+        &self.shared.queue
     }
 
     /// What happens and has happened.

@@ -14,7 +14,7 @@ use crate::engine::cpu::{CpuEngine, CpuModel};
 use crate::engine::reference::{ReferenceEngine, ReferenceModel};
 use crate::engine::{Engine, EngineInfo, Precision};
 use crate::model::error::read;
-use crate::model::{Adapter, Architecture, Checkpoint, LoadError, ModelConfig};
+use crate::model::{Adapter, Architecture, Checkpoint, LoadError, ModelConfig, Pooling};
 use crate::schedule::EngineFactory;
 use crate::tokenize::TextTokenizer;
 
@@ -103,6 +103,8 @@ pub struct ModelInfo {
     pub version: String,
     /// What it does.
     pub task: Task,
+    /// How token states become one vector.
+    pub pooling: Pooling,
     /// Longest text in tokens, special ones included.
     pub max_tokens: usize,
     /// Token ids are below this.
@@ -113,6 +115,13 @@ pub struct ModelInfo {
     pub base: String,
     /// Whether an adapter is merged in.
     pub adapted: bool,
+}
+
+impl ModelInfo {
+    /// Whether this is its name or an alias.
+    pub fn answers_to(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
 }
 
 /// A loaded model: a name, a tokenizer and the weights that engines share.
@@ -255,6 +264,7 @@ impl Loader {
             aliases: spec.aliases.clone(),
             version: version(folder, spec.adapter.as_deref(), precision)?,
             task,
+            pooling: architecture.pooling,
             max_tokens,
             vocabulary: architecture.vocabulary,
             engine: weights.engine().info(),
