@@ -81,35 +81,54 @@ impl<const R: usize, const P: usize> Kernel for Sums<'_, R, P> {
         assert!(depth <= b_stride && b.len() >= (P - 1) * b_stride + depth, "panels of the tile");
         assert!(P * LANES <= c_stride && c.len() >= (R - 1) * c_stride + P * LANES, "sums of the tile");
         let mut sums = [[tier.splat(0.0); P]; R];
-        let mut columns = [tier.splat(0.0); P];
         let mut k = 0;
-        while k < depth {
-            // The inner loop has a constant length except in the last turn, so the compiler unrolls it.
-            let turn = if depth - k < UNROLL { depth - k } else { UNROLL };
+        while k + UNROLL <= depth {
             if let Some(lines) = ahead.get(k..k + UNROLL) {
                 for line in lines {
                     prefetch(line);
                 }
             }
-            for k in k..k + turn {
-                for (p, columns) in columns.iter_mut().enumerate() {
-                    // SAFETY: k < depth and p < P, within the panels as asserted.
-                    *columns = tier.load(unsafe { b.get_unchecked(p * b_stride + k) });
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: k < depth and r < R, within the rows as asserted.
-                    let value = tier.splat(unsafe { *a.get_unchecked(r * a_stride + k) });
-                    for (sum, columns) in sums.iter_mut().zip(columns) {
-                        *sum = value.mul_add(columns, *sum);
-                    }
-                }
+            for k in k..k + UNROLL {
+                // SAFETY: k < depth, and rows and panels reach that far, as asserted.
+                unsafe { step(tier, a.get_unchecked(k..), a_stride, b.get_unchecked(k..), b_stride, &mut sums) };
             }
-            k += turn;
+            k += UNROLL;
+        }
+        for k in k..depth {
+            // SAFETY: as above.
+            unsafe { step(tier, a.get_unchecked(k..), a_stride, b.get_unchecked(k..), b_stride, &mut sums) };
         }
         for (r, sums) in sums.into_iter().enumerate() {
             for (to, sum) in c[r * c_stride..].as_chunks_mut().0.iter_mut().zip(sums) {
                 sum.store(to);
             }
+        }
+    }
+}
+
+/// One step of the summed dimension: the first value of each row times the first line of each panel, added to the sums.
+///
+/// # Safety
+/// `a` must reach to the last row and `b` to the last panel.
+#[inline(always)]
+unsafe fn step<T: Tier, const R: usize, const P: usize>(
+    tier: T,
+    a: &[f32],
+    a_stride: usize,
+    b: &[[f32; LANES]],
+    b_stride: usize,
+    sums: &mut [[T::Lanes; P]; R],
+) {
+    let mut columns = [tier.splat(0.0); P];
+    for (p, columns) in columns.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *columns = tier.load(unsafe { b.get_unchecked(p * b_stride) });
+    }
+    for (r, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        let value = tier.splat(unsafe { *a.get_unchecked(r * a_stride) });
+        for (sum, columns) in sums.iter_mut().zip(columns) {
+            *sum = value.mul_add(columns, *sum);
         }
     }
 }
