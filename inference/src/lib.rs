@@ -13,6 +13,7 @@ pub mod schedule;
 pub mod task;
 pub mod testing;
 pub mod tokenize;
+pub mod train;
 
 pub use call::{
     CallContext, Classifications, ClassifyRequest, EmbedRequest, Embeddings, InferenceError, Input, TextLimits, Timing,
