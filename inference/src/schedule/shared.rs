@@ -139,7 +139,7 @@ impl Shared {
             if found || !batch.expired.is_empty() {
                 state.idle -= 1;
                 self.publish(&state);
-                // The rest is for somebody else, and he for the one after him.
+                // One wakes the next while texts are left: a push never has to wake more than one.
                 let wake = state.core.texts() > 0 && state.asleep > 0;
                 drop(state);
                 if wake {

@@ -225,7 +225,7 @@ mod tests {
             }
         }
 
-        /// However many newcomers arrive, as long as a bounded number waits at a time, whoever waits gets his turn.
+        /// However many newcomers arrive, as long as a bounded number waits at a time, whoever waits gets a turn.
         #[test]
         fn newcomers_cannot_keep_a_member_waiting(head_start in 1_u64..2_000, cost in 1_u64..500, crowd in 2_usize..20) {
             let mut fair = Fair::default();

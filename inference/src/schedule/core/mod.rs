@@ -18,7 +18,7 @@
 //! **Classes**: interactive before bulk before training. A lower class that has waited `bulk_wait_max` or
 //! `training_wait_max` since it last had a batch gets one.
 //!
-//! **Turns**: within a class and model, callers take turns in tokens; within a caller, his length lanes do
+//! **Turns**: within a class and model, callers take turns in tokens; within a caller, its length lanes do
 //! (by the tokens of a whole request); within a lane, first come is first served. The exact bound is in `fair`.
 //!
 //! **Deadlines**: a request whose deadline has passed never gets into a batch. A request is *urgent* when its deadline
@@ -29,8 +29,8 @@
 //! - it was nearer on arrival than the batch in progress, one more, and what was waiting with an earlier deadline; or
 //! - requests that came later with an earlier deadline took the time; or
 //! - a higher class did, or the batch owed to a lower one; or
-//! - the caller had already been served `urgent_lead_tokens_max` more than the least served caller who waits. He then
-//!   has the place that fair turns give him: tiny deadlines buy a bounded lead and nothing more.
+//! - the caller had already been served `urgent_lead_tokens_max` more than the least served caller who waits. The
+//!   request then keeps the place that fair turns give it: tiny deadlines buy a bounded lead and nothing more.
 //!
 //! **Bounds**: a request that finds the queue full, or that would on the measured speed wait longer than it may, is
 //! refused with the time after which to come back. Half-way full, a caller may hold no more than is still free, and

@@ -216,15 +216,16 @@ proptest! {
         flood in prop::collection::vec((1..=CAPACITY_TOKENS as u32, any::<bool>()), 4..12),
         workers in 1_usize..3,
     ) {
-        let (limits, crowd) = (limits(), flood.len());
+        let (limits, crowd) = (Limits { urgent_lead_tokens_max: 100, ..limits() }, flood.len());
         let mut core = Core::new(limits.clone(), workers, &[CAPACITY_TOKENS; MODELS]);
         let mut flood = Flood { requests: flood, pushed: 0 };
         flood.fill(&mut core, Time::ZERO);
         let victim = Request { class: WorkClass::ALL[class], model: ModelId(model), payload: VICTIM, ..request("victim", &lengths) };
         core.push(Time::ZERO, victim).unwrap();
 
-        // One batch of its class for each text of its own and of every other caller's in turn, and for each model.
-        let batches_max = (lengths.len() + 2) * (crowd + 2) * MODELS * 4;
+        // A batch of its class for each text of its own and every other caller's in turn and lead, and for each model.
+        let lead_batches = limits.urgent_lead_tokens_max as usize / 25;
+        let batches_max = (lengths.len() + 2 + lead_batches) * (crowd + 2) * MODELS * 4;
         let wait = [Duration::ZERO, limits.bulk_wait_max, limits.training_wait_max][class];
         let deadline = (wait + Duration::from_millis(2 * CAPACITY_TOKENS as u64)) * batches_max as u32;
         let (mut now, mut missing, mut batch) = (Time::ZERO, lengths.len(), Batch::default());
@@ -326,11 +327,13 @@ impl Flood {
                 let request = Request {
                     class,
                     model: ModelId(self.pushed / 2 % MODELS),
-                    deadline: has_deadline.then_some(now + Duration::from_secs(60)),
+                    deadline: has_deadline.then_some(now + Duration::from_millis(300)),
                     ..request(&caller.to_string(), &[tokens])
                 };
                 self.pushed += 1;
-                core.push(now, request).unwrap();
+                if core.push(now, request.clone()).is_err() {
+                    core.push(now, Request { deadline: None, ..request }).unwrap();
+                }
             }
         }
     }

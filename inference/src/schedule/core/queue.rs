@@ -10,7 +10,7 @@ use super::{Cost, RequestId, Time};
 /// The largest request of each length lane, in tokens; longer ones share one more lane.
 ///
 /// Steps of four: within a lane first come is first served, and nobody waits behind a request of more than four times
-/// his own length. The first lane holds the bulk of real single sentences, whose order should stay that of arrival.
+/// their own length. The first lane holds the bulk of real single sentences, whose order should stay that of arrival.
 const LANE_TOKENS_MAX: [u64; 5] = [64, 256, 1_024, 4_096, 16_384];
 const LANES: usize = LANE_TOKENS_MAX.len() + 1;
 
@@ -72,7 +72,7 @@ pub(super) struct Queue {
     pub(super) depth: Depth,
 }
 
-/// One caller's requests by length, so that his long ones do not hold back his short ones.
+/// One caller's requests by length, so that the long ones do not hold back the short ones.
 #[derive(Debug, Default)]
 struct Flows {
     /// Turns between lanes, in tokens.
