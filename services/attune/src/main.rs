@@ -5,10 +5,17 @@
 
 #![expect(clippy::print_stdout, reason = "a command line answers on standard output")]
 
+mod bench;
 mod cli;
+mod compose;
 mod config;
+mod demo;
+mod doctor;
+mod logging;
 mod models;
+mod serve;
 mod term;
+mod texts;
 
 use std::process::ExitCode;
 

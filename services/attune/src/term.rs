@@ -78,16 +78,19 @@ pub fn error(text: &str) {
     eprintln!("{} {text}", paint(*STDERR_IS_RICH, Style::Red, "error:"));
 }
 
-/// A bar over bytes, or a spinner where their number is not known. One line of text where there is no terminal.
+/// A bar over bytes, or a spinner where their number is not known; a line of text where there is no terminal.
 pub fn bytes_bar(label: &str, bytes: Option<u64>) -> ProgressBar {
     let template = match bytes {
         Some(_) => "  {msg} [{bar:32}] {decimal_bytes}/{decimal_total_bytes}",
         None => "  {spinner} {msg} {decimal_bytes}",
     };
+    if !std::io::stderr().is_terminal() {
+        eprintln!("  {label}");
+    }
     bar(label, bytes, template)
 }
 
-/// A bar over things counted, with the time left.
+/// A bar over things counted, with the time left; nothing where there is no terminal.
 pub fn count_bar(label: &str, count: u64) -> ProgressBar {
     bar(label, Some(count), "  {msg} [{bar:32}] {pos}/{len} {eta} left")
 }
@@ -99,8 +102,6 @@ fn bar(label: &str, length: Option<u64>, template: &str) -> ProgressBar {
         bar.set_style(style.progress_chars("=> "));
         bar.set_draw_target(ProgressDrawTarget::stderr());
         bar.set_message(label.to_owned());
-    } else {
-        eprintln!("  {label}");
     }
     bar
 }

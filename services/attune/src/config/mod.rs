@@ -85,9 +85,11 @@ pub struct Inference {
     /// Most texts in a batch.
     pub batch_texts_max: usize,
     /// Most tokens waiting; beyond it requests are refused at once (429).
-    pub queue_tokens_max: usize,
+    pub queue_tokens_max: u64,
     /// Most texts waiting; beyond it requests are refused at once (429).
     pub queue_texts_max: usize,
+    /// How long interactive work may have to wait when it arrives, in milliseconds; beyond it, it is refused (429).
+    pub queue_wait_ms_max: u64,
     /// Most texts in one request.
     pub texts_max: usize,
     /// Largest text before truncation, in bytes.
@@ -192,9 +194,10 @@ impl Default for Inference {
             workers: 0,
             batch_ms_max: 25.0,
             batch_tokens_max: 16_384,
-            batch_texts_max: 512,
-            queue_tokens_max: 262_144,
+            batch_texts_max: 1_024,
+            queue_tokens_max: 1 << 20,
             queue_texts_max: 16_384,
+            queue_wait_ms_max: 10_000,
             texts_max: 1_024,
             text_bytes_max: 1 << 20,
         }
@@ -214,7 +217,7 @@ impl Config {
             ("server.connections_max", self.server.connections_max),
             ("inference.batch_tokens_max", self.inference.batch_tokens_max),
             ("inference.batch_texts_max", self.inference.batch_texts_max),
-            ("inference.queue_tokens_max", self.inference.queue_tokens_max),
+            ("inference.queue_tokens_max", self.inference.queue_tokens_max as usize),
             ("inference.queue_texts_max", self.inference.queue_texts_max),
             ("inference.texts_max", self.inference.texts_max),
             ("inference.text_bytes_max", self.inference.text_bytes_max),

@@ -64,6 +64,12 @@ pub static CATALOGUE: &[Entry] = &[
         },
     },
     Entry {
+        name: "sentiment",
+        about: "negative, neutral or positive: an adapter on all-MiniLM-L6-v2",
+        licence: "MIT OR Apache-2.0",
+        origin: Origin::Embedded(SENTIMENT),
+    },
+    Entry {
         name: "sentiment-data",
         about: "23,703 sentences rated by 20 people each, for training, evaluation and benches",
         licence: "MIT (Hutto and Gilbert 2014)",
@@ -81,6 +87,14 @@ pub static CATALOGUE: &[Entry] = &[
             ],
         },
     },
+];
+
+/// The default sentiment model. Inside the binary and not beside it: it is small, and a server that answers with last
+/// month's adapter because a folder was not updated would be hard to notice.
+const SENTIMENT: &[(&str, &[u8])] = &[
+    ("adapter_config.json", include_bytes!("../../../../inference/adapters/sentiment/adapter_config.json")),
+    ("adapter_model.safetensors", include_bytes!("../../../../inference/adapters/sentiment/adapter_model.safetensors")),
+    ("README.md", include_bytes!("../../../../inference/adapters/sentiment/README.md")),
 ];
 
 /// The entry of that name.

@@ -1,3 +1,9 @@
-//! The workspace as a whole, and the real binary from the outside.
+//! The workspace as a whole, and the real binary from the outside: what a person types, what goes over the wire.
 
+mod golden;
+mod http;
+mod lifecycle;
+mod pull;
+mod refusals;
+mod server;
 mod workspace;

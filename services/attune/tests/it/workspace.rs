@@ -195,3 +195,21 @@ fn every_make_target_that_the_documents_name_exists() {
     }
     assert!(named > 2, "the documents name only {named} make commands");
 }
+#[test]
+fn every_attune_command_that_the_documents_name_exists() {
+    for document in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"] {
+        let text = read(&root().join(document));
+        for command in code_spans(&text).into_iter().chain(fenced_lines(&text)) {
+            let Some(words) = command.strip_prefix("attune ") else { continue };
+            let words = words.split(' ').take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+            let flags =
+                command.split(' ').filter(|word| word.starts_with("--")).map(|word| word.split('=').next().unwrap());
+            let help = Command::new(env!("CARGO_BIN_EXE_attune")).args(words).arg("--help").output().unwrap();
+            assert!(help.status.success(), "{document} says `{command}`: {}", String::from_utf8_lossy(&help.stderr));
+            let help = String::from_utf8_lossy(&help.stdout).into_owned();
+            for flag in flags {
+                assert!(help.contains(flag), "{document} says `{command}`: there is no {flag}");
+            }
+        }
+    }
+}

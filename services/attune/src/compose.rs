@@ -1,0 +1,104 @@
+//! From a configuration to what the other crates take: checked model folders, limits, listeners.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use attune_gateway::GatewayConfig;
+use attune_inference::schedule::Limits;
+use attune_inference::{EngineChoice, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
+
+use crate::config::{Config, Engine, Model, Precision};
+use crate::models::install::{self, Damage};
+use crate::models::{catalogue, install_embedded};
+
+/// The limits of the inference side.
+pub fn inference(config: &Config) -> InferenceConfig {
+    let from = &config.inference;
+    InferenceConfig {
+        workers: (from.workers > 0).then_some(from.workers),
+        queue: Limits {
+            batch_time_max: Duration::from_secs_f64(from.batch_ms_max / 1e3),
+            batch_tokens_max: from.batch_tokens_max,
+            batch_texts_max: from.batch_texts_max,
+            queue_tokens_max: from.queue_tokens_max,
+            queue_texts_max: from.queue_texts_max,
+            queue_wait_max: Duration::from_millis(from.queue_wait_ms_max),
+            ..Limits::default()
+        },
+        engine: match from.engine {
+            Engine::Cpu => EngineChoice::Cpu,
+            Engine::Reference => EngineChoice::Reference,
+        },
+        precision: precision(from.precision),
+        limits: TextLimits { texts_max: from.texts_max, text_bytes_max: from.text_bytes_max },
+    }
+}
+
+/// The same choice, in the words of the inference side.
+pub fn precision(from: Precision) -> PrecisionChoice {
+    match from {
+        Precision::Auto => PrecisionChoice::Auto,
+        Precision::F32 => PrecisionChoice::F32,
+        Precision::Bf16 => PrecisionChoice::Bf16,
+        Precision::Int8 => PrecisionChoice::Int8,
+    }
+}
+
+/// The limits of the wire side.
+pub fn gateway(config: &Config) -> GatewayConfig {
+    let from = &config.server;
+    let mut gateway = GatewayConfig::default();
+    gateway.requests.body_bytes_max = from.body_bytes_max;
+    gateway.requests.in_flight_max = from.in_flight_max;
+    gateway.requests.streams_max = from.streams_max;
+    gateway.requests.deadline_default = Duration::from_millis(from.deadline_ms);
+    gateway.requests.deadline_max = Duration::from_millis(from.deadline_ms_max);
+    gateway.connections.connections_max = from.connections_max;
+    gateway.connections.head_max = Duration::from_secs(from.head_s_max);
+    gateway.connections.idle_max = Duration::from_secs(from.idle_s_max);
+    gateway.drain.notice = Duration::from_millis(from.drain_notice_ms);
+    gateway.drain.drain_max = Duration::from_secs(from.drain_s_max);
+    gateway
+}
+
+/// The models to load, every file of an installed one verified against its manifest.
+///
+/// # Errors
+/// A model is not there, or not what was installed.
+pub fn models(config: &Config) -> Result<Vec<ModelSpec>> {
+    config.models.iter().map(|model| spec(config, model)).collect()
+}
+
+/// One model to load, verified.
+///
+/// # Errors
+/// As [`models`].
+pub fn spec(config: &Config, model: &Model) -> Result<ModelSpec> {
+    let in_model = || format!("model {:?}", model.name);
+    Ok(ModelSpec {
+        name: model.name.clone(),
+        aliases: model.aliases.clone(),
+        path: checked(config, &model.model).with_context(in_model)?,
+        adapter: model.adapter.as_deref().map(|name| checked(config, name)).transpose().with_context(in_model)?,
+        precision: model.precision.map(precision),
+        max_tokens: model.tokens_max,
+    })
+}
+
+/// The folder of an installed model, verified, or of a path as it is.
+fn checked(config: &Config, name: &str) -> Result<PathBuf> {
+    let folder = config.model_folder(name);
+    if folder == Path::new(name) {
+        anyhow::ensure!(folder.is_dir(), "{} is not a folder", folder.display());
+        return Ok(folder);
+    }
+    if let Some(entry) = catalogue::find(name) {
+        install_embedded(&config.data, entry)?;
+    }
+    match install::verify(&folder) {
+        // A folder that somebody put there by hand has no manifest, and nothing to be compared with.
+        Ok(_) | Err(Damage::NoManifest(_)) => Ok(folder),
+        Err(damage) => Err(damage).with_context(|| format!("fetch it with `attune models pull {name}`")),
+    }
+}

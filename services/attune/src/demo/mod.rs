@@ -1,0 +1,73 @@
+//! `attune demo`: a server on this machine alone, a walk through what it can do, and then the server for you.
+//!
+//! The walk is an ordinary client: everything it shows went over the port, through the key, the queue and the batcher.
+
+mod client;
+mod walk;
+
+use anyhow::{Context, Result};
+use attune_load::texts::bench_texts;
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::serve::{self, Server};
+use crate::term::{Style, styled};
+use crate::{logging, texts};
+
+/// Port of the demo where the configured one is taken.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// Starts a server, walks through it and, unless `once`, stays up until Ctrl-C.
+///
+/// # Errors
+/// The models are missing, the server cannot start, or an answer is not what the walk expects.
+pub fn run(config: &Config, once: bool) -> Result<()> {
+    let mut config = config.clone();
+    // The walk is what should be read; what goes wrong still shows.
+    if config.log == Config::default().log {
+        config.log = "warn".into();
+    }
+    // On a busy machine a demo should be slow, not refuse.
+    config.inference.queue_wait_ms_max = u64::from(u32::MAX);
+    logging::init(&config)?;
+    let texts = bench_texts(&texts::folder(&config), walk::TEXTS)?;
+    let rated = texts::rated(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if tokio::net::TcpListener::bind(&config.server.listen).await.is_err() {
+            config.server.listen = ANY_PORT.into();
+        }
+        let server = Server::prepare(&config, true).await?;
+        serve::report(&config, &server);
+        let key = server.key.as_ref().context("a demo has a key")?.secret.clone();
+        let url = format!("http://{}", server.address);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        walk::run(&url, &key, &texts, &rated).await?;
+        if !once {
+            how_to_call(&url, &key);
+            serve::stop_signal()?.await;
+        }
+        let _ = stop.send(());
+        serving.await?
+    })
+}
+
+fn how_to_call(url: &str, key: &str) {
+    let json = "-H 'content-type: application/json'";
+    println!("\n{}\n", styled(Style::Bold, "It is yours now. Copy and paste:"));
+    println!("  export ATTUNE_KEY={key}\n");
+    println!(
+        "  curl {url}/v1/embeddings -H \"authorization: Bearer $ATTUNE_KEY\" {json} \\\n       \
+         -d '{{\"model\": \"all-MiniLM-L6-v2\", \"input\": \"A man is eating food.\"}}'\n"
+    );
+    println!(
+        "  curl {url}/v1/sentiment -H \"authorization: Bearer $ATTUNE_KEY\" {json} \\\n       \
+         -d '{{\"inputs\": [\"What a wonderful film.\", \"It broke after a day.\"]}}'\n"
+    );
+    println!("  curl {url}/v1/models -H \"authorization: Bearer $ATTUNE_KEY\"\n");
+    println!("  {}   every route, offline", styled(Style::Cyan, format!("{url}/docs")));
+    println!("\nCtrl-C stops it.");
+}

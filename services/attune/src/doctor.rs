@@ -1,0 +1,167 @@
+//! `attune doctor`: what this machine, configuration and data can do, and what is wrong.
+//!
+//! Each check is one line with a verdict, and what to do where it is bad. The command fails when one is bad, so that a
+//! script can ask.
+
+use std::fmt::Display;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::thread;
+
+use anyhow::{Result, ensure};
+use attune_kernels::{Isa, limits};
+
+use crate::compose;
+use crate::config::{Config, Precision};
+use crate::models::{self, install};
+use crate::term::{Style, human_bytes, styled};
+
+/// Free memory below which a start with the default models is doubtful.
+const MEMORY_BYTES_MIN: u64 = 600 << 20;
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    Warning,
+    Bad,
+}
+
+/// Prints every check, and measured limits where asked for.
+///
+/// # Errors
+/// Something is wrong that keeps the server from starting.
+pub fn run(config: &Config, measure: bool) -> Result<()> {
+    let mut bad = 0;
+    for (name, (verdict, finding)) in checks(config) {
+        let mark = match verdict {
+            Verdict::Good => styled(Style::Green, "ok  "),
+            Verdict::Warning => styled(Style::Yellow, "warn"),
+            Verdict::Bad => styled(Style::Red, "BAD "),
+        };
+        println!("{mark} {name:<14} {finding}");
+        bad += usize::from(verdict == Verdict::Bad);
+    }
+    if measure {
+        println!();
+        print_limits(config)?;
+    }
+    ensure!(bad == 0, "{bad} of the checks above {} bad", if bad == 1 { "is" } else { "are" });
+    Ok(())
+}
+
+type Finding = (Verdict, String);
+
+fn checks(config: &Config) -> Vec<(String, Finding)> {
+    let mut checks = vec![
+        ("processor".to_owned(), processor()),
+        ("precision".to_owned(), precision(config.inference.precision)),
+        ("workers".to_owned(), workers(config.inference.workers)),
+        ("memory".to_owned(), memory()),
+        ("data folder".to_owned(), data_folder(&config.data)),
+        ("port".to_owned(), port(&config.server.listen)),
+    ];
+    checks.extend(config.models.iter().map(|model| (format!("model {}", model.name), served_model(config, model))));
+    checks.extend(other_models(config));
+    checks
+}
+
+fn good(finding: impl Display) -> Finding {
+    (Verdict::Good, finding.to_string())
+}
+
+fn processor() -> Finding {
+    let supported: Vec<String> = Isa::supported().iter().map(Isa::to_string).collect();
+    match Isa::active() {
+        Ok(isa) => good(format!("{isa} is used; {} run here (ATTUNE_ISA chooses)", supported.join(", "))),
+        Err(error) => (Verdict::Bad, error.to_string()),
+    }
+}
+
+fn precision(asked: Precision) -> Finding {
+    let has_amx = Isa::active().is_ok_and(|isa| isa == Isa::Amx);
+    match (asked, has_amx) {
+        (Precision::Auto, true) => good("auto: bf16 on AMX"),
+        (Precision::Auto, false) => good("auto: f32, since there is no AMX for bf16"),
+        (Precision::Bf16, false) => {
+            (Verdict::Warning, "bf16 without AMX: right, and slower than f32; use auto".to_owned())
+        }
+        (other, _) => good(format!("{other:?}").to_lowercase()),
+    }
+}
+
+fn workers(asked: usize) -> Finding {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    match asked {
+        0 => good(format!("{cores}, one for each core")),
+        more if more > cores => (Verdict::Warning, format!("{more} on {cores} cores: they will take turns")),
+        fewer => good(format!("{fewer} on {cores} cores")),
+    }
+}
+
+fn memory() -> Finding {
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+    };
+    let Ok(text) = fs::read_to_string("/proc/meminfo") else { return good("not known on this system") };
+    let (total, free) = (field(&text, "MemTotal:").unwrap_or(0), field(&text, "MemAvailable:").unwrap_or(0));
+    let finding = format!("{} free of {}", human_bytes(free), human_bytes(total));
+    if free < MEMORY_BYTES_MIN { (Verdict::Warning, format!("{finding}: a start may not fit")) } else { good(finding) }
+}
+
+fn data_folder(data: &Path) -> Finding {
+    // Tried where the server would write, or in the nearest folder above that exists; nothing is left behind.
+    let nearest = data.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let Some(folder) = nearest.into_iter().find(|path| path.exists()) else {
+        return (Verdict::Bad, format!("{} is nowhere", data.display()));
+    };
+    match tempfile::tempfile_in(folder) {
+        Ok(_) if folder == data => good(format!("{} is writable", data.display())),
+        Ok(_) => good(format!("{} will be made", data.display())),
+        Err(error) => {
+            (Verdict::Bad, format!("{} cannot be written ({error}): choose another with --data", data.display()))
+        }
+    }
+}
+
+fn port(listen: &str) -> Finding {
+    match TcpListener::bind(listen) {
+        Ok(_) => good(format!("{listen} is free")),
+        Err(error) => (Verdict::Bad, format!("{listen} cannot be used ({error}): choose another with --listen")),
+    }
+}
+
+fn served_model(config: &Config, model: &crate::config::Model) -> Finding {
+    match compose::spec(config, model) {
+        Ok(spec) => good(format!("verified in {}", spec.path.display())),
+        Err(error) => (Verdict::Bad, format!("{error:#}")),
+    }
+}
+
+/// What else is installed, used or not.
+fn other_models(config: &Config) -> Vec<(String, Finding)> {
+    let Ok(names) = models::installed(&config.data) else { return Vec::new() };
+    let is_served =
+        |name: &String| config.models.iter().any(|model| model.model == *name || model.adapter.as_ref() == Some(name));
+    let rest = names.into_iter().filter(|name| !is_served(name));
+    rest.map(|name| match install::verify(&models::folder(&config.data, &name)) {
+        Ok(_) => (name, good("installed, verified, not served")),
+        Err(damage) => (name, (Verdict::Warning, damage.to_string())),
+    })
+    .collect()
+}
+
+/// Measures what the processor can do at most, with the instructions that the engine's kernels would use.
+fn print_limits(config: &Config) -> Result<()> {
+    let isa = Isa::active()?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = if config.inference.workers == 0 { cores } else { config.inference.workers };
+    println!("limits of {threads} threads on {isa}, arithmetic from registers alone:");
+    println!("  f32     {:>8.0} GFLOP/s", limits::f32_gflops(isa, threads));
+    println!("  bf16    {:>8.0} GFLOP/s", limits::bf16_gflops(isa, threads));
+    println!("  int8    {:>8.0} GOP/s", limits::int8_gops(isa, threads));
+    println!("  memory  {:>8.1} GB/s read", limits::memory_gbps(threads));
+    Ok(())
+}

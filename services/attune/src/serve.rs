@@ -1,0 +1,141 @@
+//! `attune serve`: compose, report, serve, drain.
+//!
+//! The port is taken first and the models are loaded second, so that the likeliest mistake, a second server, is
+//! reported at once and costs no memory. Connections made meanwhile wait in the listener's backlog.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use attune_gateway::{GatewayConfig, KeyStore, NewKey};
+use attune_inference::{Inference, ModelInfo};
+use tokio::net::TcpListener;
+use tokio::signal;
+
+use crate::config::Config;
+use crate::term::{Style, styled};
+use crate::{compose, logging};
+
+/// Everything is loaded and the port is ours; nothing is answered yet.
+pub struct Server {
+    listener: TcpListener,
+    gateway: GatewayConfig,
+    inference: Inference,
+    keys: KeyStore,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The admin key, where it was made just now.
+    pub key: Option<NewKey>,
+}
+
+impl Server {
+    /// Takes the port, opens the keys, verifies and loads the models.
+    ///
+    /// # Errors
+    /// Whatever of these fails, in words for the person who typed the command.
+    pub async fn prepare(config: &Config, demo: bool) -> Result<Self> {
+        let listener = listen(&config.server.listen).await?;
+        let address = listener.local_addr()?;
+        ensure!(
+            !demo || address.ip().is_loopback(),
+            "--demo shows its key and is for this machine alone: {address} is not a loopback address; use 127.0.0.1"
+        );
+        let (keys, key) = open_keys(config, demo)?;
+        let (limits, models) = (compose::inference(config), config.clone());
+        let inference = tokio::task::spawn_blocking(move || {
+            let models = compose::models(&models)?;
+            Inference::start(limits, models).context("the models cannot be loaded")
+        })
+        .await??;
+        Ok(Self { listener, gateway: compose::gateway(config), inference, keys, address, key })
+    }
+
+    /// The models that are loaded.
+    pub fn models(&self) -> Vec<ModelInfo> {
+        self.inference.models()
+    }
+
+    /// Answers until `shutdown` completes, then lets what is in flight finish.
+    ///
+    /// # Errors
+    /// The gateway cannot serve.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let inference = self.inference.clone();
+        attune_gateway::serve(self.listener, self.gateway, self.inference, self.keys, shutdown).await?;
+        inference.drain().await;
+        Ok(())
+    }
+}
+
+async fn listen(address: &str) -> Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            bail!("{address} is in use by another program: stop that, or choose another port with --listen")
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {address:?} (server.listen, --listen)")),
+    }
+}
+
+fn open_keys(config: &Config, demo: bool) -> Result<(KeyStore, Option<NewKey>)> {
+    if demo {
+        let (store, key) = KeyStore::in_memory()?;
+        return Ok((store, Some(key)));
+    }
+    let data = &config.data;
+    KeyStore::open(data).with_context(|| format!("the data folder {} cannot be used", data.display()))
+}
+
+/// Serves until a signal says stop.
+///
+/// # Errors
+/// It could not start.
+pub fn run(config: &Config, demo: bool) -> Result<()> {
+    let start = Instant::now();
+    logging::init(config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = stop_signal()?;
+        let server = Server::prepare(config, demo).await?;
+        report(config, &server);
+        println!("ready in {} ms", start.elapsed().as_millis());
+        server.run(stop).await?;
+        println!("stopped: everything in flight was answered");
+        Ok(())
+    })
+}
+
+/// What is served, where, and the key if it is new: one screen, for a person.
+pub fn report(config: &Config, server: &Server) {
+    let label = |text: &str| styled(Style::Dim, format!("{text:<11}"));
+    println!("{} {}", styled(Style::Bold, "attune"), env!("CARGO_PKG_VERSION"));
+    for model in server.models() {
+        println!("  {} {}", label("model"), describe(&model));
+    }
+    println!("  {} {}", label("data"), config.data.display());
+    println!("  {} {}", label("REST, gRPC"), styled(Style::Cyan, format!("http://{}", server.address)));
+    println!("  {} {}", label("docs"), styled(Style::Cyan, format!("http://{}/docs", server.address)));
+    if let Some(key) = &server.key {
+        println!("  {} {} (shown this once: only its hash is kept)", label("admin key"), key.secret);
+    }
+}
+
+fn describe(model: &ModelInfo) -> String {
+    format!("{} ({}, {} {})", model.name, model.version, model.engine.instruction_set, model.engine.precision)
+}
+
+/// Completes at SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// The system gives no signals.
+pub fn stop_signal() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = signal::ctrl_c() => {}
+        }
+    })
+}

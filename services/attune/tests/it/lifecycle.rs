@@ -1,0 +1,123 @@
+//! A server's life: ready, busy, drained, started again.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::http::{self, Answer};
+use crate::server::Server;
+
+/// Texts of the request below: more than any machine here computes before the next look at the queue.
+const LONG_REQUEST_TEXTS: usize = 96;
+
+/// One request with tenths of a second of work on a fast machine, and seconds on a busy one.
+fn long_request(address: SocketAddr, key: &str) -> thread::JoinHandle<Answer> {
+    let text = "the quick brown fox jumps over the lazy dog ".repeat(10);
+    let body = json!({"model": "mini", "input": vec![text; LONG_REQUEST_TEXTS]});
+    let key = key.to_owned();
+    thread::spawn(move || http::post(address, "/v1/embeddings", &key, &body))
+}
+
+fn wait_until_busy(address: SocketAddr) {
+    let start = Instant::now();
+    while http::get(address, "/readyz").json()["queue"]["texts"].as_u64().unwrap() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "the request never reached the queue");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn sigterm_lets_what_is_in_flight_finish() {
+    let mut server = Server::start(&[]);
+    let request = long_request(server.address, server.key());
+    wait_until_busy(server.address);
+    server.terminate();
+    let answer = request.join().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["data"].as_array().unwrap().len(), LONG_REQUEST_TEXTS);
+    assert!(server.wait().success(), "a drained server exits with 0");
+    assert!(http::call(server.address, "GET", "/livez", None, "").is_err(), "nobody listens any more");
+}
+
+#[test]
+fn health_answers_do_not_wait_behind_model_work() {
+    let server = Server::start(&["--workers", "1"]);
+    let requests: Vec<_> = (0..2).map(|_| long_request(server.address, server.key())).collect();
+    wait_until_busy(server.address);
+    let mut times = Vec::new();
+    while !requests.iter().all(thread::JoinHandle::is_finished) {
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let start = Instant::now();
+            assert_eq!(http::get(server.address, path).status, 200);
+            times.push(start.elapsed());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    for request in requests {
+        assert_eq!(request.join().unwrap().status, 200);
+    }
+    times.sort();
+    eprintln!(
+        "{} health answers under load: median {:?}, worst {:?}",
+        times.len(),
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
+}
+
+#[test]
+fn the_key_is_printed_once_and_kept_as_a_hash() {
+    let first = Server::start(&[]);
+    let key = first.key().to_owned();
+    assert!(first.report.contains(&key));
+    let folder = first.stop();
+
+    for file in files_below(&folder.path().join("data")) {
+        let bytes = std::fs::read(&file).unwrap();
+        let found = bytes.windows(key.len()).any(|window| window == key.as_bytes());
+        assert!(!found, "{} holds the key", file.display());
+    }
+    let second = Server::start_in(folder, &[]);
+    assert!(second.key.is_none(), "a later start prints no key: {}", second.report);
+    let body = json!({"model": "mini", "input": "still the same key"});
+    assert_eq!(http::post(second.address, "/v1/embeddings", &key, &body).status, 200);
+    let wrong = format!("{}x", &key[..key.len() - 1]);
+    assert_eq!(http::post(second.address, "/v1/embeddings", &wrong, &body).status, 401);
+}
+
+fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_demo_server_keeps_no_key() {
+    let server = Server::start(&["--demo"]);
+    assert_eq!(server.embed(&["a key for this run only"]).len(), 1);
+    let folder = server.stop();
+    assert!(!folder.path().join("data/keys").exists());
+}
+
+#[test]
+fn a_ready_server_says_so_and_how_big_it_is() {
+    let server = Server::start(&["--precision", "f32"]);
+    let ready = http::get(server.address, "/readyz");
+    assert_eq!(ready.status, 200);
+    assert_eq!(ready.json()["models"].as_array().unwrap().len(), 2, "{}", ready.text());
+    let live = http::get(server.address, "/livez");
+    assert_eq!(live.status, 200);
+    assert!(live.head.contains("x-request-id: "), "{}", live.head);
+    let models = http::call(server.address, "GET", "/v1/models", Some(server.key()), "").unwrap().json();
+    let names: Vec<_> = models["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert!(names.contains(&"all-MiniLM-L6-v2") && names.contains(&"sentiment"), "{names:?}");
+    // Reported, not asserted: the target is for a release build on a quiet machine.
+    let rss = Command::new("ps").args(["-o", "rss=", "-p", &server.id().to_string()]).output().unwrap();
+    eprintln!(
+        "resident: {} kB; {}",
+        String::from_utf8_lossy(&rss.stdout).trim(),
+        server.report.lines().last().unwrap()
+    );
+}
