@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use tokenizers::Tokenizer;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{Encoding, Tokenizer};
 
 use crate::model::LoadError;
 use crate::model::error::read;
@@ -12,7 +12,6 @@ use crate::model::error::read;
 #[derive(Debug)]
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
-    special_tokens: usize,
     tokens_max: usize,
 }
 
@@ -41,16 +40,9 @@ impl TextTokenizer {
                 format!("it has {size} tokens, the model has vectors for {vocabulary}: they do not belong together");
             return Err(LoadError::unsupported(&path, detail));
         }
-        let truncation = TruncationParams {
-            max_length: tokens_max,
-            strategy: TruncationStrategy::LongestFirst,
-            stride: 0,
-            direction: TruncationDirection::Right,
-        };
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(Some(truncation)).map_err(damaged)?;
-        let special_tokens = tokenizer.encode("", true).map_err(damaged)?.len();
-        Ok(Self { tokenizer, special_tokens, tokens_max })
+        tokenizer.with_truncation(None).map_err(damaged)?;
+        Ok(Self { tokenizer, tokens_max })
     }
 
     /// The longest text in tokens, special ones included.
@@ -58,13 +50,19 @@ impl TextTokenizer {
         self.tokens_max
     }
 
-    /// Encodes one text. An empty text has its special tokens.
+    /// Encodes one text. An empty text has its special tokens; a long one loses its end, but not the special tokens that
+    /// close it.
     ///
     /// # Errors
     /// What the tokenizer says, which for a WordPiece vocabulary with an unknown-token entry is nothing.
     pub fn encode(&self, text: &str) -> Result<Encoded, String> {
         let encoding = self.tokenizer.encode_fast(text, true).map_err(|error| error.to_string())?;
-        let cut: usize = encoding.get_overflowing().iter().map(|part| part.len() - self.special_tokens).sum();
-        Ok(Encoded { ids: encoding.get_ids().to_vec(), tokens: encoding.len() + cut })
+        let tokens = encoding.len();
+        let mut ids = encoding.get_ids().to_vec();
+        if tokens > self.tokens_max {
+            let closing = encoding.get_special_tokens_mask().iter().rev().take_while(|&&special| special == 1).count();
+            ids.drain(self.tokens_max - closing..tokens - closing);
+        }
+        Ok(Encoded { ids, tokens })
     }
 }
