@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
-use tokenizers::{Encoding, Tokenizer};
+use tokenizers::Tokenizer;
 
 use crate::model::LoadError;
 use crate::model::error::read;
