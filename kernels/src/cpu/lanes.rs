@@ -1,9 +1,10 @@
-//! Sixteen f32 lanes, the width of a panel: what the element-wise half of the quantised products is written in.
+//! Sixteen f32 lanes, the width of a panel: what every kernel but the quantised micro-kernels is written in.
 //!
-//! Quantising a row, scaling sums and applying an epilogue are each one generic text over [`Lanes`], compiled once per
-//! instruction set: with plain arrays it is the specification, with registers it is fast. No operation fuses a multiply
-//! with an add except [`Lanes::mul_add`], so without it every instruction set computes the same bits. Plain loops left to the compiler's vectoriser were tried
-//! and cost a third of the whole product: it turns the outer loop into gathers and scatters.
+//! Norms, softmax, attention, quantising a row, scaling sums and applying an epilogue are each one generic text over
+//! [`Lanes`], compiled once per instruction set. Sixteen lanes are one AVX-512 register or two AVX2 registers, so both add
+//! up in the same order and differ in nothing but speed. Only [`Lanes::mul_add`] fuses a multiply with an add; without it
+//! the arrays of the scalar tier compute the same bits, too. Plain loops left to the compiler's vectoriser were tried, and
+//! cost a third of a quantised product: it turns the outer loop into gathers and scatters.
 
 use super::lines::LANES;
 use super::math;

@@ -1,8 +1,8 @@
-//! How the quantised products lay out their operands: in cache lines, one layout for every instruction set.
+//! How products lay out their operands: in cache lines, one layout for every precision and instruction set.
 //!
 //! The narrow dot-product instructions (`vpdpbusd`, `vdpbf16ps`, `vpmaddubsw`, and the tile products of AMX) all multiply
 //! groups of 4 bytes, four int8 values or two bf16 values that are neighbours along the summed dimension, and add each
-//! group to one 32-bit sum. So both operands are cut into 4-byte groups:
+//! group to one 32-bit sum. An f32 is such a group by itself. So both operands are cut into 4-byte groups:
 //!
 //! * **Rows** (activations) keep their groups in order, 16 to a line; a kernel broadcasts one group to all lanes. Rows lie
 //!   an odd number of lines apart, because 16 rows at a power-of-two distance would share one set of the first-level cache.
@@ -64,6 +64,8 @@ pub(crate) fn elements_mut<T: Element>(lines: &mut [Line]) -> &mut [T] {
 /// Asks for a cache line that will be read soon.
 #[inline(always)]
 pub(crate) fn prefetch<T>(place: &T) {
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and does not fault; part of every x86-64 processor.
     unsafe {
@@ -75,6 +77,8 @@ pub(crate) fn prefetch<T>(place: &T) {
 /// Asks for a cache line that will be written soon.
 #[inline(always)]
 pub(crate) fn prefetch_for_writing<T>(place: &T) {
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as for `prefetch`; a processor that does not know the hint does nothing.
     unsafe {

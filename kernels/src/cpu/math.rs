@@ -61,3 +61,56 @@ fn polynomial<L: Lanes, const N: usize>(x: L, c: [f32; N]) -> L {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::exp;
+    use crate::cpu::Isa;
+    use crate::cpu::lanes::Lanes;
+    use crate::cpu::lines::LANES;
+    use crate::cpu::tier::{Kernel, Tier};
+
+    struct Exp<'a>(&'a mut [[f32; LANES]]);
+
+    impl Kernel for Exp<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<T: Tier>(self, tier: T) {
+            for x in self.0 {
+                exp(tier.load(x)).store(x);
+            }
+        }
+    }
+
+    fn exp_on(isa: Isa, x: &[f32]) -> Vec<f32> {
+        let mut lines: Vec<[f32; LANES]> = x.chunks_exact(LANES).map(|x| x.try_into().expect("16 values")).collect();
+        isa.run(Exp(&mut lines));
+        lines.into_flattened()
+    }
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place() {
+        let x: Vec<f32> = (0..1 << 16).map(|i| (i as f32 / 65535.0 - 0.5) * 174.0).collect();
+        for isa in Isa::supported() {
+            for (x, y) in x.iter().zip(exp_on(isa, &x)) {
+                let exact = f64::from(*x).exp();
+                let error = (f64::from(y) / exact - 1.0).abs();
+                assert!(error <= 2.0 * f64::from(f32::EPSILON), "{isa}: exp({x}) is {y}, off by {error:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn exp_stops_at_the_ends_and_keeps_nan() {
+        let mut x = [0.0; LANES];
+        x[..6].copy_from_slice(&[f32::NEG_INFINITY, -1e30, f32::INFINITY, 1e30, f32::NAN, -0.0]);
+        for isa in Isa::supported() {
+            let y = exp_on(isa, &x);
+            assert!(y[..2].iter().all(|&y| y > 0.0 && y < 1.3e-38), "{isa}: {y:?}");
+            assert!(y[2..4].iter().all(|&y| y > 2e38 && y.is_finite()), "{isa}: {y:?}");
+            assert!(y[4].is_nan(), "{isa}: {y:?}");
+            assert!(y[5..].iter().all(|&y| y == 1.0), "{isa}: {y:?}");
+        }
+    }
+}

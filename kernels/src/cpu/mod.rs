@@ -6,19 +6,19 @@
 //! | [`avx2`], [`avx512`], [`amx`] | registers, and the micro-kernels that need particular instructions |
 //! | here | what surrounds the micro-kernels, and every kernel that is one text over [`lanes`] |
 
-pub mod attention;
-pub mod bf16;
+pub(crate) mod attention;
+pub(crate) mod bf16;
 mod dispatch;
 mod epilogue;
-pub mod gemm;
-pub mod int8;
+pub(crate) mod gemm;
+pub(crate) mod int8;
 mod lanes;
-pub mod layers;
+pub(crate) mod layers;
 pub mod limits;
 mod lines;
 mod math;
 mod microkernel;
-pub mod pool;
+pub(crate) mod pool;
 mod scratch;
 mod tier;
 mod tiled;

@@ -1,4 +1,4 @@
-//! The loops around a quantised micro-kernel: which tile of the result is computed when, and where it goes.
+//! The loops around a micro-kernel: which tile of the result is computed when, and where it goes.
 //!
 //! A [`MicroKernel`] computes one small tile of sums in registers over the whole summed dimension, so nothing is ever added
 //! to a half-finished result in memory, and the order of summation of a row does not depend on which other rows there are.

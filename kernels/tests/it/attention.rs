@@ -1,6 +1,8 @@
 //! Attention: every tier against f64, on texts and heads of odd lengths.
 
-use crate::support::{UNIT, assert_close, bits, offsets, on_every_tier, rng, sum_bound, uniform};
+use crate::support::{
+    UNIT, assert_close, bits, offsets, on_every_tier, rng, same_bits_on_vector_tiers, sum_bound, uniform,
+};
 use attune_kernels::{AttentionShape, Isa, Scratch, attention};
 
 /// Texts around the edges of tiles and panels, an empty one, and one of several blocks.
@@ -98,6 +100,15 @@ fn a_text_does_not_depend_on_its_company() {
             }
         }
     });
+}
+
+#[test]
+fn vector_tiers_agree_to_the_bit() {
+    let mut rng = rng();
+    for shape in SHAPES {
+        let qkv = uniform(LENGTHS.iter().sum::<usize>() * 3 * shape.hidden(), 2.0, &mut rng);
+        same_bits_on_vector_tiers(|isa| on(isa, shape, &qkv, &LENGTHS));
+    }
 }
 
 #[test]

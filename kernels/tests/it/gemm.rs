@@ -1,7 +1,9 @@
 //! f32 products: every tier against f64, with the bound of summation in f32. Two tiers within the bound of the exact result
 //! are within twice the bound of each other, so this holds the fast tiers to the scalar one, too.
 
-use crate::support::{PARITY_LENS, UNIT, assert_close, bits, gelu, on_every_tier, rng, sum_bound, uniform};
+use crate::support::{
+    PARITY_LENS, UNIT, assert_close, bits, gelu, on_every_tier, rng, same_bits_on_vector_tiers, sum_bound, uniform,
+};
 use attune_kernels::{Activation, Epilogue, Isa, PackedF32, Scratch, gemm_f32};
 
 const PLAIN: Epilogue<'static> = Epilogue { bias: None, activation: Activation::Identity, residual: None };
@@ -107,6 +109,14 @@ fn a_row_does_not_depend_on_its_company() {
             }
         }
     });
+}
+
+#[test]
+fn vector_tiers_agree_to_the_bit() {
+    for shape in [[75, 100, 200], [13, 17, 33], [53, 33, 1024]] {
+        let product = Product::random(shape);
+        same_bits_on_vector_tiers(|isa| product.on(isa, product.epilogue(Activation::GeluErf)));
+    }
 }
 
 #[test]

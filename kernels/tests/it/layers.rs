@@ -1,9 +1,14 @@
 //! Layer normalisation, softmax and GELU: every tier against f64, with bounds from the lengths of the sums.
 
-use crate::support::{PARITY_LENS, UNIT, assert_close, bits, gelu, on_every_tier, rng, sum_bound, uniform};
+use crate::support::{
+    PARITY_LENS, UNIT, assert_close, bits, gelu, on_every_tier, rng, same_bits_on_vector_tiers, sum_bound, uniform,
+};
 use attune_kernels::{gelu_erf, layer_norm, softmax};
 
 const EPSILON: f32 = 1e-12;
+
+/// What changes rows in place.
+type Layer<'a> = &'a dyn Fn(&mut [f32]);
 
 /// The exact layer normalisation of a row, and how far an f32 one may be from it.
 fn exact_layer_norm(row: &[f32], gamma: &[f32], beta: &[f32]) -> Vec<(f64, f64)> {
@@ -117,9 +122,8 @@ fn nan_stays_in_its_row() {
         for width in PARITY_LENS {
             let good = uniform(3 * width, 1.0, &mut rng);
             let (gamma, beta) = (vec![1.0; width], vec![0.0; width]);
-            let mut layers: [Box<dyn FnMut(&mut [f32])>; 2] =
-                [Box::new(|x| softmax(isa, x, width)), Box::new(|x| layer_norm(isa, x, &gamma, &beta, EPSILON))];
-            for layer in &mut layers {
+            let layers: [Layer<'_>; 2] = [&|x| softmax(isa, x, width), &|x| layer_norm(isa, x, &gamma, &beta, EPSILON)];
+            for layer in layers {
                 let (mut expected, mut x) = (good.clone(), good.clone());
                 x[width + width / 2] = f32::NAN;
                 layer(&mut expected);
@@ -133,4 +137,20 @@ fn nan_stays_in_its_row() {
             assert_eq!(x.map(f32::is_nan), [false, true, false], "{isa}");
         }
     });
+}
+
+#[test]
+fn vector_tiers_agree_to_the_bit() {
+    let mut rng = rng();
+    for width in PARITY_LENS {
+        let x = uniform(7 * width, 4.0, &mut rng);
+        let (gamma, beta) = (uniform(width, 2.0, &mut rng), uniform(width, 1.0, &mut rng));
+        same_bits_on_vector_tiers(|isa| {
+            let mut y = [x.clone(), x.clone(), x.clone()];
+            layer_norm(isa, &mut y[0], &gamma, &beta, EPSILON);
+            softmax(isa, &mut y[1], width);
+            gelu_erf(isa, &mut y[2]);
+            y.concat()
+        });
+    }
 }

@@ -11,7 +11,7 @@ pub const PARITY_LENS: [usize; 19] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 47, 
 /// A generator with a fresh seed, which is printed so that a failure can be run again.
 pub fn rng() -> ChaCha8Rng {
     let seed = rand::random();
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     ChaCha8Rng::seed_from_u64(seed)
 }
 
@@ -31,9 +31,20 @@ pub fn on_every_tier(mut test: impl FnMut(Isa)) {
         if isa.is_supported() {
             test(isa);
         } else {
-            println!("skipped: this machine has no {isa}");
+            eprintln!("skipped: this machine has no {isa}");
         }
     }
+}
+
+/// Runs `compute` on every vector tier and holds the results to the same bits: lanes are added in one order on all of them.
+pub fn same_bits_on_vector_tiers(compute: impl Fn(Isa) -> Vec<f32>) {
+    let mut expected: Option<Vec<u32>> = None;
+    on_every_tier(|isa| {
+        if isa != Isa::Scalar {
+            let got = bits(&compute(isa));
+            assert_eq!(expected.get_or_insert_with(|| got.clone()), &got, "{isa}");
+        }
+    });
 }
 
 /// How far a sum of `terms` f32 products may lie from the exact one: each addition and each product rounds once, so the
