@@ -1,42 +1,31 @@
 //! What a classifier of sentiment is judged by: pure functions of predictions and ratings.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
-use crate::data::{Class, STRONG_RATING_MIN};
+use crate::data::{Class, Sentence};
+use crate::service::Sentiment;
 
 /// One judged sentence.
 #[derive(Clone, Copy, Debug)]
 pub struct Judged<'a> {
-    /// The file it comes from.
-    pub source: &'a str,
-    /// Mean rating by people, -4..4.
-    pub rating: f64,
-    /// The model's probabilities of negative, neutral and positive.
-    pub probabilities: [f32; 3],
+    /// What people made of it.
+    pub sentence: &'a Sentence,
+    /// What the model made of it.
+    pub sentiment: Sentiment,
 }
 
 impl Judged<'_> {
-    /// The most probable class; the lower index where two are equal.
-    pub fn predicted(&self) -> Class {
-        let mut best = Class::Negative;
-        for class in Class::ALL {
-            if self.probabilities[class.index()] > self.probabilities[best.index()] {
-                best = class;
-            }
-        }
-        best
-    }
-
-    fn is_strong(&self) -> bool {
-        self.rating.abs() >= STRONG_RATING_MIN
+    fn class_is_right(&self) -> bool {
+        self.sentiment.class() == self.sentence.class()
     }
 
     /// Whether the side that the model leans to, leaving neutral out, is the side people chose.
     fn side_is_right(&self) -> bool {
-        let [negative, _, positive] = self.probabilities;
-        (positive > negative) == (self.rating > 0.0)
+        let [negative, _, positive] = self.sentiment.probabilities;
+        (positive > negative) == (self.sentence.rating > 0.0)
     }
 }
 
@@ -62,6 +51,13 @@ impl Accuracy {
     }
 }
 
+/// The share and, in brackets, its standard error.
+impl fmt::Display for Accuracy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} ({:.3})", self.share, self.standard_error)
+    }
+}
+
 /// The figures for one set of sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Figures {
@@ -72,6 +68,13 @@ pub struct Figures {
     pub three_classes: Accuracy,
     /// F1 of each class, averaged over the classes that occur in truth or prediction.
     pub macro_f1: f64,
+}
+
+impl Figures {
+    /// One number to choose by: the mean of the three.
+    pub fn mean(&self) -> f64 {
+        (self.strong.share + self.three_classes.share + self.macro_f1) / 3.0
+    }
 }
 
 /// The figures of all sentences, and of each file.
@@ -86,8 +89,8 @@ pub struct Report {
 /// Judges every sentence.
 pub fn report(judged: &[Judged<'_>]) -> Report {
     let mut sources: BTreeMap<&str, Vec<Judged<'_>>> = BTreeMap::new();
-    for sentence in judged {
-        sources.entry(sentence.source).or_default().push(*sentence);
+    for one in judged {
+        sources.entry(one.sentence.source).or_default().push(*one);
     }
     let sources = sources.into_iter().map(|(source, judged)| (source.to_string(), figures(&judged))).collect();
     Report { all: figures(judged), sources }
@@ -96,9 +99,9 @@ pub fn report(judged: &[Judged<'_>]) -> Report {
 /// The figures for one set of sentences.
 pub fn figures(judged: &[Judged<'_>]) -> Figures {
     Figures {
-        strong: Accuracy::of(judged.iter().filter(|one| one.is_strong()).map(Judged::side_is_right)),
-        three_classes: Accuracy::of(judged.iter().map(|one| one.predicted() == Class::of(one.rating))),
-        macro_f1: macro_f1(judged.iter().map(|one| (Class::of(one.rating), one.predicted()))),
+        strong: Accuracy::of(judged.iter().filter(|one| one.sentence.is_strong()).map(Judged::side_is_right)),
+        three_classes: Accuracy::of(judged.iter().map(Judged::class_is_right)),
+        macro_f1: macro_f1(judged.iter().map(|one| (one.sentence.class(), one.sentiment.class()))),
     }
 }
 
@@ -122,25 +125,29 @@ fn macro_f1(pairs: impl Iterator<Item = (Class, Class)>) -> f64 {
 mod tests {
     use super::*;
 
-    fn judged(rating: f64, probabilities: [f32; 3]) -> Judged<'static> {
-        Judged { source: "tweets", rating, probabilities }
-    }
-
     /// Truth: negative, negative, neutral, positive, positive. Predicted: negative, neutral, neutral, positive,
     /// negative.
-    fn five() -> Vec<Judged<'static>> {
-        vec![
-            judged(-2.0, [0.8, 0.1, 0.1]),
-            judged(-0.5, [0.3, 0.5, 0.2]),
-            judged(0.2, [0.2, 0.6, 0.2]),
-            judged(0.5, [0.1, 0.3, 0.6]),
-            judged(3.0, [0.5, 0.2, 0.3]),
-        ]
+    const FIVE: [(f64, [f32; 3]); 5] = [
+        (-2.0, [0.8, 0.1, 0.1]),
+        (-0.5, [0.3, 0.5, 0.2]),
+        (0.2, [0.2, 0.6, 0.2]),
+        (0.5, [0.1, 0.3, 0.6]),
+        (3.0, [0.5, 0.2, 0.3]),
+    ];
+
+    fn sentences() -> Vec<Sentence> {
+        let sentence = |(rating, _)| Sentence { source: "tweets", id: "1".into(), rating, text: "text".into() };
+        FIVE.map(sentence).to_vec()
+    }
+
+    fn judged(sentences: &[Sentence]) -> Vec<Judged<'_>> {
+        let judge = |(sentence, (_, probabilities))| Judged { sentence, sentiment: Sentiment { probabilities } };
+        sentences.iter().zip(FIVE).map(judge).collect()
     }
 
     #[test]
     fn the_figures_of_five_sentences_worked_by_hand() {
-        let figures = figures(&five());
+        let figures = figures(&judged(&sentences()));
         // Strong: four sentences, only the last leans to the wrong side; the second is right although neutral wins.
         assert_eq!((figures.strong.share, figures.strong.count), (0.75, 4));
         assert!((figures.strong.standard_error - (0.75f64 * 0.25 / 4.0).sqrt()).abs() < 1e-12);
@@ -151,8 +158,9 @@ mod tests {
 
     #[test]
     fn each_file_is_judged_by_itself() {
-        let mut judged = five();
-        judged[4].source = "movies";
+        let mut sentences = sentences();
+        sentences[4].source = "movies";
+        let judged = judged(&sentences);
         let report = report(&judged);
         assert_eq!(report.sources["tweets"].strong, Accuracy { share: 1.0, standard_error: 0.0, count: 3 });
         assert_eq!(report.sources["movies"].strong.share, 0.0);
@@ -167,6 +175,7 @@ mod tests {
 
     #[test]
     fn equal_probabilities_go_to_the_lower_index() {
-        assert_eq!(judged(0.0, [0.4, 0.4, 0.2]).predicted(), Class::Negative);
+        let sentiment = Sentiment { probabilities: [0.2, 0.4, 0.4] };
+        assert_eq!(sentiment.class(), Class::Neutral);
     }
 }
