@@ -17,7 +17,7 @@ use axum::{
 };
 use futures::FutureExt;
 use http::{
-    HeaderMap, HeaderValue, Method,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use tracing::Instrument;
@@ -77,7 +77,8 @@ pub(crate) async fn edge(mut request: Request, next: Next) -> Response {
     let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;
     let response = outcome.unwrap_or_else(|panic| answer_panic(&id, &*panic));
     let refused = response.status().is_client_error() || response.status().is_server_error();
-    if refused {
+    // A body that did not come in time is not worth more waiting.
+    if refused && response.status() != StatusCode::REQUEST_TIMEOUT {
         unread.discard();
     }
     finish(render(response, dialect, &id), &id, record)

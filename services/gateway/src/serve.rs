@@ -28,7 +28,7 @@ use tower::ServiceExt;
 use crate::{
     app::{self, App},
     config::{ConnectionLimits, GatewayConfig},
-    connection::{Activity, Connections, Entry, Sent, Watched},
+    connection::{Activity, Connections, Entry, Overdue, Sent, Watched},
     health,
     keys::KeyStore,
     metrics,
@@ -216,13 +216,19 @@ impl Connection {
                     connection.as_mut().graceful_shutdown();
                     cut_at = Some(Instant::now() + CLOSE_MAX);
                 }
-                _ = watch.tick() => match cut_at {
-                    Some(at) if Instant::now() >= at => return,
-                    Some(_) => {}
-                    None => if let Some(overdue) = self.activity.overdue(Instant::now(), &self.limits) {
-                        metrics::connection_closed(overdue.name());
-                        connection.as_mut().graceful_shutdown();
-                        cut_at = Some(Instant::now() + CLOSE_MAX);
+                _ = watch.tick() => {
+                    if cut_at.is_some_and(|at| Instant::now() >= at) {
+                        return;
+                    }
+                    match self.activity.overdue(Instant::now(), &self.limits) {
+                        Some(Overdue::Idle) if cut_at.is_none() => {
+                            metrics::connection_closed(Overdue::Idle.name());
+                            // HTTP/2 peers are told (GOAWAY), so that they send nothing more here.
+                            connection.as_mut().graceful_shutdown();
+                            cut_at = Some(Instant::now() + CLOSE_MAX);
+                        }
+                        None | Some(Overdue::Idle) => {}
+                        Some(overdue) => return metrics::connection_closed(overdue.name()),
                     }
                 }
             }

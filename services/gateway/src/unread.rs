@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 /// Beyond this the connection is closed under the client's pen.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
-const DISCARD_MAX: Duration = Duration::from_secs(5);
+const DISCARD_MAX: Duration = Duration::from_secs(3);
 
 /// A body that comes back when it is dropped before its end.
 struct Lent {
