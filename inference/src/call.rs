@@ -168,11 +168,11 @@ pub enum InferenceError {
         max: usize,
     },
     /// A text of more tokens than the model takes, where truncation was refused or ids were given.
-    #[error("text {index} has {tokens} tokens, the model takes {max}; allow truncation or shorten it")]
+    #[error("text {index} has at least {tokens} tokens, the model takes {max}; allow truncation or shorten it")]
     TooManyTokens {
         /// Which text.
         index: usize,
-        /// Its length.
+        /// Its length; of a long text, a lower bound.
         tokens: usize,
         /// The limit.
         max: usize,

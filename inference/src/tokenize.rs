@@ -7,6 +7,10 @@ use tokenizers::Tokenizer;
 use crate::model::LoadError;
 use crate::model::error::read;
 
+/// A long text is tokenised from its beginning: first this many bytes for each token that the model takes, then twice as
+/// many, until the model is full. A megabyte would cost seconds otherwise, to keep its first page or to refuse it.
+const HEAD_BYTES_PER_TOKEN: usize = 16;
+
 /// The tokenizer of one model.
 #[derive(Debug)]
 pub struct TextTokenizer {
@@ -19,7 +23,8 @@ pub struct TextTokenizer {
 pub struct Encoded {
     /// The ids that fit the model, special tokens included.
     pub ids: Vec<u32>,
-    /// Length of the whole text in tokens; more than there are ids where the end was cut off.
+    /// Length of the text in tokens; more than there are ids where the end was cut off, and of a very long text a lower
+    /// bound.
     pub tokens: usize,
 }
 
@@ -55,6 +60,18 @@ impl TextTokenizer {
     /// # Errors
     /// What the tokenizer says, which for a WordPiece vocabulary with an unknown-token entry is nothing.
     pub fn encode(&self, text: &str) -> Result<Encoded, String> {
+        let mut bytes = self.tokens_max * HEAD_BYTES_PER_TOKEN;
+        while let Some(end) = space_after(text, bytes) {
+            let head = self.encode_whole(&text[..end])?;
+            if head.tokens > self.tokens_max {
+                return Ok(head);
+            }
+            bytes *= 2;
+        }
+        self.encode_whole(text)
+    }
+
+    fn encode_whole(&self, text: &str) -> Result<Encoded, String> {
         let encoding = self.tokenizer.encode_fast(text, true).map_err(|error| error.to_string())?;
         let tokens = encoding.len();
         let mut ids = encoding.get_ids().to_vec();
@@ -63,5 +80,33 @@ impl TextTokenizer {
             ids.drain(self.tokens_max - closing..tokens - closing);
         }
         Ok(Encoded { ids, tokens })
+    }
+}
+
+/// Where the first white space at or after `bytes` begins: no token of a model reaches across it.
+fn space_after(text: &str, bytes: usize) -> Option<usize> {
+    let from = (bytes..text.len()).find(|&at| text.is_char_boundary(at))?;
+    text[from..].find(char::is_whitespace).map(|at| from + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::write_tiny_model;
+
+    #[test]
+    fn the_beginning_has_the_same_ids_whatever_follows() {
+        const TOKENS_MAX: usize = 12;
+        let folder = tempfile::tempdir().unwrap();
+        write_tiny_model(folder.path(), 1).unwrap();
+        let tokenizer = TextTokenizer::read(folder.path(), TOKENS_MAX, usize::MAX).unwrap();
+        let words = "the film was not very good, hello dogs ";
+        let (blank, one_word, accents) = (" ".repeat(5_000), "x".repeat(5_000), "\u{e9} ".repeat(3_000));
+        let texts = ["", "a", words, &words.repeat(500), &format!("{blank}{words}{blank}"), &one_word, &accents];
+        for text in texts {
+            let (head, whole) = (tokenizer.encode(text).unwrap(), tokenizer.encode_whole(text).unwrap());
+            assert_eq!(head.ids, whole.ids, "{text:.40}");
+            assert_eq!(head.tokens > TOKENS_MAX, whole.tokens > TOKENS_MAX, "{text:.40}");
+        }
     }
 }
