@@ -19,7 +19,7 @@ use crate::open;
 use crate::report::{Idle, KneeReport, Level, Report, Server};
 use crate::tally::OpenRun;
 
-/// Pause between calls to the idle server: its threads have gone to sleep by then, as they have when a user comes along.
+/// Pause between calls to the idle server: its threads have gone to sleep by then, as when a user comes along.
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
 /// Texts whose cost is measured one by one.
 const COST_TEXTS: usize = 500;
@@ -81,7 +81,7 @@ impl LoadOptions {
             runs: 5,
             shares: vec![0.5, 0.8, 2.0],
             p99_objective_ms: Some(50.0),
-            deadline: Duration::from_secs(10),
+            deadline: Duration::from_secs(60),
             seed: 42,
         }
     }

@@ -42,8 +42,8 @@ pub struct Target {
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The server said that it has too much to do.
-    Refused,
+    /// The server said that it has too much to do, in these words.
+    Refused(String),
     /// The deadline passed.
     Late,
     /// Anything else.
@@ -112,7 +112,7 @@ impl Connections {
         client.ready().await.map_err(|error| Failure::Failed(error.to_string()))?;
         let answer = client.unary(self.request(message), self.path.clone(), EncodedCodec).await;
         answer.map(tonic::Response::into_inner).map_err(|status| match status.code() {
-            Code::ResourceExhausted | Code::Unavailable => Failure::Refused,
+            Code::ResourceExhausted | Code::Unavailable => Failure::Refused(status.message().to_owned()),
             Code::DeadlineExceeded | Code::Cancelled => Failure::Late,
             code => Failure::Failed(format!("{code:?}: {}", status.message())),
         })

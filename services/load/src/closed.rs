@@ -111,7 +111,7 @@ impl Loop {
 
     fn unanswered(self, why: Failure) -> LoadError {
         let detail = match why {
-            Failure::Refused => "the server refused it: fewer calls in flight, or a longer queue, are needed".into(),
+            Failure::Refused(why) => format!("the server refused it ({why}): fewer calls in flight are needed"),
             Failure::Late => "its deadline passed".into(),
             Failure::Failed(detail) => detail,
         };

@@ -1,9 +1,9 @@
 //! How a running server stands under load, as its users would meet it.
 //!
 //! Load is *open*: requests arrive by a Poisson process, whether or not earlier ones have been answered, and latency
-//! counts from the moment a request was due. The alternative, a fixed number of clients that each wait for an answer, is
-//! simpler and flatters every server: when it stalls, its clients stop asking. What is measured is put beside an ideal
-//! first-come server simulated on the same arrivals, since a percentile means little without the load it was taken
+//! counts from the moment a request was due. The alternative, a fixed number of clients that each wait for an answer,
+//! is simpler and flatters every server: when it stalls, its clients stop asking. What is measured is put beside an
+//! ideal first-come server, simulated on the same arrivals: a percentile means little without the load it was taken
 //! under.
 //!
 //! Arrivals, simulation, the search for the knee and the report are pure; `client`, `closed` and `open` do the talking.

@@ -71,7 +71,7 @@ fn pacer(start: Instant, arrivals: Vec<Duration>) -> mpsc::Receiver<usize> {
 fn verdict(answer: Result<(), Failure>) -> Verdict {
     match answer {
         Ok(()) => Verdict::Answered,
-        Err(Failure::Refused) => Verdict::Refused,
+        Err(Failure::Refused(_)) => Verdict::Refused,
         Err(Failure::Late) => Verdict::Late,
         Err(Failure::Failed(why)) => Verdict::Failed(why),
     }

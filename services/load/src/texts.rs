@@ -4,7 +4,7 @@
 //! and again in `benches/peers/texts.py`; both are held to one fingerprint:
 //!
 //! 1. the files `*_GroundTruth.txt` in byte order of their names, their rows in the order of the file;
-//! 2. a row is `id TAB rating TAB text`, ends with LF or CR LF, and empty rows do not count; the text is taken as it is;
+//! 2. a row is `id TAB rating TAB text`, ends with LF or CR LF; empty rows do not count; the text is taken as it is;
 //! 3. Fisher and Yates: for i from the last row down to 1, swap rows i and j, where j is
 //!    [`SplitMix64::below`]`(i + 1)` of the generator with seed 42;
 //! 4. the first n.

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use attune_load::texts::bench_texts;
 
-/// 64-bit FNV-1a of the first 2,000 texts, each with LF after it; the same constant stands in `benches/peers/texts.py`.
+/// 64-bit FNV-1a of the first 2,000 texts, each with LF after it.
 const FINGERPRINT: u64 = 0xb097_344a_26cb_fade;
+/// Checks the same fingerprint before every comparison.
+const PEERS: &str = include_str!("../../../../benches/peers/texts.py");
 
 fn sentences() -> PathBuf {
     let default = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/models"));
@@ -23,6 +25,7 @@ fn the_first_2000_texts_are_the_ones_that_the_peers_get() {
     let texts = bench_texts(&sentences(), 2_000).unwrap();
     let found = fnv1a(texts.iter().flat_map(|text| text.bytes().chain([b'\n'])));
     assert_eq!(found, FINGERPRINT, "{found:#x}");
+    assert!(PEERS.contains(&format!("FINGERPRINT = {FINGERPRINT:#X}\n")), "the peers are held to another order");
 }
 
 #[test]
