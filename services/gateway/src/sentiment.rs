@@ -1,4 +1,4 @@
-//! `POST /v1/sentiment`.
+//! `POST /v1/sentiment`: the labels are the model's own, so whichever classifier is asked answers here.
 
 use attune_api::{
     dialect::Problem,
