@@ -1,8 +1,9 @@
 //! What can be typed. Every flag of the server has a key in the configuration; this file holds words, no behaviour.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use attune_kernels::Isa;
 use clap::{Args, Parser, Subcommand};
 
@@ -102,7 +103,7 @@ Examples:
         #[arg(long)]
         limits: bool,
     },
-    /// Measure: the engine alone
+    /// Measure: the engine alone, or a server under load
     #[command(subcommand)]
     Bench(Bench),
     /// Fetch, list, describe and remove models
@@ -151,6 +152,47 @@ Examples:
         /// Measured runs of each combination; one more warms up
         #[arg(long, value_name = "N", default_value_t = 5)]
         runs: usize,
+        /// Also write everything to this file
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// A server under open load: Poisson arrivals, latency from the moment a request was due
+    #[command(after_help = "\
+Starts a server of its own in another process unless --url names one. Measures one short text on the idle server, then
+capacity, then open loops at shares of it beside an ideal first-come server on the same arrivals, then the highest rate
+at a p99 objective. Some minutes with the defaults.
+
+Examples:
+  attune bench serve
+  attune bench serve --shares 0.5,0.8 --runs 3 --seconds 10 --json serve.json
+  ATTUNE_KEY=att_... attune bench serve --url http://127.0.0.1:8080")]
+    Serve {
+        #[command(flatten)]
+        engines: Engines,
+        /// Number format of the matrix products [default: auto]
+        #[arg(long)]
+        precision: Option<Precision>,
+        /// A server that runs already
+        #[arg(long)]
+        url: Option<String>,
+        /// Its key
+        #[arg(long, env = "ATTUNE_KEY", hide_env_values = true)]
+        key: Option<String>,
+        /// Classify the texts instead of embedding them
+        #[arg(long)]
+        classify: bool,
+        /// Shares of capacity to offer, with commas: 0.5 is half of it, 2 is twice as much
+        #[arg(long, value_delimiter = ',', default_values_t = [0.5, 0.8, 2.0])]
+        shares: Vec<f64>,
+        /// Runs of each share, with arrivals of their own
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        runs: usize,
+        /// Length of a run
+        #[arg(long, value_name = "S", default_value_t = 20.0)]
+        seconds: f64,
+        /// Longest p99 of the highest rate, in milliseconds; 0 skips that search
+        #[arg(long, value_name = "MS", default_value_t = 50.0)]
+        p99: f64,
         /// Also write everything to this file
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -206,14 +248,17 @@ impl Cli {
             Command::Bench(_) | Command::Models(_) => None,
         };
         let engines = match &self.command {
-            Command::Bench(Bench::Infer { engines, .. }) => *engines,
+            Command::Bench(Bench::Infer { engines, .. } | Bench::Serve { engines, .. }) => *engines,
             _ => serving.map(|flags| flags.engines).unwrap_or_default(),
         };
         let overrides = Overrides {
             data: self.common.data.clone(),
             log: self.common.log.clone(),
             listen: serving.and_then(|flags| flags.listen.clone()),
-            precision: serving.and_then(|flags| flags.precision),
+            precision: match &self.command {
+                Command::Bench(Bench::Serve { precision, .. }) => *precision,
+                _ => serving.and_then(|flags| flags.precision),
+            },
             engine: engines.engine,
             workers: engines.workers,
         };
@@ -237,18 +282,19 @@ pub fn run(cli: Cli) -> Result<()> {
 }
 
 fn run_bench(config: &Config, command: Bench) -> Result<()> {
-    let Bench::Infer { engines: _, model, lengths, precision, isa, texts, batch, runs, json } = command;
-    let options = bench::infer::Options {
-        model,
-        lengths,
-        precisions: precision,
-        isas: isa,
-        texts,
-        batch_texts: batch,
-        runs,
-        json,
-    };
-    bench::infer::run(config, &options)
+    match command {
+        Bench::Infer { engines: _, model, lengths, precision, isa, texts, batch, runs, json } => {
+            let (precisions, isas, batch_texts) = (precision, isa, batch);
+            let options = bench::infer::Options { model, lengths, precisions, isas, texts, batch_texts, runs, json };
+            bench::infer::run(config, &options)
+        }
+        Bench::Serve { engines: _, precision: _, url, key, classify, shares, runs, seconds, p99, json } => {
+            let length = Duration::try_from_secs_f64(seconds).context("--seconds")?;
+            let p99_objective_ms = (p99 > 0.0).then_some(p99);
+            let options = bench::serve::Options { url, key, classify, shares, runs, length, p99_objective_ms, json };
+            bench::serve::run(config, &options)
+        }
+    }
 }
 
 fn run_models(config: &Config, command: Models) -> Result<()> {

@@ -12,6 +12,7 @@ use std::thread;
 use anyhow::{Result, ensure};
 use attune_kernels::{Isa, limits};
 
+use crate::bench::workers;
 use crate::compose;
 use crate::config::{Config, Precision};
 use crate::models::{self, install};
@@ -57,7 +58,7 @@ fn checks(config: &Config) -> Vec<(String, Finding)> {
     let mut checks = vec![
         ("processor".to_owned(), processor()),
         ("precision".to_owned(), precision(config.inference.precision)),
-        ("workers".to_owned(), workers(config.inference.workers)),
+        ("workers".to_owned(), worker_threads(config.inference.workers)),
         ("memory".to_owned(), memory()),
         ("data folder".to_owned(), data_folder(&config.data)),
         ("port".to_owned(), port(&config.server.listen)),
@@ -91,7 +92,7 @@ fn precision(asked: Precision) -> Finding {
     }
 }
 
-fn workers(asked: usize) -> Finding {
+fn worker_threads(asked: usize) -> Finding {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     match asked {
         0 => good(format!("{cores}, one for each core")),
@@ -156,8 +157,7 @@ fn other_models(config: &Config) -> Vec<(String, Finding)> {
 /// Measures what the processor can do at most, with the instructions that the engine's kernels would use.
 fn print_limits(config: &Config) -> Result<()> {
     let isa = Isa::active()?;
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = if config.inference.workers == 0 { cores } else { config.inference.workers };
+    let threads = workers(config);
     println!("limits of {threads} threads on {isa}, arithmetic from registers alone:");
     println!("  f32     {:>8.0} GFLOP/s", limits::f32_gflops(isa, threads));
     println!("  bf16    {:>8.0} GFLOP/s", limits::bf16_gflops(isa, threads));

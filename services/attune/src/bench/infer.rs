@@ -18,7 +18,8 @@ use attune_inference::schedule::EngineFactory;
 use attune_kernels::{ISA_VARIABLE, Isa, limits};
 use attune_load::texts::bench_texts;
 
-use super::report::{Machine, Record, Report};
+use super::report::{Machine, Record, Report, write_json};
+use super::workers;
 use super::workload::Lengths;
 use crate::config::{Config, Precision};
 use crate::{compose, term, texts};
@@ -53,7 +54,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         options.runs > 0 && options.texts > 0 && options.batch_texts > 0,
         "runs, texts and batches must be above 0"
     );
-    let threads = threads(config);
+    let threads = workers(config);
     let mut report = Report { machine: Machine::here(threads), records: Vec::new() };
     let active = Isa::active()?;
     let isas = if options.isas.is_empty() { vec![active] } else { options.isas.clone() };
@@ -67,14 +68,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         }
     }
     report.print();
-    options.json.as_ref().map_or(Ok(()), |path| report.write(path))
-}
-
-fn threads(config: &Config) -> usize {
-    match config.inference.workers {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    }
+    options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
 }
 
 /// Runs this very command for one other instruction set.

@@ -2,6 +2,19 @@
 
 pub mod infer;
 mod report;
+pub mod serve;
 mod workload;
 
+use std::thread;
+
 pub use workload::Lengths;
+
+use crate::config::Config;
+
+/// Worker threads of a server with this configuration.
+pub fn workers(config: &Config) -> usize {
+    match config.inference.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}

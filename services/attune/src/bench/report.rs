@@ -105,16 +105,7 @@ impl Report {
         }
     }
 
-    /// Writes it as JSON.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let write = || anyhow::Ok(serde_json::to_writer_pretty(File::create(path)?, self)?);
-        write().with_context(|| format!("cannot write {}", path.display()))
-    }
-
-    /// Reads what [`write`](Self::write) wrote.
+    /// Reads what [`write_json`] wrote.
     ///
     /// # Errors
     /// The file cannot be read or is something else.
@@ -122,6 +113,15 @@ impl Report {
         let read = || anyhow::Ok(serde_json::from_reader(File::open(path)?)?);
         read().with_context(|| format!("cannot read {}", path.display()))
     }
+}
+
+/// Writes any report as JSON.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_json(report: &impl Serialize, path: &Path) -> Result<()> {
+    let write = || anyhow::Ok(serde_json::to_writer_pretty(File::create(path)?, report)?);
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl Machine {

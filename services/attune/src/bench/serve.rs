@@ -1,0 +1,146 @@
+//! `attune bench serve`: a server of this very binary in a process of its own, and the open-loop driver against it.
+//!
+//! The engine alone is timed first, in this process, on the text that the idle server gets: how much the server adds is
+//! the ratio of the two.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use attune_inference::engine::FlatBatch;
+use attune_inference::registry::Registry;
+use attune_inference::schedule::EngineFactory;
+use attune_kernels::ISA_VARIABLE;
+use attune_load::texts::bench_texts;
+use attune_load::{LoadOptions, Target, Task};
+
+use super::workers;
+use crate::config::{Config, Model};
+use crate::{compose, term, texts};
+
+/// Different texts, sent in turn.
+const TEXTS: usize = 2_000;
+/// Calls of the engine alone, for their median; as many warm up.
+const ALONE_CALLS: usize = 50;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A server that runs already, in place of one of our own.
+    pub url: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// Classify instead of embed.
+    pub classify: bool,
+    /// Shares of capacity that are offered.
+    pub shares: Vec<f64>,
+    /// Runs of each share.
+    pub runs: usize,
+    /// Length of each run.
+    pub length: Duration,
+    /// Longest p99 in the search for the knee; none without.
+    pub p99_objective_ms: Option<f64>,
+    /// Where the JSON goes.
+    pub json: Option<PathBuf>,
+}
+
+/// Measures, prints the report and writes the JSON.
+///
+/// # Errors
+/// The server does not start or cannot be reached, the texts are missing, or a file cannot be written.
+pub fn run(config: &Config, options: &Options) -> Result<()> {
+    let texts = bench_texts(&texts::folder(config), TEXTS)?;
+    let task = if options.classify { Task::Classify } else { Task::Embed };
+    let target = |url: String, key| Target { url, key, model: None, task };
+    let mut load = LoadOptions::new(target(String::new(), None), texts, workers(config));
+    load.shares.clone_from(&options.shares);
+    load.runs = options.runs;
+    load.length = options.length;
+    load.p99_objective_ms = options.p99_objective_ms;
+    let own = match &options.url {
+        Some(url) => {
+            load.target = target(url.clone(), options.key.clone());
+            None
+        }
+        None => {
+            load.short.engine_alone_ms = Some(engine_alone_ms(config, options.classify, &load.short.text)?);
+            let server = OwnServer::start(config)?;
+            load.target = target(server.url.clone(), Some(server.key.clone()));
+            Some(server)
+        }
+    };
+    let report = attune_load::run(&load, &mut term::detail)?;
+    drop(own);
+    println!("{report}");
+    options.json.as_ref().map_or(Ok(()), |path| super::report::write_json(&report, path))
+}
+
+/// Median of tokenising and computing one text, without queue or wire.
+fn engine_alone_ms(config: &Config, classify: bool, text: &str) -> Result<f64> {
+    let is_asked = |model: &&Model| model.adapter.is_some() == classify;
+    let model = config.models.iter().find(is_asked).context("no configured model does this task")?;
+    let limits = compose::inference(config);
+    let registry = Registry::load(&[compose::spec(config, model)?], limits.engine, limits.precision)?;
+    let loaded = &registry.models()[0];
+    let mut engine = loaded.engine();
+    let mut out = vec![0.0; engine.width()];
+    let mut times = Vec::with_capacity(ALONE_CALLS);
+    for call in 0..2 * ALONE_CALLS {
+        let start = Instant::now();
+        let ids = loaded.tokenizer.encode(text).map_err(anyhow::Error::msg)?.ids;
+        engine.run(FlatBatch::new(&ids, &[0, ids.len()])?, &|| false, &mut out)?;
+        if call >= ALONE_CALLS {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[ALONE_CALLS / 2])
+}
+
+/// A server in a process of its own, with this configuration and a key for this run. Killed when dropped.
+struct OwnServer {
+    child: Child,
+    url: String,
+    key: String,
+}
+
+impl OwnServer {
+    fn start(config: &Config) -> Result<Self> {
+        let file = tempfile::NamedTempFile::with_suffix(".toml")?;
+        let quiet = Config { log: "warn".into(), ..config.clone() };
+        std::fs::write(file.path(), toml::to_string(&quiet)?)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--config"]).arg(file.path());
+        // All of the environment is in the file already, below the flags that were typed.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ATTUNE_") && name != ISA_VARIABLE) {
+            command.env_remove(name);
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start a server")?;
+        let stdout = child.stdout.take().context("the server has no output")?;
+        let mut server = Self { child, url: String::new(), key: String::new() };
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            let mut words = line.split_whitespace();
+            if server.url.is_empty() {
+                server.url = words.clone().find(|word| word.starts_with("http://")).unwrap_or_default().to_owned();
+            }
+            if let Some(key) = words.find(|word| word.starts_with("att_")) {
+                server.key = key.to_owned();
+            }
+            if line.starts_with("ready") {
+                ensure!(!server.url.is_empty() && !server.key.is_empty(), "the server did not say where it is");
+                return Ok(server);
+            }
+        }
+        bail!("the server ended before it was ready: its errors are above")
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
