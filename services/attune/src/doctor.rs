@@ -11,15 +11,35 @@ use std::thread;
 
 use anyhow::{Result, ensure};
 use attune_kernels::{Isa, limits};
+use clap::Args;
 
 use crate::bench::workers;
 use crate::compose;
-use crate::config::{Config, Precision};
+use crate::config::{Config, Precision, ServerFlags};
 use crate::models::{self, install};
 use crate::term::{Style, human_bytes, styled};
 
 /// Free memory below which a start with the default models is doubtful.
 const MEMORY_BYTES_MIN: u64 = 600 << 20;
+
+/// What can be typed after `attune doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ends with status 1 where something would keep the server from starting. Give it
+the flags and the configuration that the server gets.
+
+Examples:
+  attune doctor
+  attune doctor --limits
+  attune doctor --config production.toml --listen 0.0.0.0:80")]
+pub struct Options {
+    /// Flags of the server.
+    #[command(flatten)]
+    pub flags: ServerFlags,
+    /// Also measure the machine's f32, bf16, int8 and memory limits (some seconds)
+    #[arg(long)]
+    limits: bool,
+}
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +53,7 @@ enum Verdict {
 ///
 /// # Errors
 /// Something is wrong that keeps the server from starting.
-pub fn run(config: &Config, measure: bool) -> Result<()> {
+pub fn run(config: &Config, options: &Options) -> Result<()> {
     let mut bad = 0;
     for (name, (verdict, finding)) in checks(config) {
         let mark = match verdict {
@@ -44,7 +64,7 @@ pub fn run(config: &Config, measure: bool) -> Result<()> {
         println!("{mark} {name:<14} {finding}");
         bad += usize::from(verdict == Verdict::Bad);
     }
-    if measure {
+    if options.limits {
         println!();
         print_limits(config)?;
     }

@@ -7,15 +7,18 @@
 
 mod bench;
 mod cli;
+mod client;
 mod compose;
 mod config;
 mod demo;
 mod doctor;
+mod evaluate;
 mod logging;
 mod models;
 mod serve;
 mod term;
 mod texts;
+mod train;
 
 use std::process::ExitCode;
 

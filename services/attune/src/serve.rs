@@ -11,12 +11,33 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use attune_gateway::{GatewayConfig, KeyStore, NewKey};
 use attune_inference::{Inference, ModelInfo};
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal;
 
-use crate::config::Config;
+use crate::config::{Config, ServerFlags};
 use crate::term::{Style, styled};
 use crate::{compose, logging};
+
+/// What can be typed after `attune serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The first start prints an admin key, once; only its hash is kept, in the data
+folder. SIGTERM and Ctrl-C answer what is in flight and then stop.
+
+Examples:
+  attune serve
+  attune serve --listen 0.0.0.0:80 --data /var/lib/attune
+  attune serve --precision int8 --workers 1
+  attune serve --demo")]
+pub struct Options {
+    /// Flags of the server.
+    #[command(flatten)]
+    pub flags: ServerFlags,
+    /// For trying things out: a key for this run only, printed; this machine only; nothing is kept
+    #[arg(long)]
+    demo: bool,
+}
 
 /// Everything is loaded and the port is ours; nothing is answered yet.
 pub struct Server {
@@ -92,13 +113,13 @@ fn open_keys(config: &Config, demo: bool) -> Result<(KeyStore, Option<NewKey>)> 
 ///
 /// # Errors
 /// It could not start.
-pub fn run(config: &Config, demo: bool) -> Result<()> {
+pub fn run(config: &Config, options: &Options) -> Result<()> {
     let start = Instant::now();
     logging::init(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = stop_signal()?;
-        let server = Server::prepare(config, demo).await?;
+        let server = Server::prepare(config, options.demo).await?;
         report(config, &server);
         println!("ready in {} ms", start.elapsed().as_millis());
         server.run(stop).await?;

@@ -17,32 +17,62 @@ use attune_inference::registry::{Model, Registry};
 use attune_inference::schedule::EngineFactory;
 use attune_kernels::{ISA_VARIABLE, Isa, limits};
 use attune_load::texts::bench_texts;
+use clap::Args;
 
 use super::report::{Machine, Record, Report, write_json};
 use super::workers;
 use super::workload::Lengths;
-use crate::config::{Config, Precision};
+use crate::config::{Config, Precision, WorkerFlags};
 use crate::{compose, term, texts};
 
-/// What was asked for.
-#[derive(Clone, Debug)]
+/// What can be typed after `attune bench infer`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Texts are tokenised before the clock starts, and nothing is padded. Figures are
+medians; `spread` is the slowest run minus the fastest, as a share of the median.
+`limit` is the share of what the processor can do at most in that format and
+instruction set, measured just before. Measure with a release build
+(make release) on a quiet machine.
+
+Lengths:
+  real         the labelled sentences as they come, in one fixed shuffled order
+               (25 tokens on average)
+  fixed:N      every text has N tokens
+  long-tail    half below 17 tokens, a few very long (Pareto), up to the model's
+               limit
+
+Examples:
+  attune bench infer
+  attune bench infer --precision f32,int8 --lengths real,fixed:128,long-tail
+  attune bench infer --isa avx2,avx512 --runs 7 --json infer.json")]
 pub struct Options {
-    /// Name of a configured model; the first one if absent.
-    pub model: Option<String>,
-    /// How long the texts are.
-    pub lengths: Vec<Lengths>,
-    /// Number formats.
-    pub precisions: Vec<Precision>,
-    /// Instruction sets; the process's own if empty.
-    pub isas: Vec<Isa>,
-    /// Texts in a run.
-    pub texts: usize,
-    /// Texts in a batch.
-    pub batch_texts: usize,
-    /// Measured runs; one more goes before.
-    pub runs: usize,
-    /// Where the JSON goes.
-    pub json: Option<PathBuf>,
+    /// Flags of the engine.
+    #[command(flatten)]
+    pub flags: WorkerFlags,
+    /// The configured model [default: the first]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// How long the texts are: real, fixed:N, long-tail; several with commas
+    #[arg(long, value_delimiter = ',', default_value = "real")]
+    lengths: Vec<Lengths>,
+    /// Number formats, several with commas
+    #[arg(long = "precision", value_delimiter = ',', default_values = ["f32", "bf16", "int8"])]
+    precisions: Vec<Precision>,
+    /// Instruction sets: scalar, avx2, avx512, amx; several with commas [default: the best of this processor]
+    #[arg(long = "isa", value_name = "ISA", value_delimiter = ',')]
+    isas: Vec<Isa>,
+    /// Texts in a run
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    texts: usize,
+    /// Texts in a batch
+    #[arg(long = "batch", value_name = "N", default_value_t = 32)]
+    batch_texts: usize,
+    /// Measured runs of each combination; one more warms up
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+    /// Also write everything to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// Measures every combination, prints the table and writes the JSON.

@@ -7,9 +7,42 @@ mod workload;
 
 use std::thread;
 
-pub use workload::Lengths;
+use anyhow::Result;
+use clap::Subcommand;
 
-use crate::config::Config;
+pub use report::write_json;
+
+use crate::config::{Config, Overrides};
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The engine alone, all workers at once: tokens/s, texts/s and the share of what the processor can do
+    Infer(infer::Options),
+    /// A server under open load: Poisson arrivals, latency from the moment a request was due
+    Serve(serve::Options),
+}
+
+impl Command {
+    /// The keys of the configuration that its flags set.
+    pub fn overrides(&self) -> Overrides {
+        match self {
+            Self::Infer(options) => options.flags.overrides(),
+            Self::Serve(options) => options.flags.overrides(),
+        }
+    }
+}
+
+/// Measures.
+///
+/// # Errors
+/// As [`infer::run`] and [`serve::run`].
+pub fn run(config: &Config, command: &Command) -> Result<()> {
+    match command {
+        Command::Infer(options) => infer::run(config, options),
+        Command::Serve(options) => serve::run(config, options),
+    }
+}
 
 /// Worker threads of a server with this configuration.
 pub fn workers(config: &Config) -> usize {

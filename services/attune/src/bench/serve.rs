@@ -15,9 +15,10 @@ use attune_inference::schedule::EngineFactory;
 use attune_kernels::ISA_VARIABLE;
 use attune_load::texts::bench_texts;
 use attune_load::{LoadOptions, Target, Task};
+use clap::Args;
 
 use super::workers;
-use crate::config::{Config, Model};
+use crate::config::{Config, EngineFlags, Model};
 use crate::{compose, term, texts};
 
 /// Different texts, sent in turn.
@@ -25,25 +26,46 @@ const TEXTS: usize = 2_000;
 /// Calls of the engine alone, for their median; as many warm up.
 const ALONE_CALLS: usize = 50;
 
-/// What was asked for.
-#[derive(Clone, Debug)]
+/// What can be typed after `attune bench serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Starts a server of its own in another process unless --url names one. Measures
+one short text on the idle server, then capacity, then open loops at shares of it
+beside an ideal first-come server on the same arrivals, then the highest rate at
+a p99 objective. Some minutes with the defaults.
+
+Examples:
+  attune bench serve
+  attune bench serve --shares 0.5,0.8 --runs 3 --seconds 10 --json serve.json
+  ATTUNE_KEY=att_... attune bench serve --url http://127.0.0.1:8080")]
 pub struct Options {
-    /// A server that runs already, in place of one of our own.
-    pub url: Option<String>,
-    /// Its key.
-    pub key: Option<String>,
-    /// Classify instead of embed.
-    pub classify: bool,
-    /// Shares of capacity that are offered.
-    pub shares: Vec<f64>,
-    /// Runs of each share.
-    pub runs: usize,
-    /// Length of each run.
-    pub length: Duration,
-    /// Longest p99 in the search for the knee; none without.
-    pub p99_objective_ms: Option<f64>,
-    /// Where the JSON goes.
-    pub json: Option<PathBuf>,
+    /// Flags of the engine.
+    #[command(flatten)]
+    pub flags: EngineFlags,
+    /// A server that runs already
+    #[arg(long)]
+    url: Option<String>,
+    /// Its key
+    #[arg(long, env = "ATTUNE_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Classify the texts instead of embedding them
+    #[arg(long)]
+    classify: bool,
+    /// Shares of capacity to offer, with commas: 0.5 is half of it, 2 is twice as much
+    #[arg(long, value_delimiter = ',', default_values_t = [0.5, 0.8, 2.0])]
+    shares: Vec<f64>,
+    /// Runs of each share, with arrivals of their own
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+    /// Length of a run
+    #[arg(long, value_name = "S", default_value_t = 20.0)]
+    seconds: f64,
+    /// Longest p99 of the highest rate, in milliseconds; 0 skips that search
+    #[arg(long = "p99", value_name = "MS", default_value_t = 50.0)]
+    p99_ms_max: f64,
+    /// Also write everything to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// Measures, prints the report and writes the JSON.
@@ -57,8 +79,8 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let mut load = LoadOptions::new(target(String::new(), None), texts, workers(config));
     load.shares.clone_from(&options.shares);
     load.runs = options.runs;
-    load.length = options.length;
-    load.p99_objective_ms = options.p99_objective_ms;
+    load.length = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
+    load.p99_objective_ms = (options.p99_ms_max > 0.0).then_some(options.p99_ms_max);
     let own = match &options.url {
         Some(url) => {
             load.target = target(url.clone(), options.key.clone());

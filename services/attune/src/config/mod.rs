@@ -3,6 +3,7 @@
 //! A flag beats an environment variable, which beats the file, which beats the default. `attune.example.toml` at the
 //! root of the repository documents every key; a test keeps it equal to the defaults below.
 
+mod flags;
 mod load;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
 pub use load::{Overrides, load};
 
 /// Everything that can be configured.

@@ -2,26 +2,45 @@
 //!
 //! The walk is an ordinary client: everything it shows went over the port, through the key, the queue and the batcher.
 
-mod client;
 mod walk;
 
 use anyhow::{Context, Result};
 use attune_load::texts::bench_texts;
+use attune_sentiment::data::Corpus;
+use clap::Args;
 use tokio::sync::oneshot;
 
-use crate::config::Config;
+use crate::config::{Config, ServerFlags};
 use crate::serve::{self, Server};
 use crate::term::{Style, styled};
 use crate::{logging, texts};
 
+/// What can be typed after `attune demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs the models: attune models pull. The server listens on this machine alone,
+with a key for this run; on another port where the usual one is taken.
+
+Examples:
+  attune demo
+  attune demo --once --precision int8")]
+pub struct Options {
+    /// Flags of the server.
+    #[command(flatten)]
+    pub flags: ServerFlags,
+    /// End after the walk
+    #[arg(long)]
+    once: bool,
+}
+
 /// Port of the demo where the configured one is taken.
 const ANY_PORT: &str = "127.0.0.1:0";
 
-/// Starts a server, walks through it and, unless `once`, stays up until Ctrl-C.
+/// Starts a server, walks through it and, unless asked to end, stays up until Ctrl-C.
 ///
 /// # Errors
 /// The models are missing, the server cannot start, or an answer is not what the walk expects.
-pub fn run(config: &Config, once: bool) -> Result<()> {
+pub fn run(config: &Config, options: &Options) -> Result<()> {
     let mut config = config.clone();
     // The walk is what should be read; what goes wrong still shows.
     if config.log == Config::default().log {
@@ -31,7 +50,7 @@ pub fn run(config: &Config, once: bool) -> Result<()> {
     config.inference.queue_wait_ms_max = u64::from(u32::MAX);
     logging::init(&config)?;
     let texts = bench_texts(&texts::folder(&config), walk::TEXTS)?;
-    let rated = texts::rated(&config)?;
+    let corpus = Corpus::read(&texts::folder(&config))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         if tokio::net::TcpListener::bind(&config.server.listen).await.is_err() {
@@ -45,8 +64,8 @@ pub fn run(config: &Config, once: bool) -> Result<()> {
         let serving = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        walk::run(&url, &key, &texts, &rated).await?;
-        if !once {
+        walk::run(&url, &key, &texts, &corpus).await?;
+        if !options.once {
             how_to_call(&url, &key);
             serve::stop_signal()?.await;
         }

@@ -7,11 +7,11 @@ use attune_api::rest::Inputs;
 use attune_api::rest::openai::{EmbeddingValue, EmbeddingsRequest, EmbeddingsResponse};
 use attune_api::rest::sentiment::{SentimentRequest, SentimentResponse};
 use attune_api::v1;
+use attune_sentiment::data::{Corpus, Part, Sentence};
 use futures::{StreamExt, stream};
 
-use super::client::{self, Grpc, Rest};
+use crate::client::{self, Grpc, Rest};
 use crate::term::{self, Style, styled};
-use crate::texts::Rated;
 
 /// Real texts in the batch.
 pub const TEXTS: usize = 2_000;
@@ -24,17 +24,19 @@ const BAR_CELLS: f32 = 30.0;
 const QUESTION: &str = "The actors were brilliant.";
 const NEAREST_SHOWN: usize = 3;
 const OPINIONS_SHOWN: usize = 6;
+/// Neighbours in the file are of one source: the next one shown is this far on.
+const SENTENCES_SKIPPED: usize = 41;
 
 /// Walks through the server at `url`.
 ///
 /// # Errors
 /// A call failed, or its answer is not what it should be.
-pub async fn run(url: &str, key: &str, texts: &[String], rated: &[Rated]) -> Result<()> {
+pub async fn run(url: &str, key: &str, texts: &[String], corpus: &Corpus) -> Result<()> {
     let rest = Rest::new(url, key);
     let mut grpc = client::grpc(url, key).await?;
     embeddings(&rest).await?;
     similarity(&rest).await?;
-    sentiment(&rest, rated).await?;
+    sentiment(&rest, corpus).await?;
     both_protocols(&rest, &mut grpc).await?;
     let embeddings = batch(&rest, &mut grpc, texts).await?;
     nearest(&rest, texts, &embeddings).await
@@ -88,15 +90,16 @@ async fn similarity(rest: &Rest) -> Result<()> {
     Ok(())
 }
 
-async fn sentiment(rest: &Rest, rated: &[Rated]) -> Result<()> {
+async fn sentiment(rest: &Rest, corpus: &Corpus) -> Result<()> {
     stop(3, "What people think", "POST /v1/sentiment");
-    // Sentences that fit a line, of all three opinions, beside what 20 people said.
-    let short = |low: f64, high: f64| {
+    // Sentences that fit a line, that the model was not trained on, of all three opinions.
+    let unseen: Vec<&Sentence> = corpus.part(Part::Test);
+    let some = |low: f64, high: f64| {
         let fits =
-            move |text: &&Rated| (30..70).contains(&text.text.len()) && low <= text.rating && text.rating <= high;
-        rated.iter().filter(fits).take(OPINIONS_SHOWN / 3)
+            move |one: &&&Sentence| (30..72).contains(&one.text.len()) && low <= one.rating && one.rating <= high;
+        unseen.iter().filter(fits).step_by(SENTENCES_SKIPPED).take(OPINIONS_SHOWN / 3)
     };
-    let chosen: Vec<&Rated> = short(1.5, 4.0).chain(short(-0.2, 0.2)).chain(short(-4.0, -1.5)).collect();
+    let chosen: Vec<&Sentence> = some(1.5, 4.0).chain(some(-0.2, 0.2)).chain(some(-4.0, -1.5)).copied().collect();
     let answer = classify(rest, chosen.iter().map(|text| text.text.clone()).collect()).await?;
     println!("   {}", styled(Style::Dim, "model              people (-4 to 4)"));
     for (text, result) in chosen.iter().zip(&answer.results) {

@@ -16,9 +16,45 @@ mod pull;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use clap::Subcommand;
 
-pub use commands::{info, installed, list, remove};
-pub use pull::{PullOptions, install_embedded, pull};
+pub use commands::installed;
+pub use pull::install_embedded;
+
+use crate::config::Config;
+
+/// What can be done with models.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fetch models, check their hashes and install them in the data folder
+    Pull(pull::PullOptions),
+    /// What is installed, each file verified
+    List,
+    /// Where a model comes from, and its files
+    Info {
+        /// The model
+        name: String,
+    },
+    /// Delete a model from the data folder
+    Remove {
+        /// The model
+        name: String,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// As the command says.
+pub fn run(config: &Config, command: &Command) -> Result<()> {
+    let data = &config.data;
+    match command {
+        Command::Pull(options) => pull::pull(data, options),
+        Command::List => commands::list(data),
+        Command::Info { name } => commands::info(data, name),
+        Command::Remove { name } => commands::remove(data, name),
+    }
+}
 
 const NAME_CHARS_MAX: usize = 100;
 

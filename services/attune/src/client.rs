@@ -1,4 +1,5 @@
-//! The demo's two clients, as an application would have them: JSON over HTTP, and gRPC.
+//! Two clients as an application would have them, for the demo and for measuring a server from outside: JSON over HTTP,
+//! and gRPC.
 
 use anyhow::{Context, Result, bail};
 use attune_api::v1::inference_client::InferenceClient;

@@ -1,0 +1,57 @@
+//! The flags that several commands share. Each one overrides a key of the configuration.
+
+use clap::Args;
+
+use super::{Engine, Overrides, Precision};
+
+/// Of commands that run engines, at one precision or several of their own.
+#[derive(Clone, Debug, Args)]
+pub struct WorkerFlags {
+    /// What computes [default: cpu]
+    #[arg(long)]
+    engine: Option<Engine>,
+    /// Worker threads, each with an engine of its own; 0 is one for each core [default: 0]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+/// Of commands that run engines at one precision.
+#[derive(Clone, Debug, Args)]
+pub struct EngineFlags {
+    #[command(flatten)]
+    workers: WorkerFlags,
+    /// Number format of the matrix products [default: auto]
+    #[arg(long)]
+    precision: Option<Precision>,
+}
+
+/// Of commands that serve, or would.
+#[derive(Clone, Debug, Args)]
+pub struct ServerFlags {
+    /// Address and port of REST and gRPC [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    #[command(flatten)]
+    engines: EngineFlags,
+}
+
+impl WorkerFlags {
+    /// The keys they set.
+    pub fn overrides(&self) -> Overrides {
+        Overrides { engine: self.engine, workers: self.workers, ..Overrides::default() }
+    }
+}
+
+impl EngineFlags {
+    /// The keys they set.
+    pub fn overrides(&self) -> Overrides {
+        Overrides { precision: self.precision, ..self.workers.overrides() }
+    }
+}
+
+impl ServerFlags {
+    /// The keys they set.
+    pub fn overrides(&self) -> Overrides {
+        Overrides { listen: self.listen.clone(), ..self.engines.overrides() }
+    }
+}

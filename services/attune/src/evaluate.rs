@@ -1,0 +1,192 @@
+//! `attune evaluate`: the figures of a model under a named protocol, in this process or through a running server.
+//!
+//! Both ways go through tokenizer, queue and engine; the second adds the wire. They must agree.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use attune_api::rest::sentiment::{SentimentRequest, SentimentResponse};
+use attune_inference::Inference;
+use attune_sentiment::data::{Class, Corpus, Part, Sentence};
+use attune_sentiment::evaluate::{Evaluation, PROTOCOL, evaluate};
+use attune_sentiment::metrics::{self, Judged};
+use attune_sentiment::service::{Sentiment, SentimentService};
+use clap::{Args, ValueEnum};
+
+use crate::bench::write_json;
+use crate::client::Rest;
+use crate::config::{Config, EngineFlags, Model};
+use crate::{compose, term, texts};
+
+/// Texts of one request to a running server.
+const REQUEST_TEXTS: usize = 200;
+
+/// What can be typed after `attune evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Protocols:
+  sentiment    the labelled sentences, split by a hash of document or text into
+               2,309 test, 2,240 dev and 19,154 train. Strong: |rating| >= 0.5,
+               and whether positive outranks negative where people were positive
+
+Examples:
+  attune evaluate --protocol sentiment
+  attune evaluate --protocol sentiment --precision int8
+  attune evaluate --protocol sentiment --adapter sentiment-1,sentiment-2
+  ATTUNE_KEY=att_... attune evaluate --protocol sentiment --url http://127.0.0.1:8080")]
+pub struct Options {
+    /// Flags of the engine.
+    #[command(flatten)]
+    pub flags: EngineFlags,
+    /// What is measured, and how
+    #[arg(long)]
+    protocol: Protocol,
+    /// The configured classifier
+    #[arg(long, value_name = "NAME", default_value = "sentiment")]
+    model: String,
+    /// Adapters to put on its base instead, by name or path, with commas; their mean is printed too
+    #[arg(long = "adapter", value_name = "ADAPTER", value_delimiter = ',', conflicts_with = "url")]
+    adapters: Vec<String>,
+    /// The part of the data
+    #[arg(long, default_value = "test")]
+    part: PartName,
+    /// Ask a running server, over REST
+    #[arg(long, requires = "key")]
+    url: Option<String>,
+    /// Its key
+    #[arg(long, env = "ATTUNE_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Also write everything to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Protocol {
+    Sentiment,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PartName {
+    Train,
+    Dev,
+    Test,
+}
+
+impl From<PartName> for Part {
+    fn from(name: PartName) -> Self {
+        match name {
+            PartName::Train => Self::Train,
+            PartName::Dev => Self::Dev,
+            PartName::Test => Self::Test,
+        }
+    }
+}
+
+/// Measures under the protocol that was asked for.
+///
+/// # Errors
+/// The data or a model is missing, or an answer fails.
+pub fn run(config: &Config, options: &Options) -> Result<()> {
+    match options.protocol {
+        Protocol::Sentiment => sentiment(config, options),
+    }
+}
+
+/// Prints the figures, and their mean where there are several models.
+fn sentiment(config: &Config, options: &Options) -> Result<()> {
+    let (corpus, part) = (Corpus::read(&texts::folder(config))?, options.part.into());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let evaluations = runtime.block_on(async {
+        if let Some((url, key)) = options.url.as_ref().zip(options.key.as_ref()) {
+            return Ok(vec![through_server(url, key, &options.model, &corpus, part).await?]);
+        }
+        let mut evaluations = Vec::new();
+        for model in candidates(config, options)? {
+            evaluations.push(in_this_process(config, &model, &corpus, part).await?);
+        }
+        anyhow::Ok(evaluations)
+    })?;
+    for evaluation in &evaluations {
+        println!("{evaluation}");
+    }
+    if evaluations.len() > 1 {
+        print_mean(&evaluations);
+    }
+    options.json.as_ref().map_or(Ok(()), |path| write_json(&evaluations, path))
+}
+
+fn candidates(config: &Config, options: &Options) -> Result<Vec<Model>> {
+    let model = config.models.iter().find(|model| model.name == options.model);
+    let model = model.with_context(|| format!("no configured model is called {:?}", options.model))?;
+    if options.adapters.is_empty() {
+        return Ok(vec![model.clone()]);
+    }
+    let with = |adapter: &String| Model { name: adapter.clone(), adapter: Some(adapter.clone()), ..model.clone() };
+    Ok(options.adapters.iter().map(with).collect())
+}
+
+async fn in_this_process(config: &Config, model: &Model, corpus: &Corpus, part: Part) -> Result<Evaluation> {
+    let inference = Inference::start(compose::inference(config), vec![compose::spec(config, model)?])?;
+    let service = SentimentService::new(inference, &model.name)?;
+    let bar = term::count_bar(&model.name, corpus.part(part).len() as u64);
+    let evaluation = evaluate(&service, corpus, part, |done| bar.set_position(done as u64)).await?;
+    bar.finish_and_clear();
+    Ok(evaluation)
+}
+
+async fn through_server(url: &str, key: &str, model: &str, corpus: &Corpus, part: Part) -> Result<Evaluation> {
+    let rest = Rest::new(url.trim_end_matches('/'), key);
+    let sentences = corpus.part(part);
+    ensure!(!sentences.is_empty(), "the {part} part of the data is empty");
+    let bar = term::count_bar(url, sentences.len() as u64);
+    let start = Instant::now();
+    let (mut judged, mut version) = (Vec::with_capacity(sentences.len()), String::new());
+    for some in sentences.chunks(REQUEST_TEXTS) {
+        let inputs = some.iter().map(|sentence| sentence.text.clone()).collect();
+        let request = SentimentRequest { inputs, model: Some(model.to_owned()), truncate: None };
+        let answer: SentimentResponse = rest.post("/v1/sentiment", &request).await?;
+        judged.extend(judge(some, &answer)?);
+        version = answer.version;
+        bar.set_position(judged.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(Evaluation {
+        protocol: PROTOCOL,
+        part,
+        sentences: sentences.len(),
+        data_sha256: corpus.fingerprint.clone(),
+        model: model.to_owned(),
+        version,
+        engine: format!("the server at {url}"),
+        report: metrics::report(&judged),
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+fn judge<'a>(sentences: &[&'a Sentence], answer: &SentimentResponse) -> Result<Vec<Judged<'a>>> {
+    ensure!(answer.results.len() == sentences.len(), "the server answered a different number of texts");
+    let judged = sentences.iter().zip(&answer.results).map(|(&sentence, result)| {
+        let mut probabilities = [0.0; 3];
+        for class in Class::ALL {
+            let score = result.scores.get(class.name());
+            probabilities[class.index()] =
+                *score.with_context(|| format!("the server's model has no label {:?}", class.name()))?;
+        }
+        Ok(Judged { sentence, sentiment: Sentiment { probabilities } })
+    });
+    judged.collect()
+}
+
+fn print_mean(evaluations: &[Evaluation]) {
+    let mean =
+        |figure: &dyn Fn(&Evaluation) -> f64| evaluations.iter().map(figure).sum::<f64>() / evaluations.len() as f64;
+    println!(
+        "mean of {}: strong {:.3}, three classes {:.3}, macro-F1 {:.3}",
+        evaluations.len(),
+        mean(&|one| one.report.all.strong.share),
+        mean(&|one| one.report.all.three_classes.share),
+        mean(&|one| one.report.all.macro_f1)
+    );
+}
