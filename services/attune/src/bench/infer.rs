@@ -228,8 +228,9 @@ impl Bench {
         thread::scope(|scope| {
             let running: Vec<_> =
                 engines.iter_mut().map(|engine| scope.spawn(move || worker(engine.as_mut()))).collect();
-            barrier.wait();
+            // Before the barrier: on a busy machine this thread may wake long after the workers, and would flatter them.
             let start = Instant::now();
+            barrier.wait();
             for thread in running {
                 thread.join().map_err(|_| anyhow!("an engine panicked"))?.context("the engine failed")?;
             }
