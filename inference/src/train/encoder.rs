@@ -15,6 +15,9 @@ use super::ops::{MergedLinear, Norm, add_layer_norm, attention, gelu, layer_norm
 use super::{TARGETS, TrainError};
 use crate::model::{Activation, Architecture, Attention, Checkpoint, LoadError, ModelConfig, NormPlace, Pooling};
 
+/// What is done with states where a dropout belongs.
+pub type Drop<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
+
 /// Token ids of several texts, end to end; text i is `offsets[i]..offsets[i + 1]`.
 pub struct Texts {
     pub tokens: Vec<u32>,
@@ -112,14 +115,21 @@ impl Encoder {
         Ok(Merged { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// Mean-pooled texts x hidden.
-    pub fn forward(&self, merged: &Merged, parameters: &Parameters, texts: &Texts) -> Result<Tensor> {
-        let mut x = self.embed(texts)?;
+    /// Mean-pooled texts x hidden. `drop` is applied where BERT has its dropouts: to the embeddings, to what each half
+    /// of a layer adds, and to the pooled text.
+    pub fn forward(
+        &self,
+        merged: &Merged,
+        parameters: &Parameters,
+        texts: &Texts,
+        drop: &mut Drop<'_>,
+    ) -> Result<Tensor> {
+        let mut x = drop(&self.embed(texts)?)?;
         let steps = merged.layers.iter().zip(parameters.adapters.chunks(TARGETS.len()));
         for (layer, (linears, pairs)) in self.layers.iter().zip(steps) {
-            x = layer.forward(&x, linears, pairs, &texts.offsets, self.architecture.heads)?;
+            x = layer.forward(&x, linears, pairs, &texts.offsets, self.architecture.heads, drop)?;
         }
-        mean_pool(&texts.offsets)?.matmul(&x)
+        drop(&mean_pool(&texts.offsets)?.matmul(&x)?)
     }
 
     fn embed(&self, texts: &Texts) -> Result<Tensor> {
@@ -152,12 +162,13 @@ impl Layer {
         pairs: &[LoraPair],
         offsets: &Arc<[usize]>,
         heads: usize,
+        drop: &mut Drop<'_>,
     ) -> Result<Tensor> {
         let linear = |at: usize, x: &Tensor| lora_linear(x, &pairs[at].a, &pairs[at].b, &linears[at]);
         let context = attention(&linear(0, x)?, &linear(1, x)?, &linear(2, x)?, offsets, heads)?;
-        let x = add_layer_norm(&linear(3, &context)?, x, &self.attention_norm)?;
+        let x = add_layer_norm(&drop(&linear(3, &context)?)?, x, &self.attention_norm)?;
         let inner = gelu(&linear(4, &x)?)?;
-        add_layer_norm(&linear(5, &inner)?, &x, &self.output_norm)
+        add_layer_norm(&drop(&linear(5, &inner)?)?, &x, &self.output_norm)
     }
 }
 

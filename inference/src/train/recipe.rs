@@ -37,8 +37,10 @@ pub struct Recipe {
     pub batch_shards: usize,
     /// Decoupled weight decay of AdamW.
     pub weight_decay: f64,
-    /// Probability taken from the true class and spread evenly over all classes.
+    /// Share of each target that is spread evenly over all labels.
     pub label_smoothing: f64,
+    /// Probability with which an element of the embeddings, of each half of a layer and of the pooled text is dropped.
+    pub dropout: f64,
     /// Gradients are scaled down to this norm over all parameters.
     pub gradient_norm_max: f64,
 }
@@ -48,13 +50,14 @@ impl Default for Recipe {
         Self {
             rank: 32,
             alpha: 64.0,
-            learning_rate: 5e-4,
+            learning_rate: 3e-4,
             warmup_share: 0.06,
             epochs: 2,
             batch_texts: 32,
             batch_shards: 2,
             weight_decay: 0.01,
-            label_smoothing: 0.05,
+            label_smoothing: 0.0,
+            dropout: 0.0,
             gradient_norm_max: 1.0,
         }
     }
@@ -75,7 +78,8 @@ impl Recipe {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(TrainError::Recipe(format!("{name} is 0, it must be at least 1")));
         }
-        let shares = [("warmup_share", self.warmup_share), ("label_smoothing", self.label_smoothing)];
+        let shares =
+            [("warmup_share", self.warmup_share), ("label_smoothing", self.label_smoothing), ("dropout", self.dropout)];
         if let Some((name, share)) = shares.iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
             return Err(TrainError::Recipe(format!("{name} is {share}, it must be at least 0 and below 1")));
         }

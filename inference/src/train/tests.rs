@@ -27,16 +27,20 @@ fn base() -> TempDir {
     folder
 }
 
+fn one_hot(label: usize) -> Vec<f32> {
+    (0..LABELS.len()).map(|at| if at == label { 1.0 } else { 0.0 }).collect()
+}
+
 /// Texts of 3 to 9 words whose class is that of the word in their middle.
 fn examples() -> Vec<Example> {
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     let text = |_| {
         let word = |rng: &mut ChaCha8Rng| FIRST_WORD + 3 + rng.random_range(0..WORDS - 3);
         let mut tokens: Vec<u32> = (0..rng.random_range(3..10)).map(|_| word(&mut rng)).collect();
-        let label = rng.random_range(0..3);
+        let label = rng.random_range(0..LABELS.len());
         let middle = tokens.len() / 2;
-        tokens[middle] = FIRST_WORD + label;
-        Example { tokens, label }
+        tokens[middle] = FIRST_WORD + label as u32;
+        Example { tokens, target: one_hot(label) }
     };
     (0..48).map(text).collect()
 }
@@ -93,9 +97,14 @@ fn training_lowers_the_loss_and_moves_every_parameter_down_to_the_lowest_layer()
     }
     let examples = examples();
     let texts: Vec<&[u32]> = examples.iter().map(|example| example.tokens.as_slice()).collect();
-    let best = |row: &Vec<f32>| (0..3).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
-    let right =
-        trainer.predict(&texts).unwrap().iter().zip(&examples).filter(|(row, one)| best(row) == one.label).count();
+    let best = |row: &Vec<f32>| (0..3).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
+    let right = trainer
+        .predict(&texts)
+        .unwrap()
+        .iter()
+        .zip(&examples)
+        .filter(|(row, one)| one.target[best(row)] == 1.0)
+        .count();
     assert!(right >= 44, "{right} of 48 learnt");
 }
 
@@ -128,13 +137,17 @@ fn what_the_trainer_predicts_is_what_the_engine_serves() {
 fn bad_examples_and_recipes_are_refused_and_say_why() {
     let base = base();
     let mut trainer = Trainer::new(base.path(), 3, &recipe(), 1).unwrap();
-    let example = |tokens: &[u32], label| Example { tokens: tokens.to_vec(), label };
-    let good = example(&[1, 2, 3], 0);
+    let example = |tokens: &[u32], target: &[f32]| Example { tokens: tokens.to_vec(), target: target.to_vec() };
+    let sure = one_hot(0);
+    let good = example(&[1, 2, 3], &sure);
     let bad = [
-        (example(&[], 0), "0 tokens"),
-        (example(&[1; POSITIONS + 1], 0), "65 tokens"),
-        (example(&[27], 0), "token 27"),
-        (example(&[1], 3), "label 3"),
+        (example(&[], &sure), "0 tokens"),
+        (example(&[1; POSITIONS + 1], &sure), "65 tokens"),
+        (example(&[27], &sure), "token 27"),
+        (example(&[1], &[0.5, 0.5]), "2 probabilities"),
+        (example(&[1], &[0.5, 0.5, 0.5]), "no distribution"),
+        (example(&[1], &[1.5, -0.5, 0.0]), "no distribution"),
+        (example(&[1], &[f32::NAN, 0.5, 0.5]), "no distribution"),
     ];
     for (example, says) in &bad {
         let error = trainer.step(&[&good, example], 0.1).unwrap_err();

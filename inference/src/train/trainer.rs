@@ -8,25 +8,34 @@ use candle_core::backprop::GradStore;
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use super::adapter::{Parameters, Snapshot};
-use super::encoder::{Encoder, Merged, Texts};
+use super::encoder::{Drop, Encoder, Merged, Texts};
+use super::ops::dropout;
 use super::{Recipe, TARGETS, TrainError};
 use crate::model::{Adapter, AdapterConfig};
 
 /// How many parameters come before the second layer's: A and B of each target.
 const LOWEST_LAYER: usize = 2 * TARGETS.len();
 
+/// The first random stream of dropout; those below belong to the order of the passes.
+const DROPOUT_STREAM: u64 = 1 << 32;
+
 /// Texts of one shard at most when predicting.
 const PREDICT_TEXTS: usize = 32;
 
+/// How far a target may be from adding up to 1.
+const TARGET_SUM_ERROR: f32 = 1e-3;
+
 /// One labelled text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// Token ids, special tokens included.
     pub tokens: Vec<u32>,
-    /// Class, below the number of labels.
-    pub label: u32,
+    /// The probability that each label should get; they add up to 1. All on one label where nothing is in doubt.
+    pub target: Vec<f32>,
 }
 
 /// The parameters in training, and their optimizer.
@@ -36,6 +45,7 @@ pub struct Trainer {
     optimizer: AdamW,
     recipe: Recipe,
     labels: usize,
+    seed: u64,
     steps: usize,
 }
 
@@ -55,7 +65,7 @@ impl Trainer {
         let variables = parameters.named().into_iter().map(|(_, variable)| variable.clone()).collect();
         let settings = ParamsAdamW { weight_decay: recipe.weight_decay, ..ParamsAdamW::default() };
         let optimizer = AdamW::new(variables, settings)?;
-        Ok(Self { encoder, parameters, optimizer, recipe: recipe.clone(), labels, steps: 0 })
+        Ok(Self { encoder, parameters, optimizer, recipe: recipe.clone(), labels, seed, steps: 0 })
     }
 
     /// How many numbers are trained.
@@ -66,19 +76,22 @@ impl Trainer {
     /// Learns from one batch; answers its mean loss before the step.
     ///
     /// # Errors
-    /// [`TrainError::Example`] for a text without tokens, with too many, outside the vocabulary, or with a label that
-    /// does not exist; [`TrainError::NoGradient`] when a parameter got none; [`TrainError::Diverged`] when the loss is
+    /// [`TrainError::Example`] for a text without tokens, with too many, outside the vocabulary, or with a target that
+    /// is no distribution over the labels; [`TrainError::NoGradient`] when a parameter got none; [`TrainError::Diverged`] when the loss is
     /// not finite. The parameters are unchanged then.
     pub fn step(&mut self, batch: &[&Example], learning_rate: f64) -> Outcome<f32, TrainError> {
         for (index, example) in batch.iter().enumerate() {
-            self.check(&example.tokens, Some(example.label)).map_err(|detail| TrainError::Example { index, detail })?;
+            self.check(&example.tokens, Some(&example.target))
+                .map_err(|detail| TrainError::Example { index, detail })?;
         }
         if batch.is_empty() {
             return Err(TrainError::Recipe("a batch without examples teaches nothing".to_string()));
         }
         let merged = self.merge()?;
-        let shards = deal(batch, self.recipe.batch_shards);
-        let results = in_parallel(&shards, |shard| self.shard_gradients(&merged, shard, batch.len()))?;
+        let shards: Vec<_> = deal(batch, self.recipe.batch_shards).into_iter().enumerate().collect();
+        let results = in_parallel(&shards, |(at, shard)| {
+            self.shard_gradients(&merged, shard, batch.len(), self.dropout_rng(*at))
+        })?;
         let loss: f32 = results.iter().map(|(loss, _)| loss).sum();
         if !loss.is_finite() {
             return Err(TrainError::Diverged { steps: self.steps, loss });
@@ -103,7 +116,7 @@ impl Trainer {
         for part in texts.chunks(PREDICT_TEXTS * self.recipe.batch_shards) {
             let shards: Vec<_> = part.chunks(PREDICT_TEXTS).collect();
             for rows in in_parallel(&shards, |shard| {
-                let logits = self.logits(&merged, &Texts::new(shard.iter().copied()))?;
+                let logits = self.logits(&merged, &Texts::new(shard.iter().copied()), &mut |x| Ok(x.clone()))?;
                 softmax(&logits.detach(), D::Minus1)?.to_vec2::<f32>()
             })? {
                 out.extend(rows);
@@ -148,7 +161,7 @@ impl Trainer {
         Ok(self.parameters.adapter(config)?)
     }
 
-    fn check(&self, tokens: &[u32], label: Option<u32>) -> Outcome<(), String> {
+    fn check(&self, tokens: &[u32], target: Option<&[f32]>) -> Outcome<(), String> {
         let (most, vocabulary) = (self.encoder.architecture().positions_max(), self.encoder.architecture().vocabulary);
         if tokens.is_empty() || tokens.len() > most {
             return Err(format!("{} tokens, the model takes 1 to {most}", tokens.len()));
@@ -156,9 +169,13 @@ impl Trainer {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
             return Err(format!("token {token} is outside the vocabulary of {vocabulary}"));
         }
-        match label {
-            Some(label) if label as usize >= self.labels => {
-                Err(format!("label {label}, but there are {} labels", self.labels))
+        let sums_to_1 = |target: &[f32]| (target.iter().sum::<f32>() - 1.0).abs() <= TARGET_SUM_ERROR;
+        match target {
+            Some(target) if target.len() != self.labels => {
+                Err(format!("a target of {} probabilities, but there are {} labels", target.len(), self.labels))
+            }
+            Some(target) if !sums_to_1(target) || target.iter().any(|share| *share < 0.0) => {
+                Err(format!("the target {target:?} is no distribution: shares of at least 0 that add up to 1"))
             }
             _ => Ok(()),
         }
@@ -169,27 +186,40 @@ impl Trainer {
     }
 
     /// texts x labels.
-    fn logits(&self, merged: &Merged, texts: &Texts) -> Result<Tensor> {
-        let pooled = self.encoder.forward(merged, &self.parameters, texts)?;
+    fn logits(&self, merged: &Merged, texts: &Texts, drop: &mut Drop<'_>) -> Result<Tensor> {
+        let pooled = self.encoder.forward(merged, &self.parameters, texts, drop)?;
         pooled.matmul(&self.parameters.head.weight.t()?)?.broadcast_add(&self.parameters.head.bias)
     }
 
+    /// Numbers of their own for each shard of each step.
+    fn dropout_rng(&self, shard: usize) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(DROPOUT_STREAM + (self.steps * self.recipe.batch_shards + shard) as u64);
+        rng
+    }
+
     /// The shard's part of the batch's mean loss, and its gradients.
-    fn shard_gradients(&self, merged: &Merged, shard: &[&Example], batch_texts: usize) -> Result<(f32, GradStore)> {
+    fn shard_gradients(
+        &self,
+        merged: &Merged,
+        shard: &[&Example],
+        batch_texts: usize,
+        mut rng: ChaCha8Rng,
+    ) -> Result<(f32, GradStore)> {
         let texts = Texts::new(shard.iter().map(|example| example.tokens.as_slice()));
         let targets = self.targets(shard)?;
-        let log_probabilities = log_softmax(&self.logits(merged, &texts)?, D::Minus1)?;
+        let mut drop = |x: &Tensor| dropout(x, self.recipe.dropout, &mut rng);
+        let log_probabilities = log_softmax(&self.logits(merged, &texts, &mut drop)?, D::Minus1)?;
         let loss = ((log_probabilities * targets)?.sum_all()? * (-1.0 / batch_texts as f64))?;
         Ok((loss.to_scalar()?, loss.backward()?))
     }
 
     /// texts x labels: the smoothed distribution that each text should have.
     fn targets(&self, shard: &[&Example]) -> Result<Tensor> {
-        let spread = (self.recipe.label_smoothing / self.labels as f64) as f32;
-        let mut targets = vec![spread; shard.len() * self.labels];
-        for (row, example) in targets.chunks_exact_mut(self.labels).zip(shard) {
-            row[example.label as usize] += 1.0 - self.recipe.label_smoothing as f32;
-        }
+        let smoothing = self.recipe.label_smoothing as f32;
+        let spread = smoothing / self.labels as f32;
+        let shares = shard.iter().flat_map(|example| &example.target);
+        let targets = shares.map(|share| (1.0 - smoothing) * share + spread).collect::<Vec<_>>();
         Tensor::from_vec(targets, (shard.len(), self.labels), &Device::Cpu)
     }
 

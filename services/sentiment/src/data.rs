@@ -47,6 +47,17 @@ impl Class {
         }
     }
 
+    /// How probable each class is if the rating were asked for again and came out normally distributed around
+    /// `rating` with deviation `error`. With an error of 0 all is on one class.
+    pub fn probabilities(rating: f64, error: f64) -> [f64; 3] {
+        if error == 0.0 {
+            return Self::ALL.map(|class| f64::from(u8::from(class == Self::of(rating))));
+        }
+        let below = |border: f64| normal_below((border - rating) / error);
+        let (negative, not_positive) = (below(-STRONG_RATING_MIN), below(STRONG_RATING_MIN));
+        [negative, not_positive - negative, 1.0 - not_positive]
+    }
+
     /// Its index among the model's labels.
     pub fn index(self) -> usize {
         self as usize
@@ -202,6 +213,15 @@ fn parse(source: &'static str, row: &str) -> Result<Sentence, String> {
     Ok(Sentence { source, id: id.to_string(), rating, text: text.to_string() })
 }
 
+/// The standard normal distribution function, to 1.5e-7 (Abramowitz and Stegun 7.1.26).
+fn normal_below(x: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs() * std::f64::consts::FRAC_1_SQRT_2);
+    let terms = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+    let series = t * terms.iter().fold(0.0, |sum, term| sum * t + term);
+    let beyond = 0.5 * series * (-0.5 * x * x).exp();
+    if x > 0.0 { 1.0 - beyond } else { beyond }
+}
+
 /// 64-bit FNV-1a (Fowler, Noll and Vo).
 pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
@@ -222,6 +242,20 @@ mod tests {
     fn the_classes_meet_at_half_a_point() {
         let classes = [-0.5, -0.499, 0.0, 0.499, 0.5].map(Class::of);
         assert_eq!(classes, [Class::Negative, Class::Neutral, Class::Neutral, Class::Neutral, Class::Positive]);
+    }
+
+    #[test]
+    fn an_uncertain_rating_shares_its_probability_with_the_class_across_the_border() {
+        let close = |found: [f64; 3], expected: [f64; 3]| {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3), "{found:?}, {expected:?}");
+        };
+        close(Class::probabilities(0.5, 0.5), [0.0228, 0.4772, 0.5]);
+        close(Class::probabilities(-1.0, 0.5), [0.8413, 0.1573, 0.0013]);
+        close(Class::probabilities(0.0, 0.25), [0.0228, 0.9545, 0.0228]);
+        close(Class::probabilities(-0.5, 0.0), [1.0, 0.0, 0.0]);
+        for rating in [-4.0, -0.5, 0.3, 4.0] {
+            assert!((Class::probabilities(rating, 0.4).iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
     }
 
     #[test]

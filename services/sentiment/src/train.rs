@@ -34,6 +34,8 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Hyper-parameters.
     pub recipe: Recipe,
+    /// Deviation of a rating that is asked for again: how far a sentence near a border counts for both of its sides.
+    pub rating_error: f64,
     /// Looks at dev in each pass.
     pub evaluations_per_epoch: usize,
     /// Looks at dev without an improvement after which training stops.
@@ -51,6 +53,7 @@ impl Default for TrainOptions {
             out: "data/models/sentiment".into(),
             seed: 1,
             recipe: Recipe::default(),
+            rating_error: 0.5,
             evaluations_per_epoch: 2,
             patience: 3,
             command: "attune train sentiment".into(),
@@ -130,8 +133,8 @@ pub fn run(options: &TrainOptions, progress: &mut dyn Progress) -> Result<TrainR
     check(options)?;
     let corpus = Corpus::read(&options.data)?;
     let tokenizer = tokenizer(&options.base)?;
-    let train = Labelled::new(&corpus, Part::Train, &tokenizer)?;
-    let dev = Labelled::new(&corpus, Part::Dev, &tokenizer)?;
+    let train = Labelled::new(&corpus, Part::Train, &tokenizer, options.rating_error)?;
+    let dev = Labelled::new(&corpus, Part::Dev, &tokenizer, options.rating_error)?;
     let start = Instant::now();
     let mut trainer = Trainer::new(&options.base, Class::ALL.len(), &options.recipe, options.seed)?;
     let (steps, best) = fit(&mut trainer, options, &train, &dev, progress)?;
@@ -167,7 +170,7 @@ struct Labelled<'a> {
 }
 
 impl<'a> Labelled<'a> {
-    fn new(corpus: &'a Corpus, part: Part, tokenizer: &TextTokenizer) -> Result<Self, TrainError> {
+    fn new(corpus: &'a Corpus, part: Part, tokenizer: &TextTokenizer, rating_error: f64) -> Result<Self, TrainError> {
         let sentences = corpus.part(part);
         let absent = Class::ALL.into_iter().find(|class| sentences.iter().all(|sentence| sentence.class() != *class));
         if let Some(class) = absent {
@@ -179,7 +182,8 @@ impl<'a> Labelled<'a> {
                 TrainError::Tokenize { source_name, id, detail }
             };
             let tokens = tokenizer.encode(&sentence.text).map_err(refused)?.ids;
-            Ok(Example { tokens, label: sentence.class().index() as u32 })
+            let target = Class::probabilities(sentence.rating, rating_error).map(|share| share as f32).to_vec();
+            Ok(Example { tokens, target })
         };
         let examples = sentences.iter().map(example).collect::<Result<_, TrainError>>()?;
         Ok(Self { sentences, examples })

@@ -10,6 +10,7 @@
 //! only [`attention`] needs to know where a text ends.
 
 mod attention;
+mod dropout;
 mod gelu;
 mod lora;
 mod math;
@@ -20,6 +21,7 @@ use std::ops::{Deref, Range};
 use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, bail};
 
 pub use attention::attention;
+pub use dropout::dropout;
 pub use gelu::gelu;
 pub use lora::{MergedLinear, lora_linear};
 pub use norm::{Norm, add_layer_norm, layer_norm};

@@ -125,6 +125,20 @@ fn attention_is_the_composed_one_text_by_text_and_its_gradients_are_right() {
 }
 
 #[test]
+fn dropout_keeps_the_mean_drops_its_share_and_its_gradient_is_right() {
+    let rng = || ChaCha8Rng::seed_from_u64(14);
+    let ones = Tensor::ones((100, 100), DType::F32, &Device::Cpu).unwrap();
+    let dropped = dropout(&ones, 0.25, &mut rng()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let zeros = dropped.iter().filter(|value| **value == 0.0).count() as f64;
+    // Five deviations of a binomial count.
+    assert!((zeros - 2500.0).abs() < 5.0 * (10_000.0f64 * 0.25 * 0.75).sqrt(), "{zeros}");
+    assert!(dropped.iter().all(|value| *value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));
+    assert_close(&dropout(&ones, 0.0, &mut rng()).unwrap(), &ones, 0.0);
+    let x = variable((3, 7), 15);
+    assert_gradients(&[&x], || dropout(&x, 0.5, &mut rng()));
+}
+
+#[test]
 fn shapes_that_do_not_fit_and_other_types_are_refused() {
     let (narrow, wide) = (random((2, 3), 1), random((2, 4), 2));
     let offsets: Arc<[usize]> = [0, 2].into();
