@@ -98,6 +98,14 @@ impl Parameters {
         Ok(Adapter::new(config, pairs.collect::<Result<_>>()?, saved.collect::<Result<_>>()?))
     }
 
+    /// Moves every value the `share` of the way to `others`' value: 0 not at all, 1 all the way.
+    pub fn approach(&self, others: &Self, share: f64) -> Result<()> {
+        self.named().into_iter().zip(others.named()).try_for_each(|((_, mine), (_, other))| {
+            let (mine_now, other) = (mine.as_detached_tensor(), other.as_detached_tensor());
+            mine.set(&((mine_now * (1.0 - share))? + (other * share)?)?)
+        })
+    }
+
     /// Puts a snapshot's values back.
     pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
         self.named().into_iter().zip(snapshot).try_for_each(|((_, var), (_, value))| var.set(value))

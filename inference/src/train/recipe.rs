@@ -18,6 +18,9 @@ pub const TARGETS: [&str; 6] = [
     "output.dense",
 ];
 
+/// Steps until half of the running average's start is forgotten.
+const AVERAGING_START: f64 = 9.0;
+
 /// How to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -41,6 +44,9 @@ pub struct Recipe {
     pub label_smoothing: f64,
     /// Probability with which an element of the embeddings, of each half of a layer and of the pooled text is dropped.
     pub dropout: f64,
+    /// What is kept is a running average of the parameters: each step, this much of it stays, and the rest comes from
+    /// the parameters that the step made. 0 keeps the last step's own.
+    pub averaging: f64,
     /// Gradients are scaled down to this norm over all parameters.
     pub gradient_norm_max: f64,
 }
@@ -58,6 +64,7 @@ impl Default for Recipe {
             weight_decay: 0.01,
             label_smoothing: 0.0,
             dropout: 0.0,
+            averaging: 0.0,
             gradient_norm_max: 1.0,
         }
     }
@@ -78,8 +85,12 @@ impl Recipe {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(TrainError::Recipe(format!("{name} is 0, it must be at least 1")));
         }
-        let shares =
-            [("warmup_share", self.warmup_share), ("label_smoothing", self.label_smoothing), ("dropout", self.dropout)];
+        let shares = [
+            ("warmup_share", self.warmup_share),
+            ("label_smoothing", self.label_smoothing),
+            ("dropout", self.dropout),
+            ("averaging", self.averaging),
+        ];
         if let Some((name, share)) = shares.iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
             return Err(TrainError::Recipe(format!("{name} is {share}, it must be at least 0 and below 1")));
         }
@@ -108,6 +119,12 @@ impl Recipe {
         self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
     }
 
+    /// How far the running average moves towards the parameters of step `step` (from 1): far at first, so that the
+    /// untrained start is soon forgotten, then `1 - averaging`.
+    pub fn averaged_share(&self, step: usize) -> f64 {
+        1.0 - self.averaging.min(step as f64 / (step as f64 + AVERAGING_START))
+    }
+
     /// The batches of one pass: every index below `examples` once, in an order that depends on seed and epoch alone.
     /// The last batch may be smaller.
     pub fn batches(&self, examples: usize, epoch: usize, seed: u64) -> Vec<Vec<usize>> {
@@ -132,6 +149,16 @@ mod tests {
         assert!((rates[9] - recipe.learning_rate).abs() < 1e-12);
         assert!(rates[..10].is_sorted() && rates[9..].is_sorted_by(|a, b| a > b));
         assert!(rates[99].abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_average_follows_closely_at_first_and_without_averaging_is_the_last_step() {
+        let recipe = Recipe { averaging: 0.9, ..Recipe::default() };
+        let shares: Vec<f64> = (1..200).map(|step| recipe.averaged_share(step)).collect();
+        assert!(shares[0] > 0.5 && shares.is_sorted_by(|a, b| a >= b));
+        assert!((shares[198] - 0.1).abs() < 1e-12);
+        let last = Recipe { averaging: 0.0, ..Recipe::default() };
+        assert!([1, 7, 1000].iter().all(|step| last.averaged_share(*step) == 1.0));
     }
 
     #[test]

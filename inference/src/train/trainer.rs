@@ -38,10 +38,12 @@ pub struct Example {
     pub target: Vec<f32>,
 }
 
-/// The parameters in training, and their optimizer.
+/// The parameters in training, their running average, and their optimizer.
 pub struct Trainer {
     encoder: Encoder,
     parameters: Parameters,
+    /// What is predicted with and kept: see [`Recipe::averaging`].
+    average: Parameters,
     optimizer: AdamW,
     recipe: Recipe,
     labels: usize,
@@ -61,11 +63,12 @@ impl Trainer {
         if labels < 2 {
             return Err(TrainError::Recipe(format!("{labels} labels, a classifier needs at least 2")));
         }
-        let parameters = Parameters::new(&encoder.linears(), recipe.rank, labels, encoder.architecture().hidden, seed)?;
+        let fresh = || Parameters::new(&encoder.linears(), recipe.rank, labels, encoder.architecture().hidden, seed);
+        let (parameters, average) = (fresh()?, fresh()?);
         let variables = parameters.named().into_iter().map(|(_, variable)| variable.clone()).collect();
         let settings = ParamsAdamW { weight_decay: recipe.weight_decay, ..ParamsAdamW::default() };
         let optimizer = AdamW::new(variables, settings)?;
-        Ok(Self { encoder, parameters, optimizer, recipe: recipe.clone(), labels, seed, steps: 0 })
+        Ok(Self { encoder, parameters, average, optimizer, recipe: recipe.clone(), labels, seed, steps: 0 })
     }
 
     /// How many numbers are trained.
@@ -77,8 +80,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError::Example`] for a text without tokens, with too many, outside the vocabulary, or with a target that
-    /// is no distribution over the labels; [`TrainError::NoGradient`] when a parameter got none; [`TrainError::Diverged`] when the loss is
-    /// not finite. The parameters are unchanged then.
+    /// is no distribution over the labels; [`TrainError::NoGradient`] when a parameter got none;
+    /// [`TrainError::Diverged`] when the loss is not finite. The parameters are unchanged then.
     pub fn step(&mut self, batch: &[&Example], learning_rate: f64) -> Outcome<f32, TrainError> {
         for (index, example) in batch.iter().enumerate() {
             self.check(&example.tokens, Some(&example.target))
@@ -87,7 +90,7 @@ impl Trainer {
         if batch.is_empty() {
             return Err(TrainError::Recipe("a batch without examples teaches nothing".to_string()));
         }
-        let merged = self.merge()?;
+        let merged = self.merge(&self.parameters)?;
         let shards: Vec<_> = deal(batch, self.recipe.batch_shards).into_iter().enumerate().collect();
         let results = in_parallel(&shards, |(at, shard)| {
             self.shard_gradients(&merged, shard, batch.len(), self.dropout_rng(*at))
@@ -100,10 +103,11 @@ impl Trainer {
         self.optimizer.set_learning_rate(learning_rate);
         self.optimizer.step(&gradients)?;
         self.steps += 1;
+        self.average.approach(&self.parameters, self.recipe.averaged_share(self.steps))?;
         Ok(loss)
     }
 
-    /// The probability of each label for each text, in its order.
+    /// The probability of each label for each text, in its order, by the averaged parameters.
     ///
     /// # Errors
     /// [`TrainError::Example`] for a text that cannot be run.
@@ -111,12 +115,13 @@ impl Trainer {
         for (index, tokens) in texts.iter().enumerate() {
             self.check(tokens, None).map_err(|detail| TrainError::Example { index, detail })?;
         }
-        let merged = self.merge()?;
+        let merged = self.merge(&self.average)?;
         let mut out = Vec::with_capacity(texts.len());
         for part in texts.chunks(PREDICT_TEXTS * self.recipe.batch_shards) {
             let shards: Vec<_> = part.chunks(PREDICT_TEXTS).collect();
             for rows in in_parallel(&shards, |shard| {
-                let logits = self.logits(&merged, &Texts::new(shard.iter().copied()), &mut |x| Ok(x.clone()))?;
+                let texts = Texts::new(shard.iter().copied());
+                let logits = self.logits(&merged, &self.average, &texts, &mut |x| Ok(x.clone()))?;
                 softmax(&logits.detach(), D::Minus1)?.to_vec2::<f32>()
             })? {
                 out.extend(rows);
@@ -125,12 +130,12 @@ impl Trainer {
         Ok(out)
     }
 
-    /// A copy of the parameters, lowest layer first, under their names in PEFT's file.
+    /// A copy of the averaged parameters, lowest layer first, under their names in PEFT's file.
     ///
     /// # Errors
     /// When the backend fails.
     pub fn snapshot(&self) -> Outcome<Snapshot, TrainError> {
-        Ok(self.parameters.snapshot()?)
+        Ok(self.average.snapshot()?)
     }
 
     /// Goes back to a snapshot of this trainer; the optimizer's moments stay.
@@ -138,6 +143,7 @@ impl Trainer {
     /// # Errors
     /// When it is another trainer's, of other shapes.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Outcome<(), TrainError> {
+        self.average.restore(snapshot)?;
         Ok(self.parameters.restore(snapshot)?)
     }
 
@@ -158,7 +164,7 @@ impl Trainer {
             modules_to_save: Some(vec!["classifier".to_string()]),
             id2label: labels.iter().map(|label| label.to_string()).enumerate().collect(),
         };
-        Ok(self.parameters.adapter(config)?)
+        Ok(self.average.adapter(config)?)
     }
 
     fn check(&self, tokens: &[u32], target: Option<&[f32]>) -> Outcome<(), String> {
@@ -181,14 +187,14 @@ impl Trainer {
         }
     }
 
-    fn merge(&self) -> Result<Merged> {
-        self.encoder.merge(&self.parameters, self.recipe.alpha / self.recipe.rank as f64)
+    fn merge(&self, parameters: &Parameters) -> Result<Merged> {
+        self.encoder.merge(parameters, self.recipe.alpha / self.recipe.rank as f64)
     }
 
     /// texts x labels.
-    fn logits(&self, merged: &Merged, texts: &Texts, drop: &mut Drop<'_>) -> Result<Tensor> {
-        let pooled = self.encoder.forward(merged, &self.parameters, texts, drop)?;
-        pooled.matmul(&self.parameters.head.weight.t()?)?.broadcast_add(&self.parameters.head.bias)
+    fn logits(&self, merged: &Merged, parameters: &Parameters, texts: &Texts, drop: &mut Drop<'_>) -> Result<Tensor> {
+        let pooled = self.encoder.forward(merged, parameters, texts, drop)?;
+        pooled.matmul(&parameters.head.weight.t()?)?.broadcast_add(&parameters.head.bias)
     }
 
     /// Numbers of their own for each shard of each step.
@@ -209,7 +215,7 @@ impl Trainer {
         let texts = Texts::new(shard.iter().map(|example| example.tokens.as_slice()));
         let targets = self.targets(shard)?;
         let mut drop = |x: &Tensor| dropout(x, self.recipe.dropout, &mut rng);
-        let log_probabilities = log_softmax(&self.logits(merged, &texts, &mut drop)?, D::Minus1)?;
+        let log_probabilities = log_softmax(&self.logits(merged, &self.parameters, &texts, &mut drop)?, D::Minus1)?;
         let loss = ((log_probabilities * targets)?.sum_all()? * (-1.0 / batch_texts as f64))?;
         Ok((loss.to_scalar()?, loss.backward()?))
     }

@@ -54,6 +54,15 @@ pub struct Options {
     /// Probability taken from the true class and spread over all
     #[arg(long, default_value_t = Recipe::default().label_smoothing)]
     label_smoothing: f64,
+    /// Probability with which an element between the layers is dropped
+    #[arg(long, default_value_t = Recipe::default().dropout)]
+    dropout: f64,
+    /// Share of the running average of the parameters that each step keeps
+    #[arg(long, default_value_t = Recipe::default().averaging)]
+    averaging: f64,
+    /// Deviation of a rating asked for again: near a border, a sentence counts for both sides
+    #[arg(long, value_name = "DEVIATION", default_value_t = TrainOptions::default().rating_error)]
+    rating_error: f64,
     /// Looks at dev in each pass
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().evaluations_per_epoch)]
     evaluations: usize,
@@ -78,6 +87,7 @@ pub fn sentiment(config: &Config, options: &Options) -> Result<()> {
         out: out.clone(),
         seed: options.seed,
         recipe: options.recipe(),
+        rating_error: options.rating_error,
         evaluations_per_epoch: options.evaluations,
         patience: options.patience,
         command: options.command(),
@@ -94,8 +104,8 @@ pub fn sentiment(config: &Config, options: &Options) -> Result<()> {
 
 impl Options {
     fn recipe(&self) -> Recipe {
-        let Self { rank, alpha, learning_rate, epochs, label_smoothing, .. } = *self;
-        Recipe { rank, alpha, learning_rate, epochs, label_smoothing, ..Recipe::default() }
+        let Self { rank, alpha, learning_rate, epochs, label_smoothing, dropout, averaging, .. } = *self;
+        Recipe { rank, alpha, learning_rate, epochs, label_smoothing, dropout, averaging, ..Recipe::default() }
     }
 
     /// The command that does it again, for the card: what differs from the defaults.
@@ -107,6 +117,9 @@ impl Options {
             ("learning-rate", mine.learning_rate, default.learning_rate),
             ("epochs", mine.epochs as f64, default.epochs as f64),
             ("label-smoothing", mine.label_smoothing, default.label_smoothing),
+            ("dropout", mine.dropout, default.dropout),
+            ("averaging", mine.averaging, default.averaging),
+            ("rating-error", self.rating_error, TrainOptions::default().rating_error),
         ];
         let changed = flags.iter().filter(|(_, mine, default)| mine != default);
         let flags: String = changed.map(|(flag, mine, _)| format!(" --{flag} {mine}")).collect();

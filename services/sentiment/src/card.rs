@@ -23,8 +23,8 @@ pub fn card(options: &TrainOptions, report: &TrainReport) -> String {
          Written by `{command}` with seed {seed}; that command writes it again.\n\n\
          ## Figures\n\n\
          Of this file as it is served in f32, standard errors in brackets. Strong: among sentences rated -0.5 and less\n\
-         or 0.5 and more, whether positive outranks negative exactly where people were positive. The test part was\n\
-         looked at once, at the end of training.\n\n"
+         or 0.5 and more, whether positive outranks negative exactly where people were positive. All choices were\n\
+         made on dev; this run looked at test once, at its end.\n\n"
     );
     table(&mut card, &report.dev);
     table(&mut card, &report.test);
@@ -46,7 +46,7 @@ fn table(card: &mut String, evaluation: &Evaluation) {
 
 fn training(card: &mut String, options: &TrainOptions, report: &TrainReport) {
     let Recipe { rank, alpha, learning_rate, warmup_share, epochs, batch_texts, .. } = &options.recipe;
-    let Recipe { weight_decay, label_smoothing, gradient_norm_max, .. } = &options.recipe;
+    let Recipe { weight_decay, label_smoothing, dropout, averaging, gradient_norm_max, .. } = &options.recipe;
     let TrainReport { steps, best_step, seconds, test, .. } = report;
     card.push_str("## Training\n\n");
     write_line(
@@ -64,7 +64,15 @@ fn training(card: &mut String, options: &TrainOptions, report: &TrainReport) {
         card,
         format_args!("- {epochs} passes, batches of {batch_texts}, gradients clipped to norm {gradient_norm_max}"),
     );
-    write_line(card, format_args!("- label smoothing {label_smoothing}, no dropout"));
+    write_line(card, format_args!("- label smoothing {label_smoothing}, dropout {dropout}"));
+    write_line(card, format_args!("- the parameters kept are a running average: each step keeps {averaging} of it"));
+    write_line(
+        card,
+        format_args!(
+            "- targets are the probabilities of the classes if the rating, asked for again, had deviation {}",
+            options.rating_error
+        ),
+    );
     write_line(
         card,
         format_args!("- seed {}; {steps} steps in {seconds:.0} s, best on dev after {best_step}", options.seed),
