@@ -19,9 +19,6 @@ use super::lanes::Lanes;
 use super::lines::{LANES, prefetch};
 use super::tier::{Kernel, Tier};
 
-/// Steps in one turn of the loop: enough to hide the arithmetic on addresses.
-const UNROLL: usize = 4;
-
 /// The operands of one tile.
 pub(crate) struct TileProduct<'a> {
     /// `rows` rows of at least `depth` values, `a_stride` apart.
@@ -80,21 +77,14 @@ impl<const R: usize, const P: usize> Kernel for Sums<'_, R, P> {
         assert!(depth <= a_stride && a.len() >= (R - 1) * a_stride + depth, "rows of the tile");
         assert!(depth <= b_stride && b.len() >= (P - 1) * b_stride + depth, "panels of the tile");
         assert!(P * LANES <= c_stride && c.len() >= (R - 1) * c_stride + P * LANES, "sums of the tile");
+        assert!(ahead.len() <= depth, "one line ahead for each step");
         let mut sums = [[tier.splat(0.0); P]; R];
-        let mut k = 0;
-        while k + UNROLL <= depth {
-            if let Some(lines) = ahead.get(k..k + UNROLL) {
-                for line in lines {
-                    prefetch(line);
-                }
-            }
-            for k in k..k + UNROLL {
-                // SAFETY: k < depth, and rows and panels reach that far, as asserted.
-                unsafe { step(tier, a.get_unchecked(k..), a_stride, b.get_unchecked(k..), b_stride, &mut sums) };
-            }
-            k += UNROLL;
+        for (k, line) in ahead.iter().enumerate() {
+            prefetch(line);
+            // SAFETY: k < depth, and rows and panels reach that far, as asserted.
+            unsafe { step(tier, a.get_unchecked(k..), a_stride, b.get_unchecked(k..), b_stride, &mut sums) };
         }
-        for k in k..depth {
+        for k in ahead.len()..depth {
             // SAFETY: as above.
             unsafe { step(tier, a.get_unchecked(k..), a_stride, b.get_unchecked(k..), b_stride, &mut sums) };
         }
