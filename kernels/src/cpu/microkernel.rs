@@ -11,9 +11,9 @@
 //! | AVX-512 | 12 rows x 2 panels | 24 of 32 | 2 loads and 12 broadcasts for 24 multiply-adds |
 //!
 //! On a Zen 4 core both run at 99% of what registers alone allow (117 GFLOP/s at 3.67 GHz), for 384 and for 1,536 steps;
-//! 14 x 2, 8 x 3 and 6 x 4 are equal within the noise, 4 x 1 with AVX2 is 6% slower. The rows are read where they lie:
-//! packing them too, as general matrix libraries do, would buy nothing at these sizes and cost a pass over them. The one
-//! exception is a row length that is a multiple of 4 KiB, see [`super::gemm`].
+//! 14 x 2, 8 x 3 and 6 x 4 are equal within the noise, 4 x 1 with AVX2 is 6% slower. Rows are read as rows: interleaving
+//! them into panels too, as general matrix libraries do, would buy nothing at these sizes and cost a transposition. Rows
+//! must only not lie a multiple of 4 KiB apart, which their owners see to.
 
 use super::lanes::Lanes;
 use super::lines::{LANES, prefetch};
