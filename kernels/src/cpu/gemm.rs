@@ -107,7 +107,7 @@ impl PackedF32 {
 struct Fused<const TILE_ROWS: usize>;
 
 impl<const TILE_ROWS: usize> Fused<TILE_ROWS> {
-    /// This tile's share of the panel after the next, to be asked for meanwhile. A tile one panel wide uses a line for six
+    /// This tile's share of the next panel, to be asked for meanwhile. A tile one panel wide uses a line for six
     /// cycles, faster than the third-level cache gives it unasked: worth 4% for a batch, 15% for one text. A tile two
     /// panels wide uses two lines for 24 cycles, and gained nothing.
     #[inline(always)]

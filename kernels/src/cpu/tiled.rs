@@ -193,15 +193,18 @@ impl<K, S: Scaling, const COLUMNS: usize> Kernel for WriteOut<'_, '_, K, S, COLU
         let &Product { scaling, columns: width, epilogue, .. } = self.product;
         let first_column = self.panels.start * LANES;
         let columns = COLUMNS.min(width - first_column);
-        let mut bias = [0.0; COLUMNS];
-        if let Some(given) = epilogue.bias {
-            bias[..columns].copy_from_slice(&given[first_column..][..columns]);
-        }
+        let mut padded = [0.0; COLUMNS];
+        let bias = match epilogue.bias.map(|bias| &bias[first_column..]) {
+            None => const { &[0.0; COLUMNS] },
+            Some(bias) => bias.first_chunk().unwrap_or_else(|| {
+                padded[..columns].copy_from_slice(bias);
+                &padded
+            }),
+        };
         for (i, (row, sums)) in self.rows.zip(&self.tile.0).enumerate() {
             let y = &mut self.y[i * width + first_column..][..columns];
             let residual = epilogue.residual.map(|residual| &residual[row * width + first_column..][..columns]);
-            let row =
-                TileRow { row, panel: self.panels.start, sums, bias: &bias, activation: epilogue.activation, scaling };
+            let row = TileRow { row, panel: self.panels.start, sums, bias, activation: epilogue.activation, scaling };
             match y.first_chunk_mut() {
                 Some(y) => row.write_out(tier, residual.and_then(<[f32]>::first_chunk), y),
                 None => row.write_out_part(tier, residual, y),
