@@ -10,12 +10,13 @@ use bytes::Bytes;
 
 use crate::LoadError;
 use crate::arrivals::poisson;
-use crate::client::{Connections, Target};
+use crate::client::Connections;
 use crate::closed::{Answered, Loop, Until};
 use crate::ideal::{TokenCost, first_come};
 use crate::knee::Knee;
 use crate::latency::{Latencies, Percentiles};
 use crate::open;
+use crate::options::LoadOptions;
 use crate::report::{Idle, KneeReport, Level, Report, Server};
 use crate::tally::OpenRun;
 
@@ -26,90 +27,8 @@ const COST_TEXTS: usize = 500;
 /// Each run of a level has a seed of its own, this far from the next level's.
 const SEEDS_A_LEVEL: u64 = 1_000;
 
-/// What to measure, and how long.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// The server and what it does with the texts.
-    pub target: Target,
-    /// One a request, in turn; see [`bench_texts`](crate::texts::bench_texts).
-    pub texts: Vec<String>,
-    /// The text for the idle server, and the time that the engine alone takes for it.
-    pub short: ShortText,
-    /// Calls with it.
-    pub idle_calls: usize,
-    /// Engines that the server runs at once: the workers of the ideal server.
-    pub workers: usize,
-    /// Connections, used in turn. Enough that their streams (256 each) are no bound on calls in work.
-    pub connections: usize,
-    /// Calls in work at once while capacity is measured.
-    pub in_flight: usize,
-    /// Length of each run.
-    pub length: Duration,
-    /// Runs at each share of capacity, with arrivals of their own.
-    pub runs: usize,
-    /// Shares of capacity that are offered: `0.5` is half of it, `2.0` twice as much.
-    pub shares: Vec<f64>,
-    /// The knee is the highest rate whose p99 is no longer than this. `None`: no search.
-    pub p99_objective_ms: Option<f64>,
-    /// Every call is given up after this.
-    pub deadline: Duration,
-    /// Decides all arrivals.
-    pub seed: u64,
-}
-
-/// The text of the idle measurement.
-#[derive(Clone, Debug)]
-pub struct ShortText {
-    /// The text.
-    pub text: String,
-    /// Median time of the engine alone for it, tokenising included, where the caller has measured that.
-    pub engine_alone_ms: Option<f64>,
-}
-
-impl LoadOptions {
-    /// The defaults for `target`: 50%, 80% and 200% of capacity, five runs of 20 s each, knee at a p99 of 50 ms.
-    pub fn new(target: Target, texts: Vec<String>, workers: usize) -> Self {
-        Self {
-            target,
-            texts,
-            short: ShortText { text: "A man is eating food.".into(), engine_alone_ms: None },
-            idle_calls: 300,
-            workers,
-            connections: 8,
-            in_flight: 64,
-            length: Duration::from_secs(20),
-            runs: 5,
-            shares: vec![0.5, 0.8, 2.0],
-            p99_objective_ms: Some(50.0),
-            deadline: Duration::from_secs(60),
-            seed: 42,
-        }
-    }
-
-    fn check(&self) -> Result<(), LoadError> {
-        let counts = [
-            ("texts", self.texts.len()),
-            ("idle_calls", self.idle_calls),
-            ("workers", self.workers),
-            ("connections", self.connections),
-            ("in_flight", self.in_flight),
-            ("runs", self.runs),
-        ];
-        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(LoadError::Option { name, detail: "must be above 0".into() });
-        }
-        let positive = |value: f64| value > 0.0 && value.is_finite();
-        match self.shares.iter().find(|share| !positive(**share)) {
-            Some(share) => {
-                Err(LoadError::Option { name: "shares", detail: format!("{share} is no share of capacity") })
-            }
-            None if self.length.is_zero() => {
-                Err(LoadError::Option { name: "length", detail: "must be above 0".into() })
-            }
-            None => Ok(()),
-        }
-    }
-}
+/// Told what comes next, in a line for a person.
+type Progress<'a> = dyn FnMut(&str) + Send + 'a;
 
 /// Measures the server. `progress` is told what comes next, in a line for a person.
 ///
@@ -122,71 +41,82 @@ impl LoadOptions {
 pub fn run(options: &LoadOptions, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Report, LoadError> {
     options.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
+    let measure = async { Ok(Bench::prepare(options, progress).await?.measure(progress).await) };
     thread::scope(|scope| {
-        let measuring = scope.spawn(|| runtime.block_on(Bench::measure(options, progress)));
+        let measuring = scope.spawn(|| runtime.block_on(measure));
         measuring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
+/// A server that is warm, with what is known of it.
 struct Bench<'a> {
     options: &'a LoadOptions,
     calls: Arc<Connections>,
     messages: Arc<[Bytes]>,
+    server: Server,
+    idle: Idle,
+    idle_cost: TokenCost,
     /// Tokens of each text.
     tokens: Vec<usize>,
     capacity_per_s: f64,
     /// Of the ideal server.
-    cost: TokenCost,
+    ideal_cost: TokenCost,
 }
 
 impl<'a> Bench<'a> {
-    async fn measure(options: &'a LoadOptions, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Report, LoadError> {
+    async fn prepare(options: &'a LoadOptions, progress: &mut Progress<'_>) -> Result<Self, LoadError> {
         progress("connecting");
         let calls = Arc::new(Connections::open(&options.target, options.connections, options.deadline).await?);
         let server = Server::from(calls.model(&options.target).await?);
         let messages: Arc<[Bytes]> = options.texts.iter().map(|text| options.target.encode(text)).collect();
 
-        progress("warming up: every text once");
-        let warm = Loop::busy(options.in_flight, Until::Calls(messages.len())).run(&calls, &messages).await?;
-        let tokens = tokens(&warm, messages.len());
-
-        progress(&format!("idle server: {} calls with one short text", options.idle_calls));
-        let idle = idle(options, &calls).await?;
+        // One at a time first: a server that has just started learns its own speed before much is asked of it.
+        progress("what texts cost, one at a time");
         let alone = Loop::alone(COST_TEXTS.min(messages.len()), Duration::ZERO).run(&calls, &messages).await?;
         let cost = TokenCost::fit(alone.iter().map(|one| (one.answer.tokens(), one.answer.infer_ms())));
         let idle_cost = cost.ok_or(LoadError::NoTiming)?;
 
+        progress(&format!("idle server: {} calls with one short text", options.idle_calls));
+        let idle = idle(options, &calls).await?;
+
+        progress("every text once");
+        let all = Loop::busy(options.in_flight, Until::Calls(messages.len())).run(&calls, &messages).await?;
+        let tokens = tokens(&all, messages.len());
+
         progress(&format!("capacity: {} calls in flight for {:.0?}", options.in_flight, options.length));
         let busy = Loop::busy(options.in_flight, Until::Time(options.length)).run(&calls, &messages).await?;
-        let capacity_per_s = busy.len() as f64 / options.length.as_secs_f64();
         if busy.is_empty() {
             return Err(LoadError::Option { name: "length", detail: "no call was answered within it".into() });
         }
-        let cost = idle_cost.at_capacity(capacity_per_s, options.workers, &tokens);
-
-        let bench = Self { options, calls, messages, tokens, capacity_per_s, cost };
-        let levels = bench.levels(progress).await;
-        let knee = match options.p99_objective_ms {
-            Some(objective_ms) => Some(bench.knee(objective_ms, progress).await),
-            None => None,
-        };
-        Ok(Report {
-            server,
-            workers: options.workers,
-            connections: options.connections,
-            texts: bench.messages.len(),
-            tokens_mean: bench.tokens_mean(),
-            idle,
-            idle_cost,
-            capacity_per_s,
-            capacity_tokens_per_s: capacity_per_s * bench.tokens_mean(),
-            ideal_cost: cost,
-            levels,
-            knee,
-        })
+        let capacity_per_s = busy.len() as f64 / options.length.as_secs_f64();
+        let ideal_cost = idle_cost.at_capacity(capacity_per_s, options.workers, &tokens);
+        Ok(Self { options, calls, messages, server, idle, idle_cost, tokens, capacity_per_s, ideal_cost })
     }
 
-    async fn levels(&self, progress: &mut (dyn FnMut(&str) + Send)) -> Vec<Level> {
+    async fn measure(self, progress: &mut Progress<'_>) -> Report {
+        let levels = self.levels(progress).await;
+        let knee = match self.options.p99_objective_ms {
+            Some(objective_ms) => Some(self.knee(objective_ms, progress).await),
+            None => None,
+        };
+        let tokens_mean = self.tokens.iter().sum::<usize>() as f64 / self.tokens.len() as f64;
+        Report {
+            server: self.server,
+            workers: self.options.workers,
+            connections: self.options.connections,
+            texts: self.messages.len(),
+            tokens_mean,
+            idle: self.idle,
+            idle_cost: self.idle_cost,
+            capacity_per_s: self.capacity_per_s,
+            capacity_tokens_per_s: self.capacity_per_s * tokens_mean,
+            ideal_cost: self.ideal_cost,
+            levels,
+            knee,
+        }
+    }
+
+    async fn levels(&self, progress: &mut Progress<'_>) -> Vec<Level> {
         let mut levels = Vec::with_capacity(self.options.shares.len());
         for (number, &share) in self.options.shares.iter().enumerate() {
             let rate_per_s = share * self.capacity_per_s;
@@ -205,7 +135,7 @@ impl<'a> Bench<'a> {
         levels
     }
 
-    async fn knee(&self, objective_ms: f64, progress: &mut (dyn FnMut(&str) + Send)) -> KneeReport {
+    async fn knee(&self, objective_ms: f64, progress: &mut Progress<'_>) -> KneeReport {
         let mut knee = Knee::new(0.5 * self.capacity_per_s);
         let mut runs = Vec::new();
         while let Some(rate_per_s) = knee.next() {
@@ -231,13 +161,9 @@ impl<'a> Bench<'a> {
     }
 
     fn ideal(&self, arrivals: &[Duration]) -> Percentiles {
-        let service = |number: usize| self.cost.of(self.tokens[number % self.tokens.len()]);
+        let service = |number: usize| self.ideal_cost.of(self.tokens[number % self.tokens.len()]);
         let requests = arrivals.iter().enumerate().map(|(number, &arrival)| (arrival, service(number)));
         first_come(requests, self.options.workers).into_iter().collect::<Latencies>().percentiles()
-    }
-
-    fn tokens_mean(&self) -> f64 {
-        self.tokens.iter().sum::<usize>() as f64 / self.tokens.len() as f64
     }
 }
 

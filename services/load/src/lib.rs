@@ -29,14 +29,16 @@ pub mod ideal;
 mod knee;
 mod latency;
 mod open;
+mod options;
 pub mod random;
 mod report;
 mod tally;
 pub mod texts;
 
-pub use bench::{LoadOptions, ShortText, run};
+pub use bench::run;
 pub use client::{Target, Task};
 pub use error::LoadError;
 pub use latency::{Latencies, Percentiles};
+pub use options::{LoadOptions, ShortText};
 pub use report::{Idle, KneeReport, Level, Report, Server};
 pub use tally::OpenRun;
