@@ -17,7 +17,7 @@ use crate::bench::workers;
 use crate::compose;
 use crate::config::{Config, Precision, ServerFlags};
 use crate::models::{self, install};
-use crate::term::{Style, human_bytes, styled};
+use crate::term::{self, Style, human_bytes, styled};
 
 /// Free memory below which a start with the default models is doubtful.
 const MEMORY_BYTES_MIN: u64 = 600 << 20;
@@ -157,7 +157,7 @@ fn port(listen: &str) -> Finding {
 fn served_model(config: &Config, model: &crate::config::Model) -> Finding {
     match compose::spec(config, model) {
         Ok(spec) => good(format!("verified in {}", spec.path.display())),
-        Err(error) => (Verdict::Bad, format!("{error:#}")),
+        Err(error) => (Verdict::Bad, term::causes(&error)),
     }
 }
 

@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 use crate::bench::write_json;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags, Model};
-use crate::{compose, term, texts};
+use crate::{compose, serve, term, texts};
 
 /// Texts of one request to a running server.
 const REQUEST_TEXTS: usize = 200;
@@ -97,7 +97,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
 /// Prints the figures, and their mean where there are several models.
 fn sentiment(config: &Config, options: &Options) -> Result<()> {
     let (corpus, part) = (Corpus::read(&texts::folder(config))?, options.part.into());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = serve::runtime()?;
     let evaluations = runtime.block_on(async {
         if let Some((url, key)) = options.url.as_ref().zip(options.key.as_ref()) {
             return Ok(vec![through_server(url, key, &options.model, &corpus, part).await?]);

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            term::error(&format!("{error:#}"));
+            term::error(&term::causes(&error));
             ExitCode::FAILURE
         }
     }

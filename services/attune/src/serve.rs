@@ -19,6 +19,9 @@ use crate::config::{Config, ServerFlags};
 use crate::term::{Style, styled};
 use crate::{compose, logging};
 
+/// Threads for work that blocks; tasks beyond them wait.
+const BLOCKING_THREADS_PER_PROCESSOR: usize = 4;
+
 /// What can be typed after `attune serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -116,8 +119,7 @@ fn open_keys(config: &Config, demo: bool) -> Result<(KeyStore, Option<NewKey>)> 
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     let start = Instant::now();
     logging::init(config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let stop = stop_signal()?;
         let server = Server::prepare(config, options.demo).await?;
         report(config, &server);
@@ -126,6 +128,18 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         println!("stopped: everything in flight was answered");
         Ok(())
     })
+}
+
+/// The runtime of every command that serves or calls.
+///
+/// # Errors
+/// The system refuses a thread.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    let processors = std::thread::available_parallelism()?.get();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // Large calls are tokenised on these: hundreds of them at once would take the processors from the engines.
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS_PER_PROCESSOR * processors);
+    Ok(builder.build()?)
 }
 
 /// What is served, where, and the key if it is new: one screen, for a person.

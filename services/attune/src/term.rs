@@ -78,6 +78,12 @@ pub fn error(text: &str) {
     eprintln!("{} {text}", paint(*STDERR_IS_RICH, Style::Red, "error:"));
 }
 
+/// An error and its causes in one line; a cause that the error before it quotes already is not said twice.
+pub fn causes(error: &anyhow::Error) -> String {
+    let said = error.chain().map(ToString::to_string);
+    said.reduce(|line, cause| if line.contains(&cause) { line } else { format!("{line}: {cause}") }).unwrap_or_default()
+}
+
 /// A bar over bytes, or a spinner where their number is not known; a line of text where there is no terminal.
 pub fn bytes_bar(label: &str, bytes: Option<u64>) -> ProgressBar {
     let template = match bytes {
@@ -121,6 +127,13 @@ pub fn human_bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let quoted =
+            anyhow::anyhow!("no such file").context("cannot read a: no such file; fetch it").context("no data");
+        assert_eq!(causes(&quoted), "no data: cannot read a: no such file; fetch it");
+    }
 
     #[test]
     fn bytes_read_well() {

@@ -54,6 +54,15 @@ impl Bar {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {per_sec}, {eta} left, loss {msg}");
         Self(ProgressBar::no_length().with_style(style.expect("a fixed template")))
     }
+
+    /// A line above the bar; in a log file, where a bar has no place, the line alone.
+    fn line(&self, line: &str) {
+        if self.0.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.0.println(line);
+        }
+    }
 }
 
 impl Default for Bar {
@@ -66,7 +75,7 @@ impl Progress for Bar {
     fn started(&mut self, run: &Started) {
         let Started { train_sentences, dev_sentences, parameters, steps } = run;
         self.0.set_length(*steps as u64);
-        self.0.println(format!(
+        self.line(&format!(
             "{train_sentences} sentences to learn from, {dev_sentences} to choose by, {parameters} parameters"
         ));
     }
@@ -78,7 +87,7 @@ impl Progress for Bar {
 
     fn evaluated(&mut self, evaluation: &Evaluated) {
         let Evaluated { epoch, loss, dev, best, .. } = evaluation;
-        self.0.println(format!(
+        self.line(&format!(
             "epoch {epoch:.1}: loss {loss:.3}; dev strong {:.3}, three classes {:.3}, macro-F1 {:.3}{}",
             dev.strong.share,
             dev.three_classes.share,

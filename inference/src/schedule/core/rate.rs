@@ -6,14 +6,18 @@ use std::time::Duration;
 /// follow a machine that throttles.
 const HALF_LIFE: Duration = Duration::from_millis(500);
 
-/// How much the first guess weighs: less than any batch, so that the first measurement replaces it.
-const GUESS_WEIGHT_SECONDS: f64 = 1e-4;
+/// How much the first guess weighs: about a batch. Weighed less, a first batch slowed by cold memory would stand alone,
+/// and callers that come during the second would be refused for a wait that never comes.
+const GUESS_WEIGHT_SECONDS: f64 = 0.02;
+
+/// A batch counts for no longer than this: a process that was paused for a minute has one slow batch, not a new speed.
+const WEIGHT_SECONDS_MAX: f64 = 0.1;
 
 /// No estimate is longer: it keeps sums of estimates far from overflow.
 const ESTIMATE_SECONDS_MAX: f64 = 86_400.0;
 
-/// An exponentially weighted mean of FLOP/s, weighted by time: a batch counts for as long as it ran, so a tiny one,
-/// most of it overhead, does not pull the estimate down.
+/// An exponentially weighted mean of FLOP/s, weighted by time: a batch counts for as long as it ran, within reason, so a
+/// tiny one, most of it overhead, does not pull the estimate down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
     flop: f64,
@@ -29,9 +33,13 @@ impl Rate {
     /// Adds a finished batch: `work` FLOP in `elapsed`.
     pub(super) fn learn(&mut self, work: u64, elapsed: Duration) {
         let seconds = elapsed.as_secs_f64();
-        let keep = 0.5_f64.powf(seconds / HALF_LIFE.as_secs_f64());
-        self.flop = self.flop * keep + work as f64;
-        self.seconds = self.seconds * keep + seconds;
+        let weight = seconds.min(WEIGHT_SECONDS_MAX);
+        if weight == 0.0 {
+            return; // a clock too coarse to tell
+        }
+        let keep = 0.5_f64.powf(weight / HALF_LIFE.as_secs_f64());
+        self.flop = self.flop * keep + work as f64 * (weight / seconds);
+        self.seconds = self.seconds * keep + weight;
     }
 
     /// The estimate, in FLOP/s.
@@ -55,16 +63,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_measurement_replaces_the_guess() {
+    fn a_few_batches_replace_the_guess() {
         let mut rate = Rate::guess(1e9);
-        rate.learn(50_000_000_000, Duration::from_millis(500));
-        assert!((rate.flops_per_second() / 1e11 - 1.0).abs() < 0.01);
+        for _ in 0..20 {
+            rate.learn(2_500_000_000, Duration::from_millis(25));
+        }
+        assert!((rate.flops_per_second() / 1e11 - 1.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn one_batch_in_a_paused_process_does_not_make_the_machine_slow() {
+        let mut rate = Rate::guess(1e9);
+        for _ in 0..100 {
+            rate.learn(2_500_000_000, Duration::from_millis(25));
+        }
+        rate.learn(2_500_000_000, Duration::from_secs(60));
+        assert!(rate.flops_per_second() > 0.8e11);
+        assert!(rate.flops_per_second() < 1e11, "but it counts");
+    }
+
+    #[test]
+    fn a_cold_first_batch_does_not_stand_alone() {
+        let mut rate = Rate::guess(2e10);
+        rate.learn(100_000_000, Duration::from_millis(200));
+        assert!(rate.flops_per_second() > 2e9);
     }
 
     #[test]
     fn a_batch_counts_for_as_long_as_it_ran() {
-        let mut rate = Rate::guess(1e9);
-        rate.learn(20_000_000_000, Duration::from_millis(200));
+        let mut rate = Rate::guess(1e11);
+        rate.learn(10_000_000_000, Duration::from_millis(100));
         rate.learn(1_000, Duration::from_micros(100));
         assert!(rate.flops_per_second() > 0.99e11);
     }

@@ -17,7 +17,7 @@ use attune_inference::registry::{Model, Registry};
 use attune_inference::schedule::EngineFactory;
 use attune_kernels::{ISA_VARIABLE, Isa, limits};
 use attune_load::texts::bench_texts;
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::report::{Machine, Record, Report, write_json};
 use super::workers;
@@ -26,8 +26,11 @@ use crate::config::{Config, Precision, WorkerFlags};
 use crate::{compose, term, texts};
 
 /// What can be typed after `attune bench infer`.
+// A flag typed twice counts as typed last: that is how `in_another_process` changes this very command line.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_override_self = true,
+    after_help = "\
 Texts are tokenised before the clock starts, and nothing is padded. Figures are
 medians; `spread` is the slowest run minus the fastest, as a share of the median.
 `limit` is the share of what the processor can do at most in that format and
@@ -44,7 +47,8 @@ Lengths:
 Examples:
   attune bench infer
   attune bench infer --precision f32,int8 --lengths real,fixed:128,long-tail
-  attune bench infer --isa avx2,avx512 --runs 7 --json infer.json")]
+  attune bench infer --isa avx2,avx512 --runs 7 --json infer.json"
+)]
 pub struct Options {
     /// Flags of the engine.
     #[command(flatten)]
@@ -59,7 +63,7 @@ pub struct Options {
     #[arg(long = "precision", value_delimiter = ',', default_values = ["f32", "bf16", "int8"])]
     precisions: Vec<Precision>,
     /// Instruction sets: scalar, avx2, avx512, amx; several with commas [default: the best of this processor]
-    #[arg(long = "isa", value_name = "ISA", value_delimiter = ',')]
+    #[arg(long = "isa", value_name = "ISA", value_delimiter = ',', action = ArgAction::Set)]
     isas: Vec<Isa>,
     /// Texts in a run
     #[arg(long, value_name = "N", default_value_t = 2_000)]

@@ -51,7 +51,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     logging::init(&config)?;
     let texts = bench_texts(&texts::folder(&config), walk::TEXTS)?;
     let corpus = Corpus::read(&texts::folder(&config))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = serve::runtime()?;
     runtime.block_on(async {
         if tokio::net::TcpListener::bind(&config.server.listen).await.is_err() {
             config.server.listen = ANY_PORT.into();
