@@ -21,7 +21,7 @@ use crate::report::{Idle, KneeReport, Level, Report, Server};
 use crate::tally::OpenRun;
 
 /// Pause between calls to the idle server: its threads have gone to sleep by then, as when a user comes along.
-const IDLE_PAUSE: Duration = Duration::from_millis(20);
+pub const IDLE_PAUSE: Duration = Duration::from_millis(20);
 /// Texts whose cost is measured one by one.
 const COST_TEXTS: usize = 500;
 /// Each run of a level has a seed of its own, this far from the next level's.

@@ -35,7 +35,7 @@ mod report;
 mod tally;
 pub mod texts;
 
-pub use bench::run;
+pub use bench::{IDLE_PAUSE, run};
 pub use client::{Target, Task};
 pub use error::LoadError;
 pub use latency::{Latencies, Percentiles};

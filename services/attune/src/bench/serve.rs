@@ -14,7 +14,7 @@ use attune_inference::registry::Registry;
 use attune_inference::schedule::EngineFactory;
 use attune_kernels::ISA_VARIABLE;
 use attune_load::texts::bench_texts;
-use attune_load::{LoadOptions, Target, Task};
+use attune_load::{IDLE_PAUSE, LoadOptions, Target, Task};
 use clap::Args;
 
 use super::workers;
@@ -110,6 +110,8 @@ fn engine_alone_ms(config: &Config, classify: bool, text: &str) -> Result<f64> {
     let mut out = vec![0.0; engine.width()];
     let mut times = Vec::with_capacity(ALONE_CALLS);
     for call in 0..2 * ALONE_CALLS {
+        // As long as between the calls to the idle server: caches and clock frequency are as cold as there.
+        std::thread::sleep(IDLE_PAUSE);
         let start = Instant::now();
         let ids = loaded.tokenizer.encode(text).map_err(anyhow::Error::msg)?.ids;
         engine.run(FlatBatch::new(&ids, &[0, ids.len()])?, &|| false, &mut out)?;
