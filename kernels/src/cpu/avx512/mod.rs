@@ -1,6 +1,7 @@
 //! AVX-512 F, BW, DQ and VL: thirty-two registers of sixteen floats.
 
 pub(crate) mod bf16;
+mod groups;
 pub(crate) mod int8;
 pub(crate) mod lanes;
 
