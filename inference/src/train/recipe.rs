@@ -56,15 +56,15 @@ impl Default for Recipe {
         Self {
             rank: 32,
             alpha: 64.0,
-            learning_rate: 3e-4,
+            learning_rate: 5e-4,
             warmup_share: 0.06,
-            epochs: 2,
+            epochs: 3,
             batch_texts: 32,
             batch_shards: 2,
             weight_decay: 0.01,
             label_smoothing: 0.0,
-            dropout: 0.0,
-            averaging: 0.0,
+            dropout: 0.1,
+            averaging: 0.995,
             gradient_norm_max: 1.0,
         }
     }

@@ -46,7 +46,15 @@ fn examples() -> Vec<Example> {
 }
 
 fn recipe() -> Recipe {
-    Recipe { rank: 4, alpha: 8.0, learning_rate: 0.01, batch_texts: 8, ..Recipe::default() }
+    Recipe {
+        rank: 4,
+        alpha: 8.0,
+        learning_rate: 0.01,
+        batch_texts: 8,
+        dropout: 0.0,
+        averaging: 0.9,
+        ..Recipe::default()
+    }
 }
 
 /// What the reference engine makes of the base with an adapter merged in.
@@ -111,10 +119,34 @@ fn training_lowers_the_loss_and_moves_every_parameter_down_to_the_lowest_layer()
 #[test]
 fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
     let base = base();
+    let recipe = Recipe { dropout: 0.2, ..recipe() };
     let [first, again, other] =
-        [1, 1, 2].map(|seed| values(&train(base.path(), &recipe(), seed, 2).0.snapshot().unwrap()));
+        [1, 1, 2].map(|seed| values(&train(base.path(), &recipe, seed, 2).0.snapshot().unwrap()));
     assert_eq!(first, again);
     assert_ne!(first, other);
+}
+
+#[test]
+fn what_is_kept_is_the_running_average_of_what_each_step_made() {
+    let base = base();
+    let examples = examples();
+    let batch: Vec<&Example> = examples.iter().take(8).collect();
+    let averaged = recipe();
+    let last = Recipe { averaging: 0.0, ..recipe() };
+    let [mut kept, mut made] = [&averaged, &last].map(|recipe| Trainer::new(base.path(), 3, recipe, 1).unwrap());
+    let mut expected = values(&made.snapshot().unwrap());
+    for step in 1..=4 {
+        kept.step(&batch, 0.01).unwrap();
+        made.step(&batch, 0.01).unwrap();
+        let share = averaged.averaged_share(step) as f32;
+        for ((_, average), (_, now)) in expected.iter_mut().zip(values(&made.snapshot().unwrap())) {
+            average.iter_mut().zip(now).for_each(|(average, now)| *average += share * (now - *average));
+        }
+    }
+    for ((name, kept), (_, expected)) in values(&kept.snapshot().unwrap()).iter().zip(&expected) {
+        let off = kept.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-5, "{name} is {off} off");
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Options {
 
     /// The command that does it again, for the card: what differs from the defaults.
     fn command(&self) -> String {
-        let (mine, default) = (self.recipe(), Recipe::default());
+        let (mine, default, options) = (self.recipe(), Recipe::default(), TrainOptions::default());
         let flags = [
             ("rank", mine.rank as f64, default.rank as f64),
             ("alpha", mine.alpha, default.alpha),
@@ -119,7 +119,9 @@ impl Options {
             ("label-smoothing", mine.label_smoothing, default.label_smoothing),
             ("dropout", mine.dropout, default.dropout),
             ("averaging", mine.averaging, default.averaging),
-            ("rating-error", self.rating_error, TrainOptions::default().rating_error),
+            ("rating-error", self.rating_error, options.rating_error),
+            ("evaluations", self.evaluations as f64, options.evaluations_per_epoch as f64),
+            ("patience", self.patience as f64, options.patience as f64),
         ];
         let changed = flags.iter().filter(|(_, mine, default)| mine != default);
         let flags: String = changed.map(|(flag, mine, _)| format!(" --{flag} {mine}")).collect();

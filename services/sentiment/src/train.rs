@@ -53,9 +53,9 @@ impl Default for TrainOptions {
             out: "data/models/sentiment".into(),
             seed: 1,
             recipe: Recipe::default(),
-            rating_error: 0.5,
-            evaluations_per_epoch: 2,
-            patience: 3,
+            rating_error: 0.25,
+            evaluations_per_epoch: 3,
+            patience: 2,
             command: "attune train sentiment".into(),
         }
     }
@@ -76,8 +76,15 @@ pub enum TrainError {
         class: Class,
     },
     /// Options that cannot be followed.
-    #[error("{0} must be at least 1")]
-    Option(&'static str),
+    #[error("{name} is {value}, it must be {must}")]
+    Option {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: f64,
+        /// What it should be.
+        must: &'static str,
+    },
     /// The base cannot be read, or the adapter cannot be written or read back.
     #[error(transparent)]
     Model(#[from] LoadError),
@@ -153,7 +160,10 @@ pub fn run(options: &TrainOptions, progress: &mut dyn Progress) -> Result<TrainR
 fn check(options: &TrainOptions) -> Result<(), TrainError> {
     let counts = [("evaluations_per_epoch", options.evaluations_per_epoch), ("patience", options.patience)];
     match counts.iter().find(|(_, count)| *count == 0) {
-        Some((name, _)) => Err(TrainError::Option(name)),
+        Some((name, _)) => Err(TrainError::Option { name, value: 0.0, must: "at least 1" }),
+        None if !(options.rating_error >= 0.0 && options.rating_error.is_finite()) => {
+            Err(TrainError::Option { name: "rating_error", value: options.rating_error, must: "at least 0" })
+        }
         None => Ok(()),
     }
 }

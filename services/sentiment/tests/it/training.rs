@@ -39,7 +39,7 @@ fn a_run_learns_writes_its_folder_and_quotes_what_it_measured() {
     let options = TrainOptions { patience: 100, ..fixture.options() };
     let report = run(&options, &mut heard).unwrap();
     assert_eq!(heard.started.unwrap().steps, heard.steps);
-    assert!(heard.finished && heard.evaluated.len() == 2 * options.recipe.epochs);
+    assert!(heard.finished && heard.evaluated.len() == options.evaluations_per_epoch * options.recipe.epochs);
     let (first, last) = (heard.evaluated[0], heard.evaluated[heard.evaluated.len() - 1]);
     assert!(last.loss < first.loss, "{first:?}, {last:?}");
     assert!(report.test.report.all.three_classes.share > 0.9, "{}", report.test);
@@ -76,7 +76,7 @@ fn training_stops_once_dev_has_not_improved_for_a_while() {
     // Too low a rate to change a single answer: every look at dev is the first one over again.
     let recipe = Recipe { learning_rate: 1e-12, ..options.recipe.clone() };
     let mut heard = Heard::default();
-    let report = run(&TrainOptions { recipe, ..options }, &mut heard).unwrap();
+    let report = run(&TrainOptions { recipe, patience: 3, ..options }, &mut heard).unwrap();
     assert_eq!(heard.evaluated.len(), 4, "the best one, and three without an improvement");
     assert_eq!((report.best_step, report.steps), (heard.evaluated[0].step, heard.evaluated[3].step));
 }
@@ -98,7 +98,13 @@ fn data_that_cannot_be_learnt_from_is_refused_before_anything_is_written() {
 fn options_bases_and_folders_that_cannot_be_used_are_refused() {
     let fixture = Fixture::new();
     let refused = |options: TrainOptions| run(&options, &mut Silent).unwrap_err();
-    assert!(matches!(refused(TrainOptions { patience: 0, ..fixture.options() }), TrainError::Option("patience")));
+    let option = |options| match refused(options) {
+        TrainError::Option { name, .. } => name,
+        other => panic!("{other}"),
+    };
+    assert_eq!(option(TrainOptions { patience: 0, ..fixture.options() }), "patience");
+    assert_eq!(option(TrainOptions { rating_error: -0.1, ..fixture.options() }), "rating_error");
+    assert_eq!(option(TrainOptions { rating_error: f64::NAN, ..fixture.options() }), "rating_error");
     let recipe = Recipe { rank: 0, ..fixture.options().recipe };
     assert!(matches!(refused(TrainOptions { recipe, ..fixture.options() }), TrainError::Step(_)));
     let base = fixture.path("nowhere");
