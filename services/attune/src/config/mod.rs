@@ -116,7 +116,7 @@ pub enum Precision {
     Auto,
     /// 32-bit floats, everywhere.
     F32,
-    /// bfloat16 on AMX.
+    /// bfloat16 products: worth it with AMX, and on AMD processors with AVX512-BF16.
     Bf16,
     /// Weights and activations quantised at load.
     Int8,
