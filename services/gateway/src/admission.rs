@@ -10,6 +10,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, request::Parts};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     app::App,
@@ -59,8 +60,8 @@ impl Call {
 /// Runs after authentication. Takes a place for the whole call, reads its headers, and gives up at its deadline;
 /// giving up drops the call, which takes its texts out of the queue.
 pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, Refusal> {
-    let place = app.places.try_acquire();
-    let _place = place.map_err(|_| full("requests in work", app.config.requests.in_flight_max))?;
+    let place = Arc::clone(&app.places).try_acquire_owned();
+    let place = place.map_err(|_| full("requests in work", app.config.requests.in_flight_max))?;
     let deadline = Deadline::of(request.headers(), Instant::now(), &app.config.requests)?;
     if deadline.has_passed() {
         return Err(errors::deadline_passed().into());
@@ -72,8 +73,14 @@ pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Ne
     extensions.insert(Call { caller, deadline, class, id });
 
     let answer = tokio::time::timeout_at(deadline.at.into(), next.run(request)).await;
-    answer.map_err(|_| errors::deadline_passed().into())
+    let mut answer = answer.map_err(|_| errors::deadline_passed())?;
+    answer.extensions_mut().insert(Place(Arc::new(place)));
+    Ok(answer)
 }
+
+/// A place among the requests in work. It goes out with the answer, whose memory it stands for, until that is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held until it is dropped")] Arc<OwnedSemaphorePermit>);
 
 /// The typed refusal at a bound of the gateway itself.
 pub(crate) fn full(what: &'static str, limit: usize) -> ApiError {

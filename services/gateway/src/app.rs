@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub inference: Inference,
     pub keys: KeyStore,
     /// One for each request to a model in work.
-    pub places: Semaphore,
+    pub places: Arc<Semaphore>,
     /// One for each open gRPC stream.
     pub streams: Arc<Semaphore>,
     /// Turns true when the server is told to stop.
@@ -48,7 +48,7 @@ impl App {
     pub fn new(config: GatewayConfig, inference: Inference, keys: KeyStore, draining: watch::Receiver<bool>) -> Self {
         let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self(Arc::new(Inner {
-            places: Semaphore::new(config.requests.in_flight_max),
+            places: Arc::new(Semaphore::new(config.requests.in_flight_max)),
             streams: Arc::new(Semaphore::new(config.requests.streams_max)),
             started_unix_s: started.map_or(0, |age| age.as_secs()),
             config,

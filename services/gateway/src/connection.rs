@@ -6,11 +6,11 @@
 //! one watch over these notes decides.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::IoSlice,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ use hyper::{
 };
 use tokio::sync::Notify;
 
-use crate::{config::ConnectionLimits, metrics};
+use crate::{admission::Place, config::ConnectionLimits, metrics};
 
 /// Why the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,10 @@ struct Notes {
     /// When the first byte of the head that is being read came; at first, when the connection was opened.
     head_since: Option<Instant>,
     write_blocked_since: Option<Instant>,
+    /// Answers that lie ready: since when the client has taken nothing of each. HTTP/2 has a window for every answer, so
+    /// one may wait for ever on a socket that is never full.
+    offered: BTreeMap<u64, Instant>,
+    offers: u64,
 }
 
 /// One connection, seen from its transport, its requests and its watch.
@@ -73,6 +77,8 @@ impl Activity {
             idle_since: None,
             head_since: Some(now),
             write_blocked_since: None,
+            offered: BTreeMap::new(),
+            offers: 0,
         };
         Self { notes: Mutex::new(notes), evicted: Notify::new() }
     }
@@ -114,7 +120,8 @@ impl Activity {
             since.is_some_and(|since| now.saturating_duration_since(since) >= bound)
         };
         self.note(|notes| {
-            if over(notes.write_blocked_since, limits.write_stall_max) {
+            let waiting = notes.offered.values().chain(&notes.write_blocked_since).min().copied();
+            if over(waiting, limits.write_stall_max) {
                 Some(Overdue::WriteStalled)
             } else if over(notes.head_since, limits.head_max) {
                 Some(Overdue::Head)
@@ -264,10 +271,58 @@ impl<T: Write + Unpin> Write for Watched<T> {
     }
 }
 
+/// The longest piece of an answer that is handed over at once: what a client does not take stays here, where it is
+/// watched, and not in a buffer of the protocol.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
 /// An answer's body, which keeps its request in flight until it has been sent.
 pub(crate) struct Sent {
-    pub body: Body,
-    pub in_flight: InFlight,
+    body: Body,
+    /// What is left of a frame that was longer than a piece.
+    rest: Bytes,
+    offer: Offer,
+    _in_flight: InFlight,
+    _place: Option<Place>,
+}
+
+impl Sent {
+    pub fn new(body: Body, in_flight: InFlight, place: Option<Place>) -> Self {
+        let mut offer = Offer::new(Arc::clone(&in_flight.0));
+        offer.make();
+        Self { body, rest: Bytes::new(), offer, _in_flight: in_flight, _place: place }
+    }
+}
+
+/// Whether an answer waits for its client.
+struct Offer {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Offer {
+    fn new(activity: Arc<Activity>) -> Self {
+        let number = activity.note(|notes| {
+            notes.offers += 1;
+            notes.offers
+        });
+        Self { activity, number }
+    }
+
+    /// There is something for the client to take.
+    fn make(&mut self) {
+        self.activity.note(|notes| notes.offered.insert(self.number, Instant::now()));
+    }
+
+    /// The client took it, and it is our turn again.
+    fn withdraw(&mut self) {
+        self.activity.note(|notes| notes.offered.remove(&self.number));
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
 }
 
 impl HttpBody for Sent {
@@ -275,21 +330,40 @@ impl HttpBody for Sent {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        debug_assert!(self.in_flight.0.note(|notes| notes.requests_in_flight) > 0);
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = &mut *self;
+        this.offer.withdraw();
+        if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => this.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES_MAX));
+        this.offer.make();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use http_body_util::BodyExt;
+
     use super::*;
 
     fn limits() -> ConnectionLimits {
@@ -324,6 +398,27 @@ mod tests {
         assert_eq!(activity.overdue(later, &limits()), Some(Overdue::WriteStalled));
         activity.write_is_blocked(false);
         assert_eq!(activity.overdue(later, &limits()), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_its_client_does_not_take_is_a_stall_and_one_that_we_owe_is_not() {
+        let activity = Arc::new(Activity::new(Instant::now()));
+        let later = || Instant::now() + Duration::from_secs(40);
+        let (ours, body) = tokio::sync::mpsc::channel::<Result<Bytes, axum::Error>>(4);
+        let body = Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+        let mut sent = Sent::new(body, activity.request(true), None);
+        assert_eq!(activity.overdue(later(), &limits()), Some(Overdue::WriteStalled), "nothing was taken");
+        assert!(sent.frame().now_or_never().is_none(), "we have nothing to give");
+        assert_eq!(activity.overdue(later(), &limits()), None);
+        ours.send(Ok(Bytes::from(vec![7; PIECE_BYTES_MAX + 1]))).await.unwrap();
+        drop(ours);
+        let piece = sent.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((piece.len(), sent.is_end_stream()), (PIECE_BYTES_MAX, false));
+        assert_eq!(activity.overdue(later(), &limits()), Some(Overdue::WriteStalled), "the rest waits");
+        assert_eq!(sent.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
+        assert!(sent.frame().await.is_none());
+        drop(sent);
+        assert_eq!(activity.overdue(later(), &limits()), None);
     }
 
     #[test]

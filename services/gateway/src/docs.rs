@@ -1,15 +1,23 @@
 //! `/openapi.json`, made from the code, and `/docs`, which shows it without the internet.
 
+use std::collections::BTreeMap;
+
 use attune_api::{
+    ApiError, Dialect, ErrorCode,
     dialect::{OpenAiErrorBody, Problem, TeiErrorBody},
     rest,
 };
 use axum::Router;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        Content, Ref, RefOr, Response, ResponseBuilder,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 use utoipa_swagger_ui::SwaggerUi;
+
+use crate::edge::dialect_of_path;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,7 +37,7 @@ use utoipa_swagger_ui::SwaggerUi;
         crate::metrics::scrape,
     ),
     components(schemas(Problem, OpenAiErrorBody, TeiErrorBody, rest::Truncate)),
-    modifiers(&Keys),
+    modifiers(&Keys, &Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
 struct Document;
@@ -44,6 +52,68 @@ impl Modify for Keys {
         let header = ApiKey::Header(ApiKeyValue::new("x-api-key"));
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
     }
+}
+
+/// What every route behind a key may answer.
+const ERRORS: [ErrorCode; 6] = [
+    ErrorCode::Malformed,
+    ErrorCode::Unauthenticated,
+    ErrorCode::Forbidden,
+    ErrorCode::ModelNotFound,
+    ErrorCode::Internal,
+    ErrorCode::Unavailable,
+];
+
+/// And what one that takes texts may answer besides.
+const CALL_ERRORS: [ErrorCode; 8] = [
+    ErrorCode::RequestTimeout,
+    ErrorCode::BodyTooLarge,
+    ErrorCode::TextTooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::Invalid,
+    ErrorCode::Empty,
+    ErrorCode::Overloaded,
+    ErrorCode::DeadlineExceeded,
+];
+
+/// Adds the errors of each route, from the table that the answers themselves are made from.
+struct Errors;
+
+impl Modify for Errors {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut openapi.paths.paths {
+            let dialect = dialect_of_path(path);
+            let calls = item.post.iter_mut().map(|call| (call, [&ERRORS[..], &CALL_ERRORS].concat()));
+            let keyed = item.get.iter_mut().filter(|get| get.security.is_none()).map(|get| (get, ERRORS.to_vec()));
+            for (operation, codes) in calls.chain(keyed) {
+                operation.responses.responses.extend(error_responses(dialect, &codes));
+            }
+        }
+    }
+}
+
+/// A response for each status, described by the titles of all that it stands for.
+fn error_responses(dialect: Dialect, codes: &[ErrorCode]) -> BTreeMap<String, RefOr<Response>> {
+    let schema = match dialect {
+        Dialect::OpenAi => "OpenAiErrorBody",
+        Dialect::Tei => "TeiErrorBody",
+        Dialect::Native | Dialect::Grpc => "Problem",
+    };
+    let mut titles: BTreeMap<String, (&str, Vec<&str>)> = BTreeMap::new();
+    for code in codes {
+        let written = dialect.http(&ApiError::new(*code, ""), "");
+        let (_, titles) =
+            titles.entry(written.status.as_str().to_owned()).or_insert((written.content_type, Vec::new()));
+        if !titles.contains(&code.row().title) {
+            titles.push(code.row().title);
+        }
+    }
+    let response = |(status, (content_type, titles)): (String, (&str, Vec<&str>))| {
+        let content = Content::new(Some(Ref::from_schema_name(schema)));
+        let described = ResponseBuilder::new().description(titles.join("; "));
+        (status, described.content(content_type, content).build().into())
+    };
+    titles.into_iter().map(response).collect()
 }
 
 /// The OpenAPI 3.1 description of the REST routes.
@@ -68,6 +138,17 @@ mod tests {
         {
             assert!(document["paths"][path].is_object(), "{path}");
         }
+        for (path, method, status, schema) in [
+            ("/v1/embeddings", "post", "415", "OpenAiErrorBody"),
+            ("/embed", "post", "424", "TeiErrorBody"),
+            ("/v1/sentiment", "post", "408", "Problem"),
+            ("/v1/models/{id}", "get", "401", "OpenAiErrorBody"),
+        ] {
+            let content = &document["paths"][path][method]["responses"][status]["content"];
+            let media = content.as_object().unwrap_or_else(|| panic!("{path} {status}")).values().next().unwrap();
+            assert_eq!(media["schema"]["$ref"], format!("#/components/schemas/{schema}"), "{path} {status}");
+        }
+        assert!(document["paths"]["/livez"]["get"]["responses"]["401"].is_null(), "it needs no key");
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
     }
 }

@@ -20,6 +20,7 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
+use tonic::Status;
 use tracing::Instrument;
 
 use crate::{auth::Caller, errors, metrics, unread};
@@ -53,7 +54,12 @@ fn dialect_of(request: &Request) -> Dialect {
     if is_grpc(request.headers()) {
         return Dialect::Grpc;
     }
-    match request.uri().path() {
+    dialect_of_path(request.uri().path())
+}
+
+/// The protocol of a REST route.
+pub(crate) fn dialect_of_path(path: &str) -> Dialect {
+    match path {
         "/v1/embeddings" | "/v1/models" => Dialect::OpenAi,
         path if path.starts_with("/v1/models/") => Dialect::OpenAi,
         "/embed" | "/info" => Dialect::Tei,
@@ -93,8 +99,10 @@ fn answer_panic(id: &RequestId, panic: &(dyn Any + Send)) -> Response {
 
 /// Writes an error for the protocol of its route: ours, or one that the framework made up by itself.
 fn render(response: Response, dialect: Dialect, id: &RequestId) -> Response {
-    let error = match response.extensions().get::<ApiError>() {
-        Some(error) => error.clone(),
+    let own = response.extensions().get::<ApiError>().cloned();
+    let tonics = || Status::from_header_map(response.headers()).as_ref().and_then(errors::from_grpc);
+    let error = match own.or_else(tonics) {
+        Some(error) => error,
         None if is_written(&response) => return response,
         None => errors::from_status(response.status()),
     };

@@ -5,6 +5,7 @@ use attune_inference::InferenceError;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use std::time::Duration;
+use tonic::{Code, Status};
 
 /// After how long a request refused by a full gateway, or by one that drains, may come again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -27,6 +28,20 @@ impl IntoResponse for Refusal {
         response.extensions_mut().insert(self.0);
         response
     }
+}
+
+/// What tonic itself says of a message that it cannot read, in the table's terms: it calls most of that an internal fault,
+/// and gives no details, by which it is told from a status of ours.
+pub(crate) fn from_grpc(status: &Status) -> Option<ApiError> {
+    if !status.details().is_empty() {
+        return None;
+    }
+    let code = match status.code() {
+        Code::Internal => ErrorCode::Malformed,
+        Code::OutOfRange | Code::ResourceExhausted => ErrorCode::BodyTooLarge,
+        _ => return None,
+    };
+    Some(ApiError::new(code, status.message()))
 }
 
 /// Where a call's texts were in its request, for pointers.

@@ -40,6 +40,14 @@ where
     let draining = dialect::grpc_status(&errors::draining(), Some(&call.id.0));
     let overdue = dialect::grpc_status(&errors::deadline_passed(), Some(&call.id.0));
 
+    let id = Arc::clone(&call.id.0);
+    let questions = questions.map(move |question| {
+        let ours = |status: Status| match errors::from_grpc(&status) {
+            Some(error) => dialect::grpc_status(&error, Some(&id)),
+            None => status,
+        };
+        question.map_err(ours)
+    });
     let questions = cut(questions, drained(app.draining.clone()).map(|()| Err(draining)));
     let answers = questions
         .map(move |question| match question {

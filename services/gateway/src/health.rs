@@ -17,13 +17,13 @@ use axum::{
 use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyStream, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Body as _, Frame};
 use tonic::Code;
 use tonic_health::server::HealthReporter;
 
 use crate::{
     app::App,
-    grpc::Grpc,
+    grpc::{self, Grpc},
     grpc_stream::{cut, drained},
 };
 
@@ -75,7 +75,8 @@ pub(crate) async fn grpc_routes(app: &App) -> Result<(Router, HealthReporter), t
         .route_service("/grpc.health.v1.Health/{method}", health)
         .route_service("/grpc.reflection.v1.ServerReflection/{method}", reflection().build_v1()?)
         .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", reflection().build_v1alpha()?)
-        .layer(middleware::from_fn_with_state(app.clone(), end_when_draining));
+        .route_layer(middleware::from_fn_with_state(app.clone(), end_when_draining))
+        .route_layer(middleware::from_fn(grpc::require_grpc));
     Ok((routes, reporter))
 }
 
@@ -85,7 +86,11 @@ async fn end_when_draining(State(app): State<App>, request: Request, next: Next)
         let status = [(HeaderName::from_static("grpc-status"), HeaderValue::from(Code::Unavailable as i32))];
         Ok(Frame::trailers(HeaderMap::from_iter(status)))
     });
-    next.run(request).await.map(|body| Body::new(StreamBody::new(cut(BodyStream::new(body), drained))))
+    next.run(request).await.map(|body| match body.is_end_stream() {
+        // A status without messages has to end with its head, which a stream around it would not.
+        true => body,
+        false => Body::new(StreamBody::new(cut(BodyStream::new(body), drained))),
+    })
 }
 
 /// Tells gRPC health clients to look elsewhere.

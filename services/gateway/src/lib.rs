@@ -35,4 +35,4 @@ pub use auth::Scope;
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use docs::openapi;
 pub use keys::{KeyStore, KeyStoreError, NewKey};
-pub use serve::serve;
+pub use serve::{Drained, serve};

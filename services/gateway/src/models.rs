@@ -2,7 +2,6 @@
 
 use attune_api::{
     ApiError, ErrorCode,
-    dialect::OpenAiErrorBody,
     error::quoted,
     rest::models::{Model, ModelList, Task},
 };
@@ -14,7 +13,7 @@ use crate::{app::App, errors::Refusal};
 /// The models that are loaded.
 #[utoipa::path(
     get, path = "/v1/models", tag = "OpenAI",
-    responses((status = 200, body = ModelList), (status = 401, description = "No valid key", body = OpenAiErrorBody)),
+    responses((status = 200, body = ModelList)),
 )]
 pub(crate) async fn list(State(app): State<App>) -> axum::Json<ModelList> {
     let models = app.inference.models();
@@ -25,7 +24,7 @@ pub(crate) async fn list(State(app): State<App>) -> axum::Json<ModelList> {
 /// One model, by name or alias.
 #[utoipa::path(
     get, path = "/v1/models/{id}", tag = "OpenAI", params(("id" = String, Path, description = "Name or alias")),
-    responses((status = 200, body = Model), (status = 404, description = "No such model", body = OpenAiErrorBody)),
+    responses((status = 200, body = Model)),
 )]
 pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<axum::Json<Model>, Refusal> {
     let model = app.inference.models().into_iter().find(|model| model.answers_to(&id));

@@ -1,7 +1,7 @@
 //! `POST /v1/embeddings`.
 
 use attune_api::{
-    dialect::OpenAiErrorBody,
+    ApiError, ErrorCode,
     rest::{
         self, Inputs,
         openai::{EmbeddingObject, EmbeddingValue, EmbeddingsRequest, EmbeddingsResponse, EncodingFormat, Usage},
@@ -25,13 +25,7 @@ const JSON_FLOAT_BYTES: usize = 12;
 #[utoipa::path(
     post, path = "/v1/embeddings", tag = "OpenAI", request_body = EmbeddingsRequest,
     responses(
-        (status = 200, body = EmbeddingsResponse),
-        (status = 400, description = "Malformed or invalid; `param` says where", body = OpenAiErrorBody),
-        (status = 401, description = "No valid key", body = OpenAiErrorBody),
-        (status = 404, description = "No such model", body = OpenAiErrorBody),
-        (status = 413, description = "The body is too large", body = OpenAiErrorBody),
-        (status = 429, description = "Overloaded; `retry-after` says when to come again", body = OpenAiErrorBody),
-        (status = 504, description = "The deadline passed", body = OpenAiErrorBody),
+        (status = 200, body = EmbeddingsResponse)
     ),
 )]
 pub(crate) async fn embeddings(
@@ -39,6 +33,10 @@ pub(crate) async fn embeddings(
     call: Call,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<Response, Refusal> {
+    if request.model.is_empty() {
+        let detail = "is empty; name a model, `GET /v1/models` lists them";
+        return Err(ApiError::at(ErrorCode::Invalid, "/model", detail).into());
+    }
     let field = InputField { name: "input", is_single: request.input.is_single() };
     let format = request.encoding_format.unwrap_or_default();
     let embed = EmbedRequest {

@@ -1,9 +1,6 @@
 //! `POST /v1/sentiment`: the labels are the model's own, so whichever classifier is asked answers here.
 
-use attune_api::{
-    dialect::Problem,
-    rest::sentiment::{SentimentRequest, SentimentResponse, SentimentResult},
-};
+use attune_api::rest::sentiment::{SentimentRequest, SentimentResponse, SentimentResult};
 use attune_inference::{Classifications, ClassifyRequest, Input, Truncate};
 use axum::{extract::State, response::Response};
 
@@ -22,16 +19,7 @@ const JSON_RESULT_BYTES: usize = 160;
 #[utoipa::path(
     post, path = "/v1/sentiment", tag = "Attune", request_body = SentimentRequest,
     responses(
-        (status = 200, body = SentimentResponse),
-        (status = 400, description = "Malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid key", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such model", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Invalid; `errors` says where", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 429, description = "Overloaded; `retry-after` says when to come again", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 504, description = "The deadline passed", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = SentimentResponse)
     ),
 )]
 pub(crate) async fn sentiment(

@@ -26,6 +26,7 @@ use tokio::{
 use tower::ServiceExt;
 
 use crate::{
+    admission::Place,
     app::{self, App},
     config::{ConnectionLimits, GatewayConfig},
     connection::{Activity, Connections, Entry, Overdue, Sent, Watched},
@@ -62,6 +63,8 @@ pub enum ServeError {
 /// Serves until `shutdown` completes, then drains: `/readyz` says no, new connections are refused, requests in flight
 /// are answered, and what is left after [`DrainLimits::drain_max`](crate::config::DrainLimits::drain_max) is cut off.
 ///
+/// Answers how the drain ended.
+///
 /// # Errors
 /// [`ServeError`], before anything is served.
 pub async fn serve(
@@ -70,7 +73,7 @@ pub async fn serve(
     inference: Inference,
     keys: KeyStore,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+) -> Result<Drained, ServeError> {
     metrics::install();
     let (stop, stopping) = watch::channel(false);
     let app = App::new(config, inference, keys, stopping);
@@ -86,10 +89,19 @@ pub async fn serve(
     server.accept_until(&listener, tokio::time::sleep(app.config.drain.notice)).await;
     server.accept_backlog(&listener);
     drop(listener);
-    server.finish(drain_until).await;
+    let drained = server.finish(drain_until).await;
     let _ = tokio::time::timeout_at(drain_until.into(), app.inference.drain()).await;
-    tracing::info!("drained");
-    Ok(())
+    tracing::info!(?drained, "drained");
+    Ok(drained)
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything in flight was answered.
+    Answered,
+    /// The time was over first: some connections were cut off.
+    CutOff,
 }
 
 struct Server {
@@ -163,13 +175,15 @@ impl Server {
         tokio::time::sleep(ACCEPT_RETRY).await;
     }
 
-    async fn finish(&mut self, until: Instant) {
+    async fn finish(&mut self, until: Instant) -> Drained {
         let _ = self.closing.send(true);
         let all = async { while self.connections.any() && self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout_at(until.into(), all).await.is_err() {
+        let ended = tokio::time::timeout_at(until.into(), all).await;
+        if ended.is_err() {
             tracing::warn!("some connections had not finished in time and were cut off");
         }
         self.tasks.shutdown().await;
+        if ended.is_ok() { Drained::Answered } else { Drained::CutOff }
     }
 }
 
@@ -244,7 +258,8 @@ async fn answer(
     let in_flight = activity.request(request.version() == Version::HTTP_2);
     let request: Request = request.map(Body::new);
     let Ok(response) = router.oneshot(request).await;
-    Ok(response.map(|body| Sent { body, in_flight }))
+    let place = response.extensions().get::<Place>().cloned();
+    Ok(response.map(|body| Sent::new(body, in_flight, place)))
 }
 
 fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

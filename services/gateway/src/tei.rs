@@ -2,7 +2,6 @@
 
 use attune_api::{
     ApiError, ErrorCode,
-    dialect::TeiErrorBody,
     rest::tei::{EmbedRequest as TeiRequest, Info, ModelType, TruncationDirection},
 };
 use attune_inference::{EmbedRequest, Truncate, model::Pooling};
@@ -23,12 +22,7 @@ const JSON_FLOAT_BYTES: usize = 12;
 #[utoipa::path(
     post, path = "/embed", tag = "text-embeddings-inference", request_body = TeiRequest,
     responses(
-        (status = 200, description = "A list of numbers for each input", body = Vec<Vec<f32>>),
-        (status = 400, description = "Malformed, or no input", body = TeiErrorBody),
-        (status = 401, description = "No valid key", body = TeiErrorBody),
-        (status = 413, description = "Invalid, or too large", body = TeiErrorBody),
-        (status = 424, description = "The engine failed", body = TeiErrorBody),
-        (status = 429, description = "Overloaded; `retry-after` says when to come again", body = TeiErrorBody),
+        (status = 200, description = "A list of numbers for each input", body = Vec<Vec<f32>>)
     ),
 )]
 pub(crate) async fn embed(
@@ -58,7 +52,7 @@ pub(crate) async fn embed(
 /// The default embedding model and the server's limits.
 #[utoipa::path(
     get, path = "/info", tag = "text-embeddings-inference",
-    responses((status = 200, body = Info), (status = 401, description = "No valid key", body = TeiErrorBody)),
+    responses((status = 200, body = Info)),
 )]
 pub(crate) async fn info(State(app): State<App>) -> Result<axum::Json<Info>, Refusal> {
     let model = app.default_model(Kind::Embedder)?;

@@ -84,12 +84,13 @@ async fn an_unknown_model_dimension_truncation_or_token_is_named() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_is_out_of_range_and_a_bomb_exhausts() {
+async fn a_message_over_the_limit_is_refused_as_sent_and_decompressed() {
     let server = Server::start().await;
     let large = request(&[&"x".repeat(5 * MIB)]);
-    assert_eq!(refusal(&server, large.clone()).await.code(), Code::OutOfRange);
+    assert_status(&refusal(&server, large.clone()).await, Code::ResourceExhausted, "BODY_TOO_LARGE", None);
     let mut client = server.client().await.send_compressed(CompressionEncoding::Gzip);
-    assert_eq!(client.embed(large).await.unwrap_err().code(), Code::ResourceExhausted);
+    let bomb = client.embed(large).await.unwrap_err();
+    assert_status(&bomb, Code::ResourceExhausted, "BODY_TOO_LARGE", None);
     assert!(client.embed(request(&["small and compressed"])).await.is_ok());
     server.still_serves().await;
 }
@@ -102,7 +103,8 @@ async fn what_is_not_protobuf_is_refused() {
         let ask = Ask::post("/attune.v1.Inference/Embed", frame).header("content-type", "application/grpc");
         let answer = server.ask(ask).await;
         assert_eq!(answer.status, 200, "gRPC tells its errors in grpc-status");
-        assert!(!["", "0"].contains(&answer.header("grpc-status")), "{answer:?}");
+        assert_eq!(answer.header("grpc-status"), "3", "INVALID_ARGUMENT: {answer:?}");
+        assert!(!answer.header("grpc-status-details-bin").is_empty());
     }
     server.still_serves().await;
 }
@@ -152,6 +154,7 @@ async fn an_oversize_item_ends_its_stream_after_the_ones_before_it() {
     let items = tokio_stream::iter([item(1, "a".into()), item(2, "x".repeat(5 * MIB))]);
     let mut stream = server.client().await.embed_stream(items).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().id, 1);
-    assert_eq!(stream.message().await.unwrap_err().code(), Code::OutOfRange);
+    let over = stream.message().await.unwrap_err();
+    assert_status(&over, Code::ResourceExhausted, "BODY_TOO_LARGE", None);
     server.still_serves().await;
 }

@@ -116,6 +116,10 @@ async fn health_and_both_reflections_answer_without_a_key() {
         assert_eq!(answer.status, tonic_health::ServingStatus::Serving as i32);
     }
 
+    let unknown = HealthCheckRequest { service: "nobody".into() };
+    let status = HealthClient::new(channel.clone()).check(unknown).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound);
+
     let request = reflection::ServerReflectionRequest {
         message_request: Some(reflection::server_reflection_request::MessageRequest::FileContainingSymbol(
             "attune.v1.Inference".to_owned(),

@@ -94,7 +94,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { _ = stopped.await };
         let serve = attune_gateway::serve(listener, config, inference.clone(), keys.clone(), shutdown);
-        let task = tokio::spawn(async move { serve.await.expect("the server serves") });
+        let task = tokio::spawn(async move { _ = serve.await.expect("the server serves") });
         Self { address, key: admin.secret, keys, inference, stop: Some(stop), task }
     }
 
