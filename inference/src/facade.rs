@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
+
 use crate::call::{
     CallContext, Classifications, ClassifyRequest, EmbedRequest, Embeddings, InferenceError, Input, TextLimits, Timing,
     Truncate,
@@ -43,6 +45,8 @@ struct Shared {
     scheduler: Scheduler,
     limits: TextLimits,
     queue: Limits,
+    /// Large calls that are tokenised at once, one for each processor: each may need many times the memory of its text.
+    tokenising: Arc<Semaphore>,
 }
 
 /// Texts of one call, tokenised.
@@ -64,7 +68,15 @@ impl Inference {
         scheduling.workers = config.workers.unwrap_or(scheduling.workers);
         let scheduler = Scheduler::start(factories, scheduling)
             .map_err(|error| LoadError::Machine(format!("cannot start the worker threads: {error}")))?;
-        Ok(Self { shared: Arc::new(Shared { registry, scheduler, limits: config.limits, queue: config.queue }) })
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = Shared {
+            registry,
+            scheduler,
+            limits: config.limits,
+            queue: config.queue,
+            tokenising: Arc::new(Semaphore::new(processors)),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Embeds texts. Dropping the future cancels what has not been computed.
@@ -166,7 +178,7 @@ impl Inference {
     ) -> Result<(Tokenised, Rows, Timing), InferenceError> {
         check_inputs(&inputs, self.shared.limits)?;
         let start = Instant::now();
-        let mut texts = tokenise(model, inputs, truncate).await?;
+        let mut texts = self.tokenise(model, inputs, truncate).await?;
         let tokenize = start.elapsed();
         let job = Job {
             model: place,
@@ -178,6 +190,27 @@ impl Inference {
         let rows = self.shared.scheduler.submit(job).map_err(refusal)?.await.map_err(failure)?;
         let timing = Timing { tokenize, queue: rows.queue, infer: rows.infer };
         Ok((texts, rows, timing))
+    }
+
+    /// Tokenises where it does not hold up other tasks. Dropping the future ends it at the next text.
+    async fn tokenise(
+        &self,
+        model: &Arc<Model>,
+        inputs: Vec<Input>,
+        truncate: Truncate,
+    ) -> Result<Tokenised, InferenceError> {
+        let bytes: usize = inputs.iter().map(|input| if let Input::Text(text) = input { text.len() } else { 0 }).sum();
+        if bytes <= INLINE_BYTES_MAX {
+            return tokenise_all(model, &inputs, truncate, || true);
+        }
+        let turn = Arc::clone(&self.shared.tokenising).acquire_owned().await.expect("it is never closed");
+        let waiting = Arc::new(());
+        let (model, still_waiting) = (Arc::clone(model), Arc::downgrade(&waiting));
+        let texts = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            tokenise_all(&model, &inputs, truncate, || still_waiting.strong_count() > 0)
+        });
+        texts.await.unwrap_or_else(|error| Err(InferenceError::Engine(format!("tokenising: {error}"))))
     }
 }
 
@@ -206,20 +239,17 @@ fn check_inputs(inputs: &[Input], limits: TextLimits) -> Result<(), InferenceErr
     }
 }
 
-/// Tokenises where it does not hold up other tasks.
-async fn tokenise(model: &Arc<Model>, inputs: Vec<Input>, truncate: Truncate) -> Result<Tokenised, InferenceError> {
-    let bytes: usize = inputs.iter().map(|input| if let Input::Text(text) = input { text.len() } else { 0 }).sum();
-    if bytes <= INLINE_BYTES_MAX {
-        return tokenise_all(model, &inputs, truncate);
-    }
-    let model = Arc::clone(model);
-    let texts = tokio::task::spawn_blocking(move || tokenise_all(&model, &inputs, truncate));
-    texts.await.unwrap_or_else(|error| Err(InferenceError::Engine(format!("tokenising: {error}"))))
-}
-
-fn tokenise_all(model: &Model, inputs: &[Input], truncate: Truncate) -> Result<Tokenised, InferenceError> {
+fn tokenise_all(
+    model: &Model,
+    inputs: &[Input],
+    truncate: Truncate,
+    is_wanted: impl Fn() -> bool,
+) -> Result<Tokenised, InferenceError> {
     let mut texts = Tokenised { ids: Vec::new(), tokens: Vec::new(), truncated: Vec::new() };
     for (index, input) in inputs.iter().enumerate() {
+        if !is_wanted() {
+            return Err(InferenceError::DeadlinePassed); // for nobody to see
+        }
         let encoded = match input {
             Input::Text(text) => encode(&model.tokenizer, index, text, truncate)?,
             Input::Tokens(ids) => check_ids(&model.info, index, ids)?,

@@ -75,7 +75,7 @@ impl<'a> FlatBatch<'a> {
     }
 }
 
-/// Asked between layers: `true` once nobody waits for the batch any more.
+/// Asked between layers or more often: `true` once nobody waits for the batch any more.
 pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// What an engine is, for the log, `/v1/models` and a job's manifest.
@@ -126,7 +126,7 @@ pub trait Engine: Send {
     /// A row is bit-identical whatever batch it comes in.
     ///
     /// # Errors
-    /// [`EngineError::Stopped`] when `stop` said so between two layers; [`EngineError::Batch`] when the batch exceeds
+    /// [`EngineError::Stopped`] when `stop` said so between two steps; [`EngineError::Batch`] when the batch exceeds
     /// the capacity, holds a token outside the vocabulary, or `out` has another length; [`EngineError::Compute`] when
     /// the backend failed. `out` is then unspecified.
     fn run(&mut self, batch: FlatBatch<'_>, stop: Stop<'_>, out: &mut [f32]) -> Result<(), EngineError>;
@@ -139,7 +139,7 @@ pub enum EngineError {
     #[error("bad batch: {0}")]
     Batch(&'static str),
     /// Everybody who waited has gone.
-    #[error("stopped between layers: nobody waits for this batch")]
+    #[error("stopped half-way: nobody waits for this batch")]
     Stopped,
     /// The backend failed.
     #[error("the engine failed: {0}")]

@@ -49,6 +49,31 @@ pub struct AdapterConfig {
     pub id2label: BTreeMap<usize, String>,
 }
 
+/// PEFT's keys for variants of LoRA that compute something else; none is supported.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Variants {
+    use_dora: bool,
+    fan_in_fan_out: bool,
+    bias: Option<String>,
+    rank_pattern: Option<BTreeMap<String, usize>>,
+    alpha_pattern: Option<BTreeMap<String, f64>>,
+}
+
+impl Variants {
+    /// The first key that asks for something else than plain LoRA.
+    fn unsupported(&self) -> Option<&'static str> {
+        let asked = [
+            ("use_dora", self.use_dora),
+            ("fan_in_fan_out", self.fan_in_fan_out),
+            ("bias", self.bias.as_deref().is_some_and(|bias| bias != "none")),
+            ("rank_pattern", self.rank_pattern.as_ref().is_some_and(|pattern| !pattern.is_empty())),
+            ("alpha_pattern", self.alpha_pattern.as_ref().is_some_and(|pattern| !pattern.is_empty())),
+        ];
+        asked.into_iter().find(|(_, asked)| *asked).map(|(key, _)| key)
+    }
+}
+
 impl AdapterConfig {
     /// What `B A` is multiplied with.
     pub fn scale(&self) -> f64 {
@@ -87,6 +112,10 @@ impl Adapter {
         let config: AdapterConfig = parse(&config_path)?;
         if config.peft_type != "LORA" || config.r == 0 {
             return Err(LoadError::unsupported(&config_path, "only LoRA adapters of rank 1 and more are supported"));
+        }
+        if let Some(key) = parse::<Variants>(&config_path)?.unsupported() {
+            let detail = format!("{key} asks for a variant of LoRA; only the plain one is supported");
+            return Err(LoadError::unsupported(&config_path, detail));
         }
         let path = folder.join(WEIGHTS_FILE);
         let mut sides: BTreeMap<String, [Option<Tensor>; 2]> = BTreeMap::new();
@@ -132,6 +161,11 @@ impl Adapter {
         sides.chain(saved).map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F16)?.contiguous()?))).collect()
     }
 
+    /// The file its tensors came from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Names of the adapted modules.
     pub fn modules(&self) -> impl Iterator<Item = &str> {
         self.pairs.keys().map(String::as_str)
@@ -154,7 +188,7 @@ impl Adapter {
     pub fn labels(&self) -> Result<Vec<String>, LoadError> {
         match self.config.id2label.is_empty() {
             true => Ok(Vec::new()),
-            false => labels(&self.path, self.config.id2label.clone()),
+            false => labels(&self.path.with_file_name(CONFIG_FILE), self.config.id2label.clone()),
         }
     }
 

@@ -110,6 +110,9 @@ fn check_bert(config: &BertConfig) -> Result<(), String> {
     if hidden_act != "gelu" {
         return Err(format!("hidden_act {hidden_act:?} is not supported; gelu is"));
     }
+    if !(config.layer_norm_eps > 0.0 && config.layer_norm_eps.is_finite()) {
+        return Err(format!("layer_norm_eps is {}, it must be above 0", config.layer_norm_eps));
+    }
     if position_embedding_type != "absolute" {
         return Err(format!("positions {position_embedding_type:?} are not supported; absolute is"));
     }
@@ -121,7 +124,11 @@ pub(super) fn labels(path: &Path, id2label: BTreeMap<usize, String>) -> Result<V
     if id2label.is_empty() || id2label.keys().enumerate().any(|(place, class)| place != *class) {
         return Err(LoadError::unsupported(path, "a classification head needs id2label with classes 0, 1, 2, ..."));
     }
-    Ok(id2label.into_values().collect())
+    let labels: Vec<String> = id2label.into_values().collect();
+    match labels.iter().enumerate().find(|(place, label)| labels[..*place].contains(label)) {
+        Some((_, twice)) => Err(LoadError::unsupported(path, format!("two classes are labelled {twice:?}"))),
+        None => Ok(labels),
+    }
 }
 
 fn read_pooling(folder: &Path) -> Result<Pooling, LoadError> {

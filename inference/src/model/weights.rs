@@ -8,6 +8,9 @@ use candle_core::{DType, Device, Tensor};
 use super::adapter::Adapter;
 use super::error::{LoadError, read};
 
+/// What the names of a classification head's tensors begin with.
+const HEAD: &str = "classifier.";
+
 /// The tensors of one file, by name, in f32. Dropped as soon as an engine has packed what it needs.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
@@ -68,7 +71,15 @@ impl Checkpoint {
             let sum = adapter.merge(module, base)?;
             merged.tensors.insert(name, sum);
         }
-        merged.tensors.extend(adapter.saved().iter().map(|(name, tensor)| (name.clone(), tensor.clone())));
+        for (name, tensor) in adapter.saved() {
+            if !self.tensors.contains_key(name) && !name.starts_with(HEAD) {
+                return Err(LoadError::unsupported(
+                    adapter.path(),
+                    format!("{name} belongs to nothing in the base model"),
+                ));
+            }
+            merged.tensors.insert(name.clone(), tensor.clone());
+        }
         Ok(merged)
     }
 }
@@ -80,8 +91,21 @@ pub(super) fn read_tensors(path: &Path) -> Result<HashMap<String, Tensor>, LoadE
     tensors
         .into_iter()
         .filter(|(_, tensor)| tensor.dtype().is_float())
-        .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32).map_err(damaged)?)))
+        .map(|(name, tensor)| {
+            let tensor = tensor.to_dtype(DType::F32).map_err(damaged)?;
+            let values = tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).map_err(damaged)?;
+            match is_finite(&values) {
+                true => Ok((name, tensor)),
+                false => Err(LoadError::damaged(path, format!("{name} holds values that are no numbers"))),
+            }
+        })
         .collect()
+}
+
+/// Without a branch for each value: a model has tens of millions of them.
+fn is_finite(values: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    !values.iter().fold(false, |found, value| found | (value.to_bits() & EXPONENT == EXPONENT))
 }
 
 pub(super) fn strip_family(name: &str) -> &str {

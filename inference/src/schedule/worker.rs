@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
-use super::core::{Batch, ModelId};
+use super::core::{Batch, ModelId, Slot};
 use super::job::{JobError, Pending};
 use super::shared::{End, Finished, Shared};
 use crate::engine::{Engine, EngineError, FlatBatch};
@@ -57,7 +58,7 @@ impl<'a> Worker<'a> {
         let end = match result {
             Ok(width) => {
                 for (slot, row) in batch.texts.iter().zip(self.rows.chunks_exact(width)) {
-                    slot.payload.deliver(slot.index, row, started, ended);
+                    self.hand_over(slot, row, started, ended);
                 }
                 End::Done
             }
@@ -104,7 +105,12 @@ impl<'a> Worker<'a> {
     /// dropped: its scratch may be in any state.
     fn compute(&mut self, mut engine: Box<dyn Engine>, batch: &Batch<Arc<Pending>>) -> Result<usize, Failure> {
         let shared = self.shared;
-        let stop = || shared.is_closed() || !is_wanted(batch, Instant::now());
+        let stop = || {
+            // The threads that read requests and send answers share the processors with this one. The system would let
+            // them wait for the rest of its time slice, 3 ms and more: as long as many a text takes.
+            thread::yield_now();
+            shared.is_closed() || !is_wanted(batch, Instant::now())
+        };
         let (tokens, offsets, rows) = (&self.tokens, &self.offsets, &mut self.rows);
         let (engine, result) = guard(move || {
             let width = engine.width();
@@ -118,6 +124,18 @@ impl<'a> Worker<'a> {
             EngineError::Stopped => Failure::Stopped,
             error => Failure::Error(JobError::Engine(error.to_string())),
         })
+    }
+
+    /// Delivers one row. One that is no number is a fault of the model's, and no answer.
+    fn hand_over(&self, slot: &Slot<Arc<Pending>>, row: &[f32], started: Instant, ended: Instant) {
+        if row.iter().all(|value| value.is_finite()) {
+            return slot.payload.deliver(slot.index, row, started, ended);
+        }
+        let error = JobError::Engine(format!("the row of text {} is not finite", slot.index));
+        tracing::error!(%error, "a text has no result");
+        if slot.payload.fail(error) {
+            self.shared.remove(slot.request);
+        }
     }
 
     /// Answers the jobs of a batch that was stopped.

@@ -123,14 +123,16 @@ impl Engine for CpuEngine {
         workspace.resize(&model.architecture, batch);
         model.embed(batch, workspace);
         for layer in &model.layers {
-            if stop() {
-                return Err(EngineError::Stopped);
-            }
-            model.layer(layer, batch, workspace);
+            model.layer(layer, batch, workspace, stop)?;
         }
         model.finish(batch, workspace, out);
         Ok(())
     }
+}
+
+/// Asked before every product: the longest of them is the longest that a stop, or another thread, waits.
+fn go_on(stop: Stop<'_>) -> Result<(), EngineError> {
+    if stop() { Err(EngineError::Stopped) } else { Ok(()) }
 }
 
 impl Workspace {
@@ -161,26 +163,37 @@ impl CpuModel {
     }
 
     /// One layer over `states`.
-    fn layer(&self, layer: &Layer, batch: FlatBatch<'_>, workspace: &mut Workspace) {
+    fn layer(
+        &self,
+        layer: &Layer,
+        batch: FlatBatch<'_>,
+        workspace: &mut Workspace,
+        stop: Stop<'_>,
+    ) -> Result<(), EngineError> {
         let (rows, hidden) = (batch.tokens().len(), self.architecture.hidden);
         let Workspace { states, gathered, middle, wide, memory, .. } = workspace;
         let NormPlace::After = self.architecture.norm.place;
 
+        go_on(stop)?;
         let projected = &mut wide[..rows * 3 * hidden];
         layer.query_key_value.apply(states, rows, After::default(), projected, memory);
         let Attention::Full = self.architecture.attention;
         attention(self.isa, self.attention_shape(), projected, batch.offsets(), gathered, &mut memory.scratch);
+        go_on(stop)?;
         let residual = After { residual: Some(states), ..After::default() };
         layer.attention_out.apply(gathered, rows, residual, middle, memory);
         self.normalise(&layer.attention_norm, middle);
 
+        go_on(stop)?;
         let inner = &mut wide[..rows * self.architecture.intermediate];
         let Activation::GeluErf = self.architecture.activation;
         let gelu = After { activation: Nonlinear::GeluErf, ..After::default() };
         layer.up.apply(middle, rows, gelu, inner, memory);
+        go_on(stop)?;
         let residual = After { residual: Some(middle), ..After::default() };
         layer.down.apply(inner, rows, residual, states, memory);
         self.normalise(&layer.output_norm, states);
+        Ok(())
     }
 
     /// Pools each row of `states` and applies the head.

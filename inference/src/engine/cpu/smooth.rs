@@ -70,7 +70,7 @@ pub(super) fn measure_peaks(model: &CpuModel) -> Vec<LayerPeaks> {
     let hidden = model.architecture.hidden;
     let measure = |layer| {
         let query_key_value = columns_peak(&workspace.states, hidden);
-        model.layer(layer, batch, &mut workspace);
+        model.layer(layer, batch, &mut workspace, &|| false).expect("nothing stops it");
         LayerPeaks { query_key_value, up: columns_peak(&workspace.middle, hidden) }
     };
     model.layers.iter().map(measure).collect()
