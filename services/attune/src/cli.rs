@@ -81,7 +81,7 @@ impl Cli {
     fn config(&self) -> Result<Config> {
         let Common { config, data, log } = &self.common;
         let overrides = Overrides { data: data.clone(), log: log.clone(), ..self.command.overrides() };
-        config::load(config.as_deref(), std::env::vars(), &overrides)
+        config::load(config.as_deref(), config::environment(), &overrides)
     }
 }
 

@@ -10,12 +10,14 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Result, ensure};
+use attune_inference::registry::Registry;
 use attune_kernels::{Isa, limits};
 use clap::Args;
 
 use crate::bench::workers;
 use crate::compose;
-use crate::config::{Config, Precision, ServerFlags};
+use crate::config::{Config, Model, Precision, ServerFlags};
+use crate::models::catalogue::{self, Origin};
 use crate::models::{self, install};
 use crate::term::{self, Style, human_bytes, styled};
 
@@ -61,11 +63,11 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
             Verdict::Warning => styled(Style::Yellow, "warn"),
             Verdict::Bad => styled(Style::Red, "BAD "),
         };
-        println!("{mark} {name:<14} {finding}");
+        say!("{mark} {name:<14} {finding}");
         bad += usize::from(verdict == Verdict::Bad);
     }
     if options.limits {
-        println!();
+        say!();
         print_limits(config)?;
     }
     ensure!(bad == 0, "{bad} of the checks above {} bad", if bad == 1 { "is" } else { "are" });
@@ -105,9 +107,7 @@ fn precision(asked: Precision) -> Finding {
     match (asked, has_amx) {
         (Precision::Auto, true) => good("auto: bf16 on AMX"),
         (Precision::Auto, false) => good("auto: f32, since there is no AMX for bf16"),
-        (Precision::Bf16, false) => {
-            (Verdict::Warning, "bf16 without AMX: right, and slower than f32; use auto".to_owned())
-        }
+        (Precision::Bf16, false) => good("bf16 without AMX: faster than f32 where --limits says so"),
         (other, _) => good(format!("{other:?}").to_lowercase()),
     }
 }
@@ -154,9 +154,34 @@ fn port(listen: &str) -> Finding {
     }
 }
 
-fn served_model(config: &Config, model: &crate::config::Model) -> Finding {
-    match compose::spec(config, model) {
-        Ok(spec) => good(format!("verified in {}", spec.path.display())),
+/// Loads the model as a start would, in one thread.
+fn served_model(config: &Config, model: &Model) -> Finding {
+    let load = || {
+        let spec = compose::spec(config, model)?;
+        let limits = compose::inference(config);
+        let folders: Vec<_> = std::iter::once(&spec.path).chain(&spec.adapter).cloned().collect();
+        Registry::load(&[spec], limits.engine, limits.precision)?;
+        anyhow::Ok(folders)
+    };
+    let names = std::iter::once(&model.model).chain(&model.adapter);
+    let comes_later = |name: &&String| {
+        let entry = catalogue::find(name);
+        entry.is_some_and(|entry| matches!(entry.origin, Origin::Embedded(_))) && !config.model_folder(name).exists()
+    };
+    if let Some(name) = names.into_iter().find(comes_later) {
+        return good(format!("{name} is part of this program; the first start installs it"));
+    }
+    match load() {
+        Ok(folders) if folders.iter().all(|folder| install::verify(folder).is_ok()) => {
+            good(format!("loads, verified in {}", folders[0].display()))
+        }
+        Ok(folders) => {
+            let folder = folders[0].display();
+            (
+                Verdict::Warning,
+                format!("loads from {folder}; nothing to verify its files with, it was put there by hand"),
+            )
+        }
         Err(error) => (Verdict::Bad, term::causes(&error)),
     }
 }
@@ -178,10 +203,10 @@ fn other_models(config: &Config) -> Vec<(String, Finding)> {
 fn print_limits(config: &Config) -> Result<()> {
     let isa = Isa::active()?;
     let threads = workers(config);
-    println!("limits of {threads} threads on {isa}, arithmetic from registers alone:");
-    println!("  f32     {:>8.0} GFLOP/s", limits::f32_gflops(isa, threads));
-    println!("  bf16    {:>8.0} GFLOP/s", limits::bf16_gflops(isa, threads));
-    println!("  int8    {:>8.0} GOP/s", limits::int8_gops(isa, threads));
-    println!("  memory  {:>8.1} GB/s read", limits::memory_gbps(threads));
+    say!("limits of {threads} threads on {isa}, arithmetic from registers alone:");
+    say!("  f32     {:>8.0} GFLOP/s", limits::f32_gflops(isa, threads));
+    say!("  bf16    {:>8.0} GFLOP/s", limits::bf16_gflops(isa, threads));
+    say!("  int8    {:>8.0} GOP/s", limits::int8_gops(isa, threads));
+    say!("  memory  {:>8.1} GB/s read", limits::memory_gbps(threads));
     Ok(())
 }

@@ -109,7 +109,7 @@ fn sentiment(config: &Config, options: &Options) -> Result<()> {
         anyhow::Ok(evaluations)
     })?;
     for evaluation in &evaluations {
-        println!("{evaluation}");
+        say!("{evaluation}");
     }
     if evaluations.len() > 1 {
         print_mean(&evaluations);
@@ -182,7 +182,7 @@ fn judge<'a>(sentences: &[&'a Sentence], answer: &SentimentResponse) -> Result<V
 fn print_mean(evaluations: &[Evaluation]) {
     let mean =
         |figure: &dyn Fn(&Evaluation) -> f64| evaluations.iter().map(figure).sum::<f64>() / evaluations.len() as f64;
-    println!(
+    say!(
         "mean of {}: strong {:.3}, three classes {:.3}, macro-F1 {:.3}",
         evaluations.len(),
         mean(&|one| one.report.all.strong.share),

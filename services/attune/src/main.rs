@@ -3,7 +3,8 @@
 //! This crate decides and composes; everything it composes lives in a crate of its own. `cli` reads what was typed,
 //! `config` merges it with the environment and a file, and one module per command does the rest.
 
-#![expect(clippy::print_stdout, reason = "a command line answers on standard output")]
+#[macro_use]
+mod term;
 
 mod bench;
 mod cli;
@@ -16,7 +17,6 @@ mod evaluate;
 mod logging;
 mod models;
 mod serve;
-mod term;
 mod texts;
 mod train;
 

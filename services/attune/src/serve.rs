@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use attune_gateway::{GatewayConfig, KeyStore, NewKey};
+use attune_gateway::{Drained, GatewayConfig, KeyStore, NewKey};
 use attune_inference::{Inference, ModelInfo};
 use clap::Args;
 use tokio::net::TcpListener;
@@ -18,9 +18,6 @@ use tokio::signal;
 use crate::config::{Config, ServerFlags};
 use crate::term::{Style, styled};
 use crate::{compose, logging};
-
-/// Threads for work that blocks; tasks beyond them wait.
-const BLOCKING_THREADS_PER_PROCESSOR: usize = 4;
 
 /// What can be typed after `attune serve`.
 #[derive(Debug, Args)]
@@ -52,10 +49,11 @@ pub struct Server {
     pub address: SocketAddr,
     /// The admin key, where it was made just now.
     pub key: Option<NewKey>,
+    is_demo: bool,
 }
 
 impl Server {
-    /// Takes the port, opens the keys, verifies and loads the models.
+    /// Takes the port, verifies and loads the models, opens the keys.
     ///
     /// # Errors
     /// Whatever of these fails, in words for the person who typed the command.
@@ -66,14 +64,15 @@ impl Server {
             !demo || address.ip().is_loopback(),
             "--demo shows its key and is for this machine alone: {address} is not a loopback address; use 127.0.0.1"
         );
-        let (keys, key) = open_keys(config, demo)?;
         let (limits, models) = (compose::inference(config), config.clone());
         let inference = tokio::task::spawn_blocking(move || {
             let models = compose::models(&models)?;
             Inference::start(limits, models).context("the models cannot be loaded")
         })
         .await??;
-        Ok(Self { listener, gateway: compose::gateway(config), inference, keys, address, key })
+        // Last: a key that was made for a start that then fails would never be seen.
+        let (keys, key) = open_keys(config, demo)?;
+        Ok(Self { listener, gateway: compose::gateway(config), inference, keys, address, key, is_demo: demo })
     }
 
     /// The models that are loaded.
@@ -85,11 +84,8 @@ impl Server {
     ///
     /// # Errors
     /// The gateway cannot serve.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let inference = self.inference.clone();
-        attune_gateway::serve(self.listener, self.gateway, self.inference, self.keys, shutdown).await?;
-        inference.drain().await;
-        Ok(())
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Drained> {
+        Ok(attune_gateway::serve(self.listener, self.gateway, self.inference, self.keys, shutdown).await?)
     }
 }
 
@@ -123,9 +119,11 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         let stop = stop_signal()?;
         let server = Server::prepare(config, options.demo).await?;
         report(config, &server);
-        println!("ready in {} ms", start.elapsed().as_millis());
-        server.run(stop).await?;
-        println!("stopped: everything in flight was answered");
+        say!("ready in {} ms", start.elapsed().as_millis());
+        match server.run(stop).await? {
+            Drained::Answered => say!("stopped: everything in flight was answered"),
+            Drained::CutOff => say!("stopped: what took longer than server.drain_s_max was cut off"),
+        }
         Ok(())
     })
 }
@@ -135,25 +133,22 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
 /// # Errors
 /// The system refuses a thread.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    let processors = std::thread::available_parallelism()?.get();
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    // Large calls are tokenised on these: hundreds of them at once would take the processors from the engines.
-    builder.enable_all().max_blocking_threads(BLOCKING_THREADS_PER_PROCESSOR * processors);
-    Ok(builder.build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
 /// What is served, where, and the key if it is new: one screen, for a person.
 pub fn report(config: &Config, server: &Server) {
     let label = |text: &str| styled(Style::Dim, format!("{text:<11}"));
-    println!("{} {}", styled(Style::Bold, "attune"), env!("CARGO_PKG_VERSION"));
+    say!("{} {}", styled(Style::Bold, "attune"), env!("CARGO_PKG_VERSION"));
     for model in server.models() {
-        println!("  {} {}", label("model"), describe(&model));
+        say!("  {} {}", label("model"), describe(&model));
     }
-    println!("  {} {}", label("data"), config.data.display());
-    println!("  {} {}", label("REST, gRPC"), styled(Style::Cyan, format!("http://{}", server.address)));
-    println!("  {} {}", label("docs"), styled(Style::Cyan, format!("http://{}/docs", server.address)));
+    say!("  {} {}", label("data"), config.data.display());
+    say!("  {} {}", label("REST, gRPC"), styled(Style::Cyan, format!("http://{}", server.address)));
+    say!("  {} {}", label("docs"), styled(Style::Cyan, format!("http://{}/docs", server.address)));
     if let Some(key) = &server.key {
-        println!("  {} {} (shown this once: only its hash is kept)", label("admin key"), key.secret);
+        let kept = if server.is_demo { "for this run only" } else { "shown this once: only its hash is kept" };
+        say!("  {} {} ({kept})", label("admin key"), key.secret);
     }
 }
 

@@ -9,6 +9,15 @@ use std::sync::LazyLock;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// A line of the command's answer, on standard output. Whoever reads it may stop reading: that ends no server, and no
+/// command half-way.
+macro_rules! say {
+    ($($format:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($format)*);
+    }};
+}
+
 static STDERR_IS_RICH: LazyLock<bool> =
     LazyLock::new(|| std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
 static STDOUT_IS_RICH: LazyLock<bool> =

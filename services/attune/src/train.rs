@@ -93,7 +93,7 @@ pub fn sentiment(config: &Config, options: &Options) -> Result<()> {
         command: options.command(),
     };
     let report = train::run(&train, &mut Bar::new())?;
-    println!("{}\n{}", report.dev, report.test);
+    say!("{}\n{}", report.dev, report.test);
     term::good(&format!(
         "{} steps in {:.0} s, the best on dev after {}",
         report.steps, report.seconds, report.best_step

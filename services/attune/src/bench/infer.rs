@@ -127,7 +127,10 @@ fn measure(config: &Config, options: &Options, isa: Isa, threads: usize) -> Resu
         Some(name) => config.models.iter().find(|model| model.name == *name),
         None => config.models.first(),
     };
-    let model = model.ok_or_else(|| anyhow!("no configured model is called {:?}", options.model))?;
+    let model = model.ok_or_else(|| match &options.model {
+        Some(name) => anyhow!("no configured model is called {name:?}"),
+        None => anyhow!("no model is configured"),
+    })?;
     let texts = bench_texts(&texts::folder(config), options.texts)?;
     let mut records = Vec::new();
     for &precision in &options.precisions {

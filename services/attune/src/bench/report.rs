@@ -82,15 +82,23 @@ impl Report {
     /// The table, for a person.
     pub fn print(&self) {
         let machine = &self.machine;
-        println!("{}, {} threads, attune {} ({})", machine.processor, machine.threads, machine.attune, machine.profile);
-        println!("the engine alone: texts are tokenised before the clock starts; no padding");
-        println!(
+        say!("{}, {} threads, attune {} ({})", machine.processor, machine.threads, machine.attune, machine.profile);
+        say!("the engine alone: texts are tokenised before the clock starts; no padding");
+        say!(
             "{:<10} {:<7} {:<9} {:>9} {:>10} {:>9} {:>6} {:>6} {:>5}",
-            "lengths", "format", "isa", "tokens", "tokens/s", "texts/s", "limit", "spread", "runs"
+            "lengths",
+            "format",
+            "isa",
+            "tokens",
+            "tokens/s",
+            "texts/s",
+            "limit",
+            "spread",
+            "runs"
         );
         for one in &self.records {
             let share = one.share_of_limit().map_or("-".to_owned(), |share| format!("{:.0}%", 100.0 * share));
-            println!(
+            say!(
                 "{:<10} {:<7} {:<9} {:>9} {:>10.0} {:>9.0} {:>6} {:>5.1}% {:>5}",
                 one.lengths,
                 one.precision,

@@ -18,7 +18,7 @@ use attune_load::{IDLE_PAUSE, LoadOptions, Target, Task};
 use clap::Args;
 
 use super::workers;
-use crate::config::{Config, EngineFlags, Model};
+use crate::config::{self, Config, EngineFlags, Model};
 use crate::{compose, term, texts};
 
 /// Different texts, sent in turn.
@@ -95,7 +95,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     };
     let report = attune_load::run(&load, &mut term::detail)?;
     drop(own);
-    println!("{report}");
+    say!("{report}");
     options.json.as_ref().map_or(Ok(()), |path| super::report::write_json(&report, path))
 }
 
@@ -138,7 +138,7 @@ impl OwnServer {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--config"]).arg(file.path());
         // All of the environment is in the file already, below the flags that were typed.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ATTUNE_") && name != ISA_VARIABLE) {
+        for (name, _) in config::environment().filter(|(name, _)| name.starts_with("ATTUNE_") && name != ISA_VARIABLE) {
             command.env_remove(name);
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start a server")?;

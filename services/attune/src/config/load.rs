@@ -19,6 +19,12 @@ const PREFIX: &str = "ATTUNE_";
 /// Variables with that prefix that are no keys of the configuration.
 const OTHER_VARIABLES: [&str; 4] = ["ATTUNE_CONFIG", "ATTUNE_ISA", "ATTUNE_KEY", "ATTUNE_MODELS_DIR"];
 
+/// The environment of this process. What is no Unicode in it is replaced, never a reason to end.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
 /// What flags say; `None` leaves the key alone.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -198,6 +204,11 @@ mod tests {
         let why = |text| format!("{:#}", load(Some(file(text).path()), [], &Overrides::default()).unwrap_err());
         assert!(why("[inference]\nbatch_ms_max = 0.0").contains("inference.batch_ms_max"));
         assert!(why("[inference]\nqueue_texts_max = 0").contains("inference.queue_texts_max"));
+        assert!(why("[inference]\nbatch_ms_max = 1e300").contains("inference.batch_ms_max"));
+        assert!(why("[inference]\nworkers = 100000").contains("0 to 1024"));
+        assert!(why("[server]\nhead_s_max = 0").contains("server.head_s_max is 0"));
+        assert!(why("[server]\nin_flight_max = 9223372036854775807").contains("server.in_flight_max"));
+        assert!(why("[server]\ndrain_s_max = 9223372036854775807").contains("server.drain_s_max"));
         assert!(why("models = []").contains("no model to serve"));
         let twice =
             "[[models]]\nname = \"a\"\nmodel = \"m\"\n[[models]]\nname = \"b\"\naliases = [\"a\"]\nmodel = \"m\"";

@@ -12,7 +12,16 @@ use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
-pub use load::{Overrides, load};
+pub use load::{Overrides, environment, load};
+
+/// No count or size is larger: what counts them would overflow long before memory is full.
+const COUNT_MAX: u64 = u32::MAX as u64;
+/// No time is longer: ten years are as good as for ever, and can still be added to a clock.
+const SECONDS_MAX: u64 = 10 * 366 * 86_400;
+/// More worker threads than any machine has processors.
+const WORKERS_MAX: u64 = 1_024;
+/// A batch of an hour.
+const BATCH_MS_MAX: f64 = 3.6e6;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,23 +221,35 @@ impl Config {
     /// # Errors
     /// The first such value, with its key.
     pub fn check(&self) -> Result<()> {
-        let positive = [
-            ("server.body_bytes_max", self.server.body_bytes_max),
-            ("server.in_flight_max", self.server.in_flight_max),
-            ("server.streams_max", self.server.streams_max),
-            ("server.connections_max", self.server.connections_max),
-            ("inference.batch_tokens_max", self.inference.batch_tokens_max),
-            ("inference.batch_texts_max", self.inference.batch_texts_max),
-            ("inference.queue_tokens_max", self.inference.queue_tokens_max as usize),
-            ("inference.queue_texts_max", self.inference.queue_texts_max),
-            ("inference.texts_max", self.inference.texts_max),
-            ("inference.text_bytes_max", self.inference.text_bytes_max),
+        let Self { server, inference, .. } = self;
+        let bounds = [
+            ("server.body_bytes_max", server.body_bytes_max as u64, 1, COUNT_MAX),
+            ("server.in_flight_max", server.in_flight_max as u64, 1, COUNT_MAX),
+            ("server.streams_max", server.streams_max as u64, 1, COUNT_MAX),
+            ("server.connections_max", server.connections_max as u64, 1, COUNT_MAX),
+            ("server.head_s_max", server.head_s_max, 1, SECONDS_MAX),
+            ("server.idle_s_max", server.idle_s_max, 1, SECONDS_MAX),
+            ("server.deadline_ms", server.deadline_ms, 1, 1_000 * SECONDS_MAX),
+            ("server.deadline_ms_max", server.deadline_ms_max, 1, 1_000 * SECONDS_MAX),
+            ("server.drain_notice_ms", server.drain_notice_ms, 0, 1_000 * SECONDS_MAX),
+            ("server.drain_s_max", server.drain_s_max, 0, SECONDS_MAX),
+            ("inference.workers", inference.workers as u64, 0, WORKERS_MAX),
+            ("inference.batch_tokens_max", inference.batch_tokens_max as u64, 1, COUNT_MAX),
+            ("inference.batch_texts_max", inference.batch_texts_max as u64, 1, COUNT_MAX),
+            ("inference.queue_tokens_max", inference.queue_tokens_max, 1, COUNT_MAX),
+            ("inference.queue_texts_max", inference.queue_texts_max as u64, 1, COUNT_MAX),
+            ("inference.queue_wait_ms_max", inference.queue_wait_ms_max, 0, COUNT_MAX),
+            ("inference.texts_max", inference.texts_max as u64, 1, COUNT_MAX),
+            ("inference.text_bytes_max", inference.text_bytes_max as u64, 1, COUNT_MAX),
         ];
-        for (key, value) in positive {
-            ensure!(value > 0, "{key} must be at least 1");
+        for (key, value, min, max) in bounds {
+            ensure!((min..=max).contains(&value), "{key} is {value}, it must be {min} to {max}");
         }
-        let batch_ms_max = self.inference.batch_ms_max;
-        ensure!(batch_ms_max > 0.0 && batch_ms_max.is_finite(), "inference.batch_ms_max must be above 0");
+        let batch_ms_max = inference.batch_ms_max;
+        ensure!(
+            batch_ms_max > 0.0 && batch_ms_max <= BATCH_MS_MAX,
+            "inference.batch_ms_max is {batch_ms_max}, it must be above 0 and at most {BATCH_MS_MAX}"
+        );
         ensure!(!self.models.is_empty(), "there is no model to serve: add a [[models]] section");
         self.check_names()
     }

@@ -70,23 +70,24 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
             serve::stop_signal()?.await;
         }
         let _ = stop.send(());
-        serving.await?
+        serving.await??;
+        Ok(())
     })
 }
 
 fn how_to_call(url: &str, key: &str) {
     let json = "-H 'content-type: application/json'";
-    println!("\n{}\n", styled(Style::Bold, "It is yours now. Copy and paste:"));
-    println!("  export ATTUNE_KEY={key}\n");
-    println!(
+    say!("\n{}\n", styled(Style::Bold, "It is yours now. Copy and paste:"));
+    say!("  export ATTUNE_KEY={key}\n");
+    say!(
         "  curl {url}/v1/embeddings -H \"authorization: Bearer $ATTUNE_KEY\" {json} \\\n       \
          -d '{{\"model\": \"all-MiniLM-L6-v2\", \"input\": \"A man is eating food.\"}}'\n"
     );
-    println!(
+    say!(
         "  curl {url}/v1/sentiment -H \"authorization: Bearer $ATTUNE_KEY\" {json} \\\n       \
          -d '{{\"inputs\": [\"What a wonderful film.\", \"It broke after a day.\"]}}'\n"
     );
-    println!("  curl {url}/v1/models -H \"authorization: Bearer $ATTUNE_KEY\"\n");
-    println!("  {}   every route, offline", styled(Style::Cyan, format!("{url}/docs")));
-    println!("\nCtrl-C stops it.");
+    say!("  curl {url}/v1/models -H \"authorization: Bearer $ATTUNE_KEY\"\n");
+    say!("  {}   every route, offline", styled(Style::Cyan, format!("{url}/docs")));
+    say!("\nCtrl-C stops it.");
 }

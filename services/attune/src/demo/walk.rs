@@ -43,7 +43,7 @@ pub async fn run(url: &str, key: &str, texts: &[String], corpus: &Corpus) -> Res
 }
 
 fn stop(number: usize, title: &str, call: &str) {
-    println!("\n{}  {}", styled(Style::Bold, format!("{number}. {title:<28}")), styled(Style::Dim, call));
+    say!("\n{}  {}", styled(Style::Bold, format!("{number}. {title:<28}")), styled(Style::Dim, call));
 }
 
 async fn embed(rest: &Rest, texts: Vec<String>) -> Result<(Vec<Vec<f32>>, usize)> {
@@ -70,9 +70,9 @@ async fn embeddings(rest: &Rest) -> Result<()> {
     let (rows, tokens) = embed(rest, vec![sentence.into()]).await?;
     let row = rows.first().context("one text has one embedding")?;
     let first: Vec<String> = row.iter().take(5).map(|value| format!("{value:.4}")).collect();
-    println!("   {sentence:?}");
-    println!("   {} dimensions: {} ...", row.len(), first.join(" "));
-    println!("   {}", styled(Style::Dim, format!("{tokens} tokens, {}", millis(start.elapsed()))));
+    say!("   {sentence:?}");
+    say!("   {} dimensions: {} ...", row.len(), first.join(" "));
+    say!("   {}", styled(Style::Dim, format!("{tokens} tokens, {}", millis(start.elapsed()))));
     Ok(())
 }
 
@@ -81,11 +81,11 @@ async fn similarity(rest: &Rest) -> Result<()> {
     let sentences =
         ["That is a happy person", "That is a very happy person", "That is a happy dog", "Today is a sunny day"];
     let (rows, _) = embed(rest, sentences.map(str::to_owned).to_vec()).await?;
-    println!("   {:?} and", sentences[0]);
+    say!("   {:?} and", sentences[0]);
     for (sentence, row) in sentences.iter().zip(&rows).skip(1) {
         let cosine = dot(&rows[0], row);
         let bar = "=".repeat((cosine.max(0.0) * BAR_CELLS).round() as usize);
-        println!("   {cosine:.4}  {sentence:<28} {}", styled(Style::Green, bar));
+        say!("   {cosine:.4}  {sentence:<28} {}", styled(Style::Green, bar));
     }
     Ok(())
 }
@@ -101,10 +101,10 @@ async fn sentiment(rest: &Rest, corpus: &Corpus) -> Result<()> {
     };
     let chosen: Vec<&Sentence> = some(1.5, 4.0).chain(some(-0.2, 0.2)).chain(some(-4.0, -1.5)).copied().collect();
     let answer = classify(rest, chosen.iter().map(|text| text.text.clone()).collect()).await?;
-    println!("   {}", styled(Style::Dim, "model              people (-4 to 4)"));
+    say!("   {}", styled(Style::Dim, "model              people (-4 to 4)"));
     for (text, result) in chosen.iter().zip(&answer.results) {
         let label = styled(colour(&result.label), format!("{:<8}", result.label));
-        println!("   {label} {:>4.0}%     {:>+5.1}      {}", 100.0 * result.score, text.rating, text.text.trim());
+        say!("   {label} {:>4.0}%     {:>+5.1}      {}", 100.0 * result.score, text.rating, text.text.trim());
     }
     Ok(())
 }
@@ -135,8 +135,8 @@ async fn both_protocols(rest: &Rest, grpc: &mut Grpc) -> Result<()> {
     let classify_request = v1::ClassifyRequest { inputs: vec![sentence.clone()], ..v1::ClassifyRequest::default() };
     let classified = grpc.classify(classify_request).await?.into_inner();
     let result = classified.results.first().context("one text has one result")?;
-    println!("   {sentence:?}: {} {:.0}%", styled(colour(&result.label), &result.label), 100.0 * result.score);
-    println!("   its embedding equals REST's bit for bit {}", styled(Style::Dim, format!("({})", millis(took))));
+    say!("   {sentence:?}: {} {:.0}%", styled(colour(&result.label), &result.label), 100.0 * result.score);
+    say!("   its embedding equals REST's bit for bit {}", styled(Style::Dim, format!("({})", millis(took))));
     Ok(())
 }
 
@@ -178,7 +178,7 @@ async fn batch(rest: &Rest, grpc: &mut Grpc, texts: &[String]) -> Result<Vec<Vec
     bar.finish_and_clear();
     throughput("gRPC", texts.len(), tokens, start.elapsed());
     ensure!(over_rest == over_grpc, "REST and gRPC answered with different embeddings");
-    println!("   all {} embeddings are equal bit for bit", over_rest.len());
+    say!("   all {} embeddings are equal bit for bit", over_rest.len());
     Ok(over_rest)
 }
 
@@ -186,7 +186,7 @@ fn throughput(protocol: &str, texts: usize, tokens: usize, took: Duration) {
     let seconds = took.as_secs_f64();
     let rates = format!("{:.0} texts/s, {:.0} tokens/s", texts as f64 / seconds, tokens as f64 / seconds);
     let detail = styled(Style::Dim, format!("{tokens} tokens in {seconds:.1} s"));
-    println!("   {protocol}  {}  {detail}", styled(Style::Green, rates));
+    say!("   {protocol}  {}  {detail}", styled(Style::Green, rates));
 }
 
 async fn nearest(rest: &Rest, texts: &[String], embeddings: &[Vec<f32>]) -> Result<()> {
@@ -194,9 +194,9 @@ async fn nearest(rest: &Rest, texts: &[String], embeddings: &[Vec<f32>]) -> Resu
     let (question, _) = embed(rest, vec![QUESTION.into()]).await?;
     let mut scored: Vec<(f32, &String)> = embeddings.iter().map(|row| dot(&question[0], row)).zip(texts).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    println!("   nearest to {QUESTION:?}:");
+    say!("   nearest to {QUESTION:?}:");
     for (cosine, text) in scored.iter().take(NEAREST_SHOWN) {
-        println!("   {cosine:.4}  {}", text.trim());
+        say!("   {cosine:.4}  {}", text.trim());
     }
     Ok(())
 }

@@ -18,12 +18,12 @@ pub fn list(data: &Path) -> Result<()> {
     let names = installed(data)?;
     for name in &names {
         match install::verify(&folder(data, name)) {
-            Ok(manifest) => println!("{name:<24} {:<28} {}", count_files(&manifest.files), manifest.source),
-            Err(damage) => println!("{name:<24} {damage}"),
+            Ok(manifest) => say!("{name:<24} {:<28} {}", count_files(&manifest.files), manifest.source),
+            Err(damage) => say!("{name:<24} {damage}"),
         }
     }
     for entry in CATALOGUE.iter().filter(|entry| !names.iter().any(|name| name == entry.name)) {
-        println!("{:<24} not installed: {}", entry.name, entry.about);
+        say!("{:<24} not installed: {}", entry.name, entry.about);
     }
     Ok(())
 }
@@ -57,18 +57,18 @@ pub fn info(data: &Path, name: &str) -> Result<()> {
     check_name(name)?;
     let path = folder(data, name);
     let manifest = install::manifest(&path).map_err(|damage| explain_absent(data, name, damage))?;
-    println!("name      {}", manifest.name);
-    println!("folder    {}", path.display());
-    println!("source    {}", manifest.source);
-    println!("licence   {}", manifest.licence.as_deref().unwrap_or("see its files"));
+    say!("name      {}", manifest.name);
+    say!("folder    {}", path.display());
+    say!("source    {}", manifest.source);
+    say!("licence   {}", manifest.licence.as_deref().unwrap_or("see its files"));
     if let Some(sha256) = &manifest.archive_sha256 {
-        println!("archive   sha256 {sha256}");
+        say!("archive   sha256 {sha256}");
     }
     for file in &manifest.files {
-        println!("{:>10}  {}  {}", human_bytes(file.bytes), file.sha256, file.path);
+        say!("{:>10}  {}  {}", human_bytes(file.bytes), file.sha256, file.path);
     }
     install::verify(&path)?;
-    println!("verified  {}", count_files(&manifest.files));
+    say!("verified  {}", count_files(&manifest.files));
     Ok(())
 }
 

@@ -155,13 +155,21 @@ fn pull_file(data: &Path, source: &str, path: &Path, options: &PullOptions) -> R
     let stem = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = [".whl", ".zip", ".tar.gz", ".tgz"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(&stem);
     let name = options.name.as_deref().unwrap_or(stem);
-    if present(data, name, source, options)? {
+    // What a folder held when it was installed says nothing of what it holds now: it is copied again.
+    if present(data, name, source, options)? && !path.is_dir() {
         return Ok(());
     }
     let mut staging = Staging::begin(data)?;
     let archive_sha256 = if path.is_dir() {
         ensure!(options.sha256.is_none(), "--sha256 is for archives: {} is a folder", path.display());
-        copy_folder(&path.join(options.folder.as_deref().unwrap_or("")), &mut staging)?;
+        let folder = path.join(options.folder.as_deref().unwrap_or(""));
+        ensure!(
+            MODEL_FILES.iter().any(|files| files.iter().all(|file| folder.join(file).is_file())),
+            "{} is no model: it has neither config.json with model.safetensors, nor adapter_config.json with \
+             adapter_model.safetensors",
+            folder.display()
+        );
+        copy_folder(&folder, &mut staging)?;
         None
     } else {
         let found = check_archive(path, options.sha256.as_deref())?;
@@ -268,6 +276,10 @@ fn model_folder(paths: &[String]) -> Result<String> {
         several => bail!("the archive holds several models: choose one with --folder ({})", several.join(", ")),
     }
 }
+
+/// What a model or an adapter has at least.
+const MODEL_FILES: [[&str; 2]; 2] =
+    [["config.json", "model.safetensors"], ["adapter_config.json", "adapter_model.safetensors"]];
 
 fn copy_folder(from: &Path, staging: &mut Staging) -> Result<()> {
     let mut waiting = vec![PathBuf::new()];

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::http::{self, Answer};
-use crate::server::Server;
+use crate::server::{Server, attune, config, config_with, run};
 
 /// Texts of the request below: more than any machine here computes before the next look at the queue.
 const LONG_REQUEST_TEXTS: usize = 96;
@@ -86,6 +86,38 @@ fn the_key_is_printed_once_and_kept_as_a_hash() {
     assert_eq!(http::post(second.address, "/v1/embeddings", &key, &body).status, 200);
     let wrong = format!("{}x", &key[..key.len() - 1]);
     assert_eq!(http::post(second.address, "/v1/embeddings", &wrong, &body).status, 401);
+}
+
+#[test]
+fn a_start_that_fails_makes_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = config_with(folder.path(), &folder.path().join("nowhere"), "sentiment");
+    let data = folder.path().join("data");
+    let failed = run(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--config",
+        missing.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+    ]);
+    assert_eq!(failed.status.code(), Some(1));
+    config(folder.path());
+    let server = Server::start_in(folder, &[]);
+    assert_eq!(server.embed(&["the key that was printed"]).len(), 1);
+}
+
+#[test]
+fn a_variable_that_is_no_unicode_and_a_reader_that_leaves_end_nothing() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"\xff");
+    let output = attune(&["models", "list"]).env("ODD", odd).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut child = attune(&["models", "list"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
