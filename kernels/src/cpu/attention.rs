@@ -17,7 +17,7 @@ use super::layers::exponentials;
 use super::lines::{LANES, Line, elements_mut};
 use super::microkernel::TileProduct;
 use super::tier::{Kernel, Tier};
-use super::tiled::{TILE_ROWS, pieces};
+use super::tiled::{TILE_ROWS, pieces, tiles};
 use super::{Isa, Scratch, scalar};
 use std::ops::Range;
 
@@ -132,7 +132,7 @@ impl Kernel for OneHead<'_> {
         let stride = (tokens.div_ceil(LANES) | 1) * LANES;
         let scores = lines_mut(&mut self.buffers.scores, T::TILE_ROWS * stride / LANES).as_flattened_mut();
         let mut shares = [0.0; TILE_ROWS];
-        for rows in even_pieces(tokens, T::TILE_ROWS) {
+        for rows in tiles(0..tokens, T::TILE_ROWS, false) {
             self.head.score(tier, rows.clone(), keys, scores, stride);
             for (scores, share) in scores.chunks_exact_mut(stride).take(rows.len()).zip(&mut shares) {
                 *share = 1.0 / exponentials(tier, scores, tokens, scale);
@@ -246,10 +246,4 @@ fn lines_mut(buffer: &mut Vec<Line>, count: usize) -> &mut [[f32; LANES]] {
         buffer.resize(count, Line::ZERO);
     }
     elements_mut(&mut buffer[..count]).as_chunks_mut().0
-}
-
-/// Cuts `0..count` into the fewest pieces of at most `most`, as even as can be.
-fn even_pieces(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
-    let pieces = count.div_ceil(most);
-    (0..pieces).map(move |piece| piece * count / pieces..(piece + 1) * count / pieces)
 }

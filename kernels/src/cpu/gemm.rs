@@ -121,9 +121,8 @@ impl<const TILE_ROWS: usize> Fused<TILE_ROWS> {
             return &[];
         }
         let next = elements(operands.panels.panels_from(panels.end, 1)).as_chunks().0;
-        let share = next.len().div_ceil(operands.rows.rows().div_ceil(TILE_ROWS));
-        let first = rows.start / TILE_ROWS * share;
-        &next[first.min(next.len())..(first + share).min(next.len())]
+        let share = |row: usize| next.len() * row / operands.rows.rows();
+        &next[share(rows.start)..share(rows.end)]
     }
 }
 

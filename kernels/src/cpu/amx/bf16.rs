@@ -32,6 +32,7 @@ impl TileProducts {
 
 impl MicroKernel<BLOCK> for TileProducts {
     const ROWS: usize = BLOCK;
+    const FULL_TILES: bool = true;
 
     fn sums<T: Tier>(
         &self,
