@@ -38,7 +38,8 @@ impl Rest {
         let request = Request::post(format!("{}{path}", self.url))
             .header(header::AUTHORIZATION, &self.authorization)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(serde_json::to_vec(body)?.into()))?;
+            .body(Full::new(serde_json::to_vec(body)?.into()))
+            .with_context(|| format!("{:?} is no address of a server: give http://HOST:PORT", self.url))?;
         let response = self.client.request(request).await.with_context(|| format!("POST {path}"))?;
         let status = response.status();
         let bytes = response.into_body().collect().await?.to_bytes();

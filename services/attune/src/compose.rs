@@ -99,6 +99,11 @@ fn checked(config: &Config, name: &str) -> Result<PathBuf> {
     match install::verify(&folder) {
         // A folder that somebody put there by hand has no manifest, and nothing to be compared with.
         Ok(_) | Err(Damage::NoManifest(_)) => Ok(folder),
-        Err(damage) => Err(damage).with_context(|| format!("fetch it with `attune models pull {name}`")),
+        Err(damage) => Err(damage).with_context(|| match catalogue::find(name) {
+            Some(_) => format!("fetch it with `attune models pull {name}`"),
+            None => {
+                format!("{name:?} is not in the catalogue: `attune models pull file:PATH --name {name}` installs it")
+            }
+        }),
     }
 }

@@ -68,7 +68,7 @@ pub struct Info {
 pub enum ModelType {
     /// Embeddings, with how tokens are pooled.
     Embedding {
-        /// `mean`, `cls` or `last`.
+        /// `mean`, `cls` or `last_token`.
         pooling: String,
     },
 }

@@ -101,6 +101,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
             term::warn(&format!("skipped {isa}: this machine has no such instructions"));
         }
     }
+    ensure!(!report.records.is_empty(), "nothing was measured: none of the instruction sets runs here");
     report.print();
     options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
 }
