@@ -108,7 +108,8 @@ fn start(workers: usize, limits: Limits) -> (Arc<Scheduler>, Arc<Script>) {
 
 /// A speed at which no batch of these tests is cut short by its time.
 fn fast() -> Limits {
-    Limits { flops_per_second_guess: 1e6, batch_time_max: Duration::from_secs(3_600), ..Limits::default() }
+    let batch_time_max = Duration::from_secs(3_600);
+    Limits { flops_per_second_guess: 1e6, batch_time_max, batches_a_share: 1, ..Limits::default() }
 }
 
 fn job(firsts: &[u32]) -> Job {

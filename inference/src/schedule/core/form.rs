@@ -47,15 +47,16 @@ impl<P: Clone> Core<P> {
         overdue.map(|(_, class)| class).or_else(|| (0..limits.len()).find(waits))
     }
 
-    /// A worker takes no more than its share of what waits. All rows of a batch are ready only at its end, so taking
-    /// everything would let the first text wait for the last, and leave nothing to the worker that is free next.
+    /// A worker takes no more than a part of its share of what waits. All rows of a batch are ready only at its end, so
+    /// taking everything would let the first text wait for the last, and leave nothing to the worker that is free next.
     fn budget(&self, class: usize, model: usize) -> Budget {
         let Model { capacity_tokens, rate, .. } = &self.models[model];
         let waits = self.classes[class].queues[model].depth.work;
+        let parts = self.workers as u64 * self.limits.batches_a_share.max(1);
         Budget {
             texts: self.limits.batch_texts_max,
             tokens: self.limits.batch_tokens_max.min(*capacity_tokens),
-            work: rate.work(self.limits.batch_time_max).min(waits.div_ceil(self.workers as u64)),
+            work: rate.work(self.limits.batch_time_max).min(waits.div_ceil(parts)),
         }
     }
 

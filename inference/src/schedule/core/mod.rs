@@ -12,8 +12,8 @@
 //! ```
 //!
 //! **A batch** is of one model and one class. It holds at most `batch_texts_max` texts, `batch_tokens_max` tokens (and
-//! never more than the engine's capacity) and `batch_time_max` of measured work, and no more work than one worker's share
-//! of what waits; but at least one text. While anything waits, a worker that asks gets a batch.
+//! never more than the engine's capacity) and `batch_time_max` of measured work, and no more work than a part, one in
+//! `batches_a_share`, of one worker's share of what waits; but at least one text. While anything waits, a worker that asks gets a batch.
 //!
 //! **Classes**: interactive before bulk before training. A lower class that has waited `bulk_wait_max` or
 //! `training_wait_max` since it last had a batch gets one.
@@ -101,6 +101,9 @@ pub struct Limits {
     pub batch_tokens_max: usize,
     /// Measured work in a batch. A single longer text has its own batch.
     pub batch_time_max: Duration,
+    /// Batches that a worker's share of what waits is cut into, at least 1. More bring the first answers sooner, at the
+    /// cost of a batch each.
+    pub batches_a_share: u64,
     /// Texts that may wait.
     pub queue_texts_max: usize,
     /// Tokens that may wait.
@@ -125,6 +128,7 @@ impl Default for Limits {
             batch_texts_max: 1_024,
             batch_tokens_max: 16_384,
             batch_time_max: Duration::from_millis(25),
+            batches_a_share: 2,
             queue_texts_max: 16_384,
             queue_tokens_max: 1 << 20,
             queue_wait_max: Duration::from_secs(10),

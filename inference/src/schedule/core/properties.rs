@@ -98,8 +98,9 @@ proptest! {
         workers in 1_usize..4,
         batch_texts_max in 1_usize..20,
         batch_tokens_max in 1_usize..100,
+        batches_a_share in 1_u64..4,
     ) {
-        let limits = Limits { batch_texts_max, batch_tokens_max, queue_texts_max: 400, ..limits() };
+        let limits = Limits { batch_texts_max, batch_tokens_max, queue_texts_max: 400, batches_a_share, ..limits() };
         let mut core = Core::new(limits.clone(), workers, &[CAPACITY_TOKENS; MODELS]);
         let mut ledger = Ledger::default();
         let mut now = Time::ZERO;

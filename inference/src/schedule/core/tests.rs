@@ -7,9 +7,14 @@ use super::*;
 /// FLOP/s of a worker in these tests; a token is one FLOP, so a thousand tokens take a second.
 pub(super) const SPEED: f64 = 1e3;
 
-/// Limits under which a batch holds 25 tokens by time and nothing else cuts it.
+/// Limits under which a batch holds 25 tokens by time, and otherwise one worker's whole share.
 pub(super) fn limits() -> Limits {
-    Limits { flops_per_second_guess: SPEED, queue_wait_max: Duration::from_secs(1 << 20), ..Limits::default() }
+    Limits {
+        flops_per_second_guess: SPEED,
+        queue_wait_max: Duration::from_secs(1 << 20),
+        batches_a_share: 1,
+        ..Limits::default()
+    }
 }
 
 pub(super) fn request(caller: &str, lengths: &[u32]) -> Request<usize> {
@@ -83,6 +88,14 @@ fn a_worker_leaves_the_others_their_share() {
     assert_eq!(batch(&mut core, Time::ZERO).len(), 2);
     assert_eq!(batch(&mut core, Time::ZERO).len(), 1);
     assert_eq!(batch(&mut core, Time::ZERO).len(), 1);
+}
+
+#[test]
+fn a_share_comes_in_parts() {
+    let mut core = Core::new(Limits { batches_a_share: 2, ..limits() }, 1, &[512]);
+    push(&mut core, 1, request("a", &[3; 8]));
+    let sizes: Vec<_> = (0..4).map(|_| batch(&mut core, Time::ZERO).len()).collect();
+    assert_eq!(sizes, [4, 2, 1, 1]);
 }
 
 #[test]
