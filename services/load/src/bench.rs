@@ -59,8 +59,8 @@ struct Bench<'a> {
     /// Tokens of each text.
     tokens: Vec<usize>,
     capacity_per_s: f64,
-    /// Of the ideal server.
-    ideal_cost: TokenCost,
+    /// `idle_cost`, scaled to the capacity.
+    full_batch_cost: TokenCost,
 }
 
 impl<'a> Bench<'a> {
@@ -89,8 +89,8 @@ impl<'a> Bench<'a> {
             return Err(LoadError::Option { name: "length", detail: "no call was answered within it".into() });
         }
         let capacity_per_s = busy.len() as f64 / options.length.as_secs_f64();
-        let ideal_cost = idle_cost.at_capacity(capacity_per_s, options.workers, &tokens);
-        Ok(Self { options, calls, messages, server, idle, idle_cost, tokens, capacity_per_s, ideal_cost })
+        let full_batch_cost = idle_cost.at_capacity(capacity_per_s, options.workers, &tokens);
+        Ok(Self { options, calls, messages, server, idle, idle_cost, tokens, capacity_per_s, full_batch_cost })
     }
 
     async fn measure(self, progress: &mut Progress<'_>) -> Report {
@@ -110,7 +110,7 @@ impl<'a> Bench<'a> {
             idle_cost: self.idle_cost,
             capacity_per_s: self.capacity_per_s,
             capacity_tokens_per_s: self.capacity_per_s * tokens_mean,
-            ideal_cost: self.ideal_cost,
+            full_batch_cost: self.full_batch_cost,
             levels,
             knee,
         }
@@ -151,19 +151,24 @@ impl<'a> Bench<'a> {
         self.options.seed + SEEDS_A_LEVEL * level as u64
     }
 
-    /// One open run, and the ideal server on the same arrivals and texts where it is not overloaded.
+    /// One open run, and the ideal servers on the same arrivals and texts where they are not overloaded.
     async fn open(&self, rate_per_s: f64, seed: u64) -> OpenRun {
         let arrivals = poisson(rate_per_s, self.options.length, seed);
         let outcomes = open::run(&self.calls, &self.messages, &arrivals).await;
         let mut run = OpenRun::tally(rate_per_s, self.options.length, seed, &outcomes);
-        run.ideal = (rate_per_s < self.capacity_per_s).then(|| self.ideal(&arrivals));
+        run.ideal = self.ideal(self.idle_cost, rate_per_s, &arrivals);
+        run.ideal_full_batches = self.ideal(self.full_batch_cost, rate_per_s, &arrivals);
         run
     }
 
-    fn ideal(&self, arrivals: &[Duration]) -> Percentiles {
-        let service = |number: usize| self.ideal_cost.of(self.tokens[number % self.tokens.len()]);
+    fn ideal(&self, cost: TokenCost, rate_per_s: f64, arrivals: &[Duration]) -> Option<Percentiles> {
+        let load = rate_per_s * cost.mean(&self.tokens).as_secs_f64() / self.options.workers as f64;
+        if load >= 1.0 {
+            return None;
+        }
+        let service = |number: usize| cost.of(self.tokens[number % self.tokens.len()]);
         let requests = arrivals.iter().enumerate().map(|(number, &arrival)| (arrival, service(number)));
-        first_come(requests, self.options.workers).into_iter().collect::<Latencies>().percentiles()
+        Some(first_come(requests, self.options.workers).into_iter().collect::<Latencies>().percentiles())
     }
 }
 

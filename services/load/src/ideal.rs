@@ -4,9 +4,10 @@
 //! has a p99 many times that of an idle one. So the same arrivals, with the same texts, are put before a simulated
 //! server of as many workers whose only cost is that of the tokens, and the ratio of the two p99s is what counts.
 //!
-//! What a text costs is measured twice. Its shape, by how much a long text costs more than a short one, comes from an
-//! idle server; its level is scaled so that the ideal server has exactly the capacity that was measured, since batches
-//! make a loaded server faster than an idle one and the client takes its share of the same processor.
+//! There are two of them. The first pays for every text what it was measured to cost on an idle server, where it came
+//! alone: that is what serving in the order of arrival costs. The second pays less, the same shape scaled so that it has
+//! exactly the capacity that was measured: as if every text had the company of a full batch without waiting for it. No
+//! server can be as fast as that one, and how far the first is from it is what batches are worth on that machine.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -47,6 +48,11 @@ impl TokenCost {
         (mean_y > 0.0).then_some(Self { fixed_ms: mean_y - per_token_ms * mean_x, per_token_ms })
     }
 
+    /// The mean of what texts with these `tokens` cost.
+    pub fn mean(&self, tokens: &[usize]) -> Duration {
+        tokens.iter().map(|&tokens| self.of(tokens)).sum::<Duration>() / tokens.len() as u32
+    }
+
     /// What a text of so many tokens costs.
     pub fn of(&self, tokens: usize) -> Duration {
         Duration::from_secs_f64((self.fixed_ms + self.per_token_ms * tokens as f64) / 1e3)
@@ -54,8 +60,7 @@ impl TokenCost {
 
     /// The same shape, for a server whose `workers` together do `capacity_per_s` of texts with these `tokens`.
     pub fn at_capacity(&self, capacity_per_s: f64, workers: usize, tokens: &[usize]) -> Self {
-        let mean_s = tokens.iter().map(|&tokens| self.of(tokens).as_secs_f64()).sum::<f64>() / tokens.len() as f64;
-        let scale = workers as f64 / capacity_per_s / mean_s;
+        let scale = workers as f64 / capacity_per_s / self.mean(tokens).as_secs_f64();
         Self { fixed_ms: scale * self.fixed_ms, per_token_ms: scale * self.per_token_ms }
     }
 }
@@ -152,8 +157,7 @@ mod tests {
     fn scaled_costs_use_up_the_workers_at_capacity() {
         let (tokens, cost) = ([10, 20, 30], TokenCost { fixed_ms: 1.0, per_token_ms: 0.2 });
         let scaled = cost.at_capacity(400.0, 2, &tokens);
-        let mean_s = tokens.iter().map(|&tokens| scaled.of(tokens).as_secs_f64()).sum::<f64>() / 3.0;
-        assert!((mean_s * 400.0 - 2.0).abs() < 1e-6);
+        assert!((scaled.mean(&tokens).as_secs_f64() * 400.0 - 2.0).abs() < 1e-6);
         assert!((scaled.fixed_ms / scaled.per_token_ms - 5.0).abs() < 1e-12);
     }
 }

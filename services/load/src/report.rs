@@ -14,7 +14,7 @@ use crate::tally::OpenRun;
 pub struct Report {
     /// Who answered.
     pub server: Server,
-    /// Workers of the ideal server, as many as the measured one has engines.
+    /// Workers of the ideal servers, as many as the measured one has engines.
     pub workers: usize,
     /// Connections of the generator.
     pub connections: usize,
@@ -24,14 +24,14 @@ pub struct Report {
     pub tokens_mean: f64,
     /// One short text, nothing else to do.
     pub idle: Idle,
-    /// What a text costs an engine that has only this one.
+    /// What a text costs an engine that has only this one, and the ideal server.
     pub idle_cost: TokenCost,
     /// Requests a second that the server answers when there are always enough of them.
     pub capacity_per_s: f64,
     /// The same in tokens.
     pub capacity_tokens_per_s: f64,
-    /// What a text costs the ideal server: `idle_cost`, scaled to this capacity.
-    pub ideal_cost: TokenCost,
+    /// `idle_cost`, scaled to this capacity: what it would cost in full batches only.
+    pub full_batch_cost: TokenCost,
     /// Shares of capacity.
     pub levels: Vec<Level>,
     /// The highest rate at an objective, if asked for.
@@ -116,6 +116,11 @@ impl Level {
         middle(self.counting().filter_map(OpenRun::p99_to_ideal))
     }
 
+    /// The same for the server whose texts are as cheap as in a full batch.
+    pub fn median_p99_to_full_batches(&self) -> Option<f64> {
+        middle(self.counting().filter_map(OpenRun::p99_to_full_batches))
+    }
+
     /// The median goodput of the runs that count.
     pub fn median_goodput_per_s(&self) -> Option<f64> {
         middle(self.counting().map(|run| run.goodput_per_s))
@@ -152,8 +157,18 @@ impl fmt::Display for Report {
         writeln!(f, "capacity: {calls:.0} texts/s of {:.1} tokens, {tokens:.0} tokens/s\n", self.tokens_mean)?;
         writeln!(
             f,
-            "{:>7} {:>8} {:>9} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7}",
-            "offered", "texts/s", "goodput", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "refused", "ideal p99", "ratio"
+            "{:>7} {:>8} {:>9} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>11}",
+            "offered",
+            "texts/s",
+            "goodput",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "p99.9 ms",
+            "refused",
+            "ideal p99",
+            "ratio",
+            "full batch"
         )?;
         for level in &self.levels {
             level.runs.iter().try_for_each(|run| row(f, &format!("{:.0}%", 100.0 * level.share), run))?;
@@ -182,10 +197,13 @@ impl Report {
             100.0 * level.share,
             100.0 * goodput / self.capacity_per_s
         )?;
-        match level.median_p99_to_ideal() {
-            Some(ratio) => writeln!(f, ", median p99 {ratio:.2} times that of the ideal first-come server"),
-            None => writeln!(f),
+        if let Some(ratio) = level.median_p99_to_ideal() {
+            write!(f, ", median p99 {ratio:.2} times that of the ideal first-come server")?;
         }
+        if let Some(ratio) = level.median_p99_to_full_batches() {
+            write!(f, ", {ratio:.2} times if texts cost it no more than in full batches")?;
+        }
+        writeln!(f)
     }
 }
 
@@ -195,7 +213,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, run: &OpenRun) -> fmt::Result {
     let or_dash = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     writeln!(
         f,
-        "{name:>7} {:>8.1} {:>9.1} {:>8.2} {:>8.2} {:>8.2} {:>9.2} {:>9} {:>9} {:>7}",
+        "{name:>7} {:>8.1} {:>9.1} {:>8.2} {:>8.2} {:>8.2} {:>9.2} {:>9} {:>9} {:>7} {:>11}",
         run.rate_per_s,
         run.goodput_per_s,
         told.p50_ms,
@@ -205,6 +223,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, run: &OpenRun) -> fmt::Result {
         run.refused.count,
         or_dash(run.ideal.map(|ideal| ideal.p99_ms)),
         or_dash(run.p99_to_ideal()),
+        or_dash(run.p99_to_full_batches()),
     )?;
     run.void.as_ref().map_or(Ok(()), |why| writeln!(f, "        VOID: {why}"))
 }
@@ -229,6 +248,7 @@ mod tests {
             late: 0,
             send_lag: percentiles(0.2),
             ideal: Some(percentiles(5.0)),
+            ideal_full_batches: Some(percentiles(4.0)),
             void: void.map(str::to_owned),
         }
     }
@@ -251,7 +271,7 @@ mod tests {
             idle_cost: cost,
             capacity_per_s: 100.0,
             capacity_tokens_per_s: 2_500.0,
-            ideal_cost: cost,
+            full_batch_cost: cost,
             levels: vec![Level {
                 share: 0.5,
                 rate_per_s: 50.0,
@@ -270,9 +290,15 @@ mod tests {
     fn void_runs_are_shown_and_not_counted() {
         let report = report();
         assert_eq!(report.levels[0].median_p99_to_ideal(), Some(1.2));
+        assert_eq!(report.levels[0].median_p99_to_full_batches(), Some(1.5));
         let table = report.to_string();
         assert!(table.contains("VOID: the generator fell behind"), "{table}");
-        assert!(table.contains("median goodput 49% of capacity, median p99 1.20 times"), "{table}");
+        assert!(
+            table.contains(
+                "median goodput 49% of capacity, median p99 1.20 times that of the ideal first-come server, 1.50 times"
+            ),
+            "{table}"
+        );
         assert!(table.contains("1.25 times the engine alone"), "{table}");
         assert!(table.contains("knee: 80 texts/s at p99 <= 10 ms"), "{table}");
     }

@@ -57,8 +57,10 @@ pub struct OpenRun {
     pub late: usize,
     /// From due to sent: how far the generator itself was behind.
     pub send_lag: Percentiles,
-    /// Latency of the ideal first-come server on the same requests; absent above its capacity.
+    /// Latency of the ideal first-come server on the same requests, each at its measured cost; absent above its capacity.
     pub ideal: Option<Percentiles>,
+    /// The same with every text as cheap as in a full batch.
+    pub ideal_full_batches: Option<Percentiles>,
     /// Why this run proves nothing, if so.
     pub void: Option<String>,
 }
@@ -83,6 +85,7 @@ impl OpenRun {
             late: of(Verdict::Late).count(),
             send_lag,
             ideal: None,
+            ideal_full_batches: None,
             void: void(outcomes, &latency, &send_lag),
         }
     }
@@ -90,6 +93,11 @@ impl OpenRun {
     /// How many times the ideal server's p99 the measured one is.
     pub fn p99_to_ideal(&self) -> Option<f64> {
         self.ideal.map(|ideal| self.latency.p99_ms / ideal.p99_ms)
+    }
+
+    /// The same for the one whose texts are as cheap as in a full batch.
+    pub fn p99_to_full_batches(&self) -> Option<f64> {
+        self.ideal_full_batches.map(|ideal| self.latency.p99_ms / ideal.p99_ms)
     }
 
     /// Whether every request was answered, 99% of them within the objective, and the run counts.
