@@ -15,4 +15,5 @@ pub use cpu::int8::*;
 pub use cpu::layers::*;
 pub use cpu::limits;
 pub use cpu::pool::*;
+pub use cpu::screen::*;
 pub use cpu::{Activation, Epilogue, ISA_VARIABLE, Isa, IsaError, Scratch};

@@ -20,6 +20,7 @@ mod math;
 mod microkernel;
 pub(crate) mod pool;
 mod scratch;
+pub(crate) mod screen;
 mod tier;
 mod tiled;
 

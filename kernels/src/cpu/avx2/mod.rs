@@ -2,6 +2,7 @@
 
 pub(crate) mod int8;
 pub(crate) mod lanes;
+pub(crate) mod screen;
 
 use super::Isa;
 use super::tier::{Kernel, Tier};

@@ -4,6 +4,7 @@ pub(crate) mod bf16;
 mod groups;
 pub(crate) mod int8;
 pub(crate) mod lanes;
+pub(crate) mod screen;
 
 use super::Isa;
 use super::tier::{Kernel, Tier};

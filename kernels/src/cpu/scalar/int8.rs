@@ -39,7 +39,7 @@ impl Loops {
 }
 
 /// One row times the columns of one panel, exactly.
-fn row_sums(row: &[Line], panel: &[Line]) -> [i32; LANES] {
+pub(super) fn row_sums(row: &[Line], panel: &[Line]) -> [i32; LANES] {
     let mut sums = [0i32; LANES];
     for (line, columns) in row.iter().zip(panel.as_chunks::<LANES>().0) {
         for (group, columns) in line.0.as_chunks::<4>().0.iter().zip(columns) {

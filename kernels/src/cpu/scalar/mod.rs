@@ -7,6 +7,7 @@ pub(crate) mod int8;
 pub(crate) mod lanes;
 pub(crate) mod layers;
 pub(crate) mod pool;
+pub(crate) mod screen;
 
 use super::tier::{Kernel, Tier};
 

@@ -1,0 +1,45 @@
+//! Which items of a segment a query may have.
+
+/// A set of places in a segment, one bit each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    words: Vec<u64>,
+}
+
+impl Allowed {
+    /// The set of these places, out of `places`.
+    ///
+    /// # Panics
+    /// If a place is beyond.
+    pub fn new(places: usize, allowed: impl IntoIterator<Item = u32>) -> Self {
+        let mut words = vec![0_u64; places.div_ceil(64)];
+        for place in allowed {
+            assert!((place as usize) < places, "place {place} of {places}");
+            words[place as usize / 64] |= 1 << (place % 64);
+        }
+        Self { words }
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The bits of one panel of 16.
+    pub(super) fn lanes(&self, panel: u32) -> u16 {
+        (self.words[panel as usize / 4] >> (panel % 4 * 16)) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panel_has_the_bits_of_its_places() {
+        let allowed = Allowed::new(100, [0, 17, 31, 64, 99]);
+        assert_eq!(allowed.count(), 5);
+        let lanes: Vec<_> = (0..7).map(|panel| allowed.lanes(panel)).collect();
+        assert_eq!(lanes, [1, 1 << 1 | 1 << 15, 0, 0, 1, 0, 1 << 3]);
+    }
+}

@@ -1,0 +1,39 @@
+//! Exact top-k by inner product: the items that a full scan in f32 would find, without a full scan in f32.
+//!
+//! A [`Segment`] holds items three times over, each time coarser. **Blocks** of up to 256 items that point in a similar
+//! direction have one bound for all their items: a block that cannot reach the k-th best score found so far is skipped.
+//! What is left is **screened** as int8 rows, four times smaller than f32 and multiplied four times as fast, under a proven
+//! error bound. What passes is **scored** in f32. Scores that do not pass never leave the registers. Nothing is
+//! approximate: [`bound`] has the proof, and the tests compare with brute force, score by score.
+//!
+//! The alternatives are a matrix of scores and a selection afterwards, which is bound by the memory it writes, and
+//! approximate graphs and inverted lists, which lose items, most of all under a filter: here a filter is a mask on what
+//! passes the screen.
+//!
+//! ```text
+//! let segment = Segment::build(&vectors, width, &rows)?;
+//! let found = segment.search(&Search { queries: &queries, k: 100, .. })?;   // Vec of Scored by query, best first
+//! ```
+//!
+//! Equal scores are ordered by row, so an answer is one and the same whatever the threads, the batch and the instruction
+//! set's speed; scores are sums in one fixed order.
+
+mod allowed;
+pub mod bound;
+mod cluster;
+mod error;
+mod query;
+mod search;
+mod segment;
+mod top;
+
+pub use allowed::Allowed;
+pub use error::IndexError;
+pub use search::Search;
+pub use segment::Segment;
+pub use top::Scored;
+
+/// The largest `k`.
+pub const K_MAX: usize = 10_000;
+/// The largest magnitude of a vector's value: sums of squares stay far from overflow.
+pub const MAGNITUDE_MAX: f32 = 1e15;
