@@ -27,8 +27,8 @@
 //! `q.x = a b + p.y <= a b + |p| |y|`, and `|p|^2 = |q|^2 - b^2`. A block knows the smallest and the largest `a` and the
 //! largest `|y|` of its items, so `b`, one inner product, bounds them all. A ball around the centre would give
 //! `a b + |q| |y|`: for vectors of length 1 around many centres that is above every threshold, and this is not. `b` comes
-//! from the f32 kernel too, and is wrong by at most `h = g |q|`; both places where it stands allow for that.
-//! ([`Ball::bound`])
+//! from the f32 kernel too, and is wrong by at most `h = g |q|`; both places where it stands allow for that. Blocks of one
+//! direction share all of it but a sum of three products. ([`Facing`], [`Ball::bound`])
 //!
 //! The norms are computed in f64, whose own errors (n 2^-53) the room in [`rounding`] covers many times over.
 
@@ -46,8 +46,38 @@ pub struct Reach {
     pub norm: f64,
     /// `|t|`: what its levels leave.
     pub residual: f64,
-    /// `d`: what a level is worth; above 0.
-    pub scale: f64,
+    /// `1 / d`, `d` being what a level is worth.
+    pub levels_a_unit: f64,
+}
+
+impl Reach {
+    /// Quantises a query into `levels`.
+    pub fn quantise(query: &[f32], level_max: i8, levels: &mut [i8]) -> Self {
+        let scale = scale(query, level_max);
+        let (_, residual) = quantise(query, scale, level_max, levels);
+        Self { norm: norm(query), residual, levels_a_unit: 1.0 / scale }
+    }
+}
+
+/// A query as seen from one direction.
+#[derive(Clone, Copy, Debug)]
+pub struct Facing {
+    /// `b`.
+    along: f64,
+    /// Not below `|p|`.
+    across: f64,
+    /// `h`.
+    error: f64,
+}
+
+impl Facing {
+    /// `along` is the query's inner product with the direction, as the f32 kernel gives it.
+    pub fn new(query: &Reach, along: f32, width: usize) -> Self {
+        let (along, error) = (f64::from(along), rounding(width) * query.norm);
+        // The direction is a unit vector but for rounding, which `error` stands for as well.
+        let across = (query.norm.powi(2) - (along.abs() - error).max(0.0).powi(2)).max(0.0).sqrt();
+        Self { along, across, error }
+    }
 }
 
 /// What is known of all items of a block.
@@ -59,16 +89,14 @@ pub struct Ball {
     along_max: f64,
     /// Largest `|y|`: length across that direction.
     across_max: f64,
-    /// `X`.
-    norm_max: f64,
+    /// `X` and the largest `|a|` and `|y|` together: what `h` is multiplied with.
+    extent: f64,
     /// `W`.
     quantised_max: f64,
-    /// `R`.
-    residual_max: f64,
-    /// `c`, above 0.
-    scale: f64,
-    /// `g`.
-    rounding: f64,
+    /// `R + g X`.
+    unseen_max: f64,
+    /// `1 / c`, `c` being the scale.
+    levels_a_unit: f64,
     /// What underflow may add to a score.
     underflow: f64,
 }
@@ -87,59 +115,55 @@ impl Ball {
             along_min: f64::INFINITY,
             along_max: f64::NEG_INFINITY,
             across_max: 0.0,
-            norm_max: 0.0,
+            extent: 0.0,
             quantised_max: 0.0,
-            residual_max: 0.0,
-            scale,
-            rounding: rounding(width),
+            unseen_max: 0.0,
+            levels_a_unit: 1.0 / scale,
             underflow: width as f64 * f64::from(f32::MIN_POSITIVE),
         };
         for (item, levels) in items.chunks_exact(width).zip(levels.chunks_exact_mut(width)) {
             let (quantised, residual) = quantise(item, scale, 127, levels);
+            let ((along, across), norm) = (split(item, direction), norm(item));
             ball.quantised_max = ball.quantised_max.max(quantised);
-            ball.residual_max = ball.residual_max.max(residual);
-            ball.add(item, direction);
+            ball.unseen_max = ball.unseen_max.max(residual + rounding(width) * norm);
+            ball.across_max = ball.across_max.max(across);
+            ball.along_min = ball.along_min.min(along);
+            ball.along_max = ball.along_max.max(along);
+            ball.extent = ball.extent.max(along.abs() + across + norm);
         }
         ball
     }
 
-    fn add(&mut self, item: &[f32], direction: &[f32]) {
-        let along: f64 = item.iter().zip(direction).map(|(&x, &e)| f64::from(x) * f64::from(e)).sum();
-        let across = item.iter().zip(direction).map(|(&x, &e)| (f64::from(x) - along * f64::from(e)).powi(2));
-        self.across_max = self.across_max.max(across.sum::<f64>().sqrt());
-        self.along_min = self.along_min.min(along);
-        self.along_max = self.along_max.max(along);
-        self.norm_max = self.norm_max.max(norm(item));
-    }
-
-    /// No item of the block has a larger score. `along` is the query's inner product with the block's direction, as the
-    /// f32 kernel gives it.
-    pub fn bound(&self, query: &Reach, along: f32) -> f64 {
-        let (b, h) = (f64::from(along), self.rounding * query.norm);
-        // The direction is a unit vector but for rounding, which `h` stands for as well.
-        let across_query = (query.norm.powi(2) - (b.abs() - h).max(0.0).powi(2)).max(0.0).sqrt();
-        let along_item = if b >= 0.0 { self.along_max } else { self.along_min };
-        let slack = h * (self.along_min.abs().max(self.along_max.abs()) + self.across_max + self.norm_max);
-        along_item * b + across_query * self.across_max + slack + self.underflow
+    /// No item of the block has a larger score.
+    pub fn bound(&self, query: &Facing) -> f64 {
+        let along = if query.along >= 0.0 { self.along_max } else { self.along_min };
+        along * query.along + query.across * self.across_max + query.error * self.extent + self.underflow
     }
 
     /// The smallest integer product of an item whose score is at least `threshold`.
     pub fn at_least(&self, query: &Reach, threshold: f32) -> i32 {
-        let error =
-            query.residual * self.quantised_max + query.norm * (self.residual_max + self.rounding * self.norm_max);
-        // One less than needed, for the rounding of this line; the cast saturates.
-        (((f64::from(threshold) - error - self.underflow) / (self.scale * query.scale)).floor() - 1.0) as i32
+        let error = query.residual * self.quantised_max + query.norm * self.unseen_max + self.underflow;
+        let levels = (f64::from(threshold) - error) * (self.levels_a_unit * query.levels_a_unit);
+        // The cast rounds towards zero and saturates; one more is for the rounding of these lines.
+        (levels as i32).saturating_sub(2)
     }
 }
 
+/// An item as seen from a direction: its length along it, and across.
+pub fn split(item: &[f32], direction: &[f32]) -> (f64, f64) {
+    let along: f64 = item.iter().zip(direction).map(|(&x, &e)| f64::from(x) * f64::from(e)).sum();
+    let across = item.iter().zip(direction).map(|(&x, &e)| (f64::from(x) - along * f64::from(e)).powi(2));
+    (along, across.sum::<f64>().sqrt())
+}
+
 /// What a level must be worth for the largest magnitude to become `level_max`; 1 if all values are 0.
-pub fn scale(values: &[f32], level_max: i8) -> f64 {
+fn scale(values: &[f32], level_max: i8) -> f64 {
     let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     if largest == 0.0 { 1.0 } else { f64::from(largest) / f64::from(level_max) }
 }
 
 /// Writes the levels of a row, and gives the norms of what they stand for and of what they leave.
-pub fn quantise(row: &[f32], scale: f64, level_max: i8, levels: &mut [i8]) -> (f64, f64) {
+fn quantise(row: &[f32], scale: f64, level_max: i8, levels: &mut [i8]) -> (f64, f64) {
     let (mut quantised, mut residual) = (0.0, 0.0);
     for (&value, level) in row.iter().zip(levels) {
         let value = f64::from(value);
@@ -152,7 +176,7 @@ pub fn quantise(row: &[f32], scale: f64, level_max: i8, levels: &mut [i8]) -> (f
 }
 
 /// The Euclidean norm.
-pub fn norm(row: &[f32]) -> f64 {
+fn norm(row: &[f32]) -> f64 {
     row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
 }
 
@@ -196,10 +220,8 @@ mod tests {
 
             for level_max in [63, 127] {
                 let mut query_levels = vec![0; width];
-                let scale = scale(&query, level_max);
-                let (_, residual) = quantise(&query, scale, level_max, &mut query_levels);
-                let reach = Reach { norm: norm(&query), residual, scale };
-                let bound = ball.bound(&reach, score(isa, &query, &axis));
+                let reach = Reach::quantise(&query, level_max, &mut query_levels);
+                let bound = ball.bound(&Facing::new(&reach, score(isa, &query, &axis), width));
                 for (item, levels) in items.chunks_exact(width).zip(levels.chunks_exact(width)) {
                     let exact = score(isa, &query, item);
                     let product: i32 = levels.iter().zip(&query_levels).map(|(&w, &v)| i32::from(w) * i32::from(v)).sum();
@@ -216,9 +238,7 @@ mod tests {
         let row: Vec<f32> = (0..64).map(|i| (i as f32 * 0.7).sin()).collect();
         let mut levels = vec![0; 64];
         let ball = Ball::quantise(&row, &row, &mut levels);
-        let scale = scale(&row, 127);
-        let (_, residual) = quantise(&row, scale, 127, &mut levels);
-        let reach = Reach { norm: norm(&row), residual, scale };
+        let reach = Reach::quantise(&row, 127, &mut levels);
         let exact = norm(&row).powi(2);
         let (below, above) =
             (ball.at_least(&reach, (exact * 0.98) as f32), ball.at_least(&reach, (exact * 1.02) as f32));

@@ -3,7 +3,7 @@
 use attune_kernels::ScreenQueries;
 
 use super::Segment;
-use super::bound::{Reach, norm, quantise, scale};
+use super::bound::Reach;
 
 /// A few queries, in every form that a search needs.
 #[derive(Debug, Default)]
@@ -22,9 +22,7 @@ impl Prepared {
         self.levels.resize(queries.len(), 0);
         self.reach.clear();
         for (query, levels) in queries.chunks_exact(segment.width).zip(self.levels.chunks_exact_mut(segment.width)) {
-            let scale = scale(query, level_max);
-            let (_, residual) = quantise(query, scale, level_max, levels);
-            self.reach.push(Reach { norm: norm(query), residual, scale });
+            self.reach.push(Reach::quantise(query, level_max, levels));
         }
         self.screened.set(&segment.screened, &self.levels);
     }

@@ -4,7 +4,7 @@ use std::thread;
 
 use attune_kernels::{Hit, Wanted, inner_products, screen};
 
-use super::bound::score;
+use super::bound::{Facing, score};
 use super::error::{IndexError, check};
 use super::query::Prepared;
 use super::segment::{Block, HOLE};
@@ -108,9 +108,10 @@ impl<'a> Pass<'a> {
         self.along.resize(segment.directions.len() / segment.width, 0.0);
         for (query, reach) in queries.chunks_exact(segment.width).zip(&self.prepared.reach) {
             inner_products(segment.isa, query, &segment.directions, &mut self.along);
-            let along = &self.along;
-            let bound = |block: &Block| (block.ball.bound(reach, along[block.cluster as usize]) as f32).next_up();
-            self.bounds.extend(segment.blocks.iter().map(bound));
+            for blocks in segment.blocks.chunk_by(|left, right| left.cluster == right.cluster) {
+                let facing = Facing::new(reach, self.along[blocks[0].cluster as usize], segment.width);
+                self.bounds.extend(blocks.iter().map(|block| (block.ball.bound(&facing) as f32).next_up()));
+            }
         }
     }
 

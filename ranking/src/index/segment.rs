@@ -2,14 +2,14 @@
 
 use attune_kernels::{Isa, ScreenItems};
 
-use super::bound::Ball;
+use super::bound::{Ball, split};
 use super::cluster::{Clusters, cluster};
 use super::error::{IndexError, check};
 
 /// Items in a panel of the screen.
 const PANEL: usize = 16;
-/// Items in a block: their int8 rows stay in the first-level cache up to 64 values.
-const BLOCK: usize = 256;
+/// Items in a block: few, so that one far from its direction spoils the bound of few.
+const BLOCK: usize = 64;
 /// Items in a segment: places are u32, and padding needs some of them.
 const ITEMS_MAX: usize = 1 << 30;
 /// A place that holds no item, where a block ends before its last panel does.
@@ -59,8 +59,9 @@ impl Segment {
         let isa = Isa::active().expect("checked at start");
         let Clusters { directions, of } = cluster(isa, vectors, width, threads);
         let mut layout = Layout { rows: Vec::new(), vectors: Vec::new(), levels: Vec::new(), blocks: Vec::new() };
-        for (number, members) in members(&of, directions.len() / width).iter().enumerate() {
+        for (number, members) in members(&of, directions.len() / width).into_iter().enumerate() {
             let direction = &directions[number * width..][..width];
+            let members = nearest_first(members, vectors, direction);
             for members in members.chunks(BLOCK) {
                 let chosen = members.iter().map(|&item| (rows[item as usize], vector(vectors, width, item)));
                 layout.push_block(number, direction, chosen);
@@ -107,6 +108,12 @@ fn members(of: &[u32], clusters: usize) -> Vec<Vec<u32>> {
     for (item, &cluster) in of.iter().enumerate() {
         members[cluster as usize].push(item as u32);
     }
+    members
+}
+
+/// Sorted by the length across the direction, so that each block has items of similar bounds.
+fn nearest_first(mut members: Vec<u32>, vectors: &[f32], direction: &[f32]) -> Vec<u32> {
+    members.sort_by_cached_key(|&item| (split(vector(vectors, direction.len(), item), direction).1.to_bits(), item));
     members
 }
 

@@ -1,6 +1,7 @@
-//! `attune bench`: how fast the engine is alone, and how the server stands under load.
+//! `attune bench`: how fast the engines are alone, and how the server stands under load.
 
 pub mod infer;
+pub mod rank;
 mod report;
 pub mod serve;
 mod workload;
@@ -19,6 +20,8 @@ use crate::config::{Config, Overrides};
 pub enum Command {
     /// The engine alone, all workers at once: tokens/s, texts/s and the share of what the processor can do
     Infer(infer::Options),
+    /// Exact top-k alone: queries/s by batch, with and without a filter, and recall against brute force
+    Rank(rank::Options),
     /// A server under open load: Poisson arrivals, latency from the moment a request was due
     Serve(serve::Options),
 }
@@ -28,6 +31,7 @@ impl Command {
     pub fn overrides(&self) -> Overrides {
         match self {
             Self::Infer(options) => options.flags.overrides(),
+            Self::Rank(options) => options.flags.overrides(),
             Self::Serve(options) => options.flags.overrides(),
         }
     }
@@ -36,10 +40,11 @@ impl Command {
 /// Measures.
 ///
 /// # Errors
-/// As [`infer::run`] and [`serve::run`].
+/// As [`infer::run`], [`rank::run`] and [`serve::run`].
 pub fn run(config: &Config, command: &Command) -> Result<()> {
     match command {
         Command::Infer(options) => infer::run(config, options),
+        Command::Rank(options) => rank::run(config, options),
         Command::Serve(options) => serve::run(config, options),
     }
 }
