@@ -9,4 +9,6 @@
 //! model + events -> evaluate::Protocol -> metrics with intervals
 //! ```
 
+pub mod attributes;
 pub mod data;
+pub mod filter;
