@@ -154,3 +154,46 @@ fn read_ordered(reader: &mut Reader<'_>, rows: u32, is_key: fn(i64) -> bool) -> 
     }
     Ok(Ordered::new(keys, present))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attributes::{Schema, Value};
+
+    /// Columns of one row with one number, whose key is the last 8 bytes.
+    fn bytes() -> Vec<u8> {
+        let mut builder = Columns::builder(&Schema::new([("n", Kind::Number)]).unwrap());
+        builder.push(&[("n", Value::Number(1.0))]).unwrap();
+        let mut bytes = Vec::new();
+        builder.finish().encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn only_keys_of_finite_numbers_are_read() {
+        for key in [number_key(f64::INFINITY), number_key(f64::NAN), number_key(0.0) - 1, i64::MIN, i64::MAX] {
+            let mut bytes = bytes();
+            let start = bytes.len() - size_of::<i64>();
+            bytes[start..].copy_from_slice(&key.to_le_bytes());
+            let error = Columns::decode(&bytes).unwrap_err();
+            assert_eq!(error, DecodeError::Damaged { offset: bytes.len(), what: "a number is not finite" }, "{key}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_said_to_be_one() {
+        let mut bytes = bytes();
+        bytes[0] = 2;
+        assert_eq!(Columns::decode(&bytes), Err(DecodeError::Version { version: 2, known: VERSION }));
+    }
+
+    /// More rows than a segment can have are refused before anything is made for them.
+    #[test]
+    fn a_count_without_bytes_is_refused() {
+        let mut bytes = bytes();
+        bytes[1..5].copy_from_slice(&(ROWS_MAX + 1).to_le_bytes());
+        assert!(Columns::decode(&bytes).unwrap_err().to_string().contains("more rows"));
+        bytes[1..5].copy_from_slice(&ROWS_MAX.to_le_bytes());
+        assert!(Columns::decode(&bytes).unwrap_err().to_string().contains("end too soon"));
+    }
+}
