@@ -64,18 +64,10 @@ pub(crate) struct Keywords {
 impl Keywords {
     /// A column; `ends` rise to the length of `ids`, which are terms of the dictionary.
     pub(super) fn new(dictionary: Dictionary, ends: Vec<u32>, ids: Vec<u32>) -> Self {
-        let mut postings = vec![RoaringBitmap::new(); dictionary.len()];
-        let mut present = RoaringBitmap::new();
-        let mut start = 0;
-        for (row, end) in ends.iter().map(|end| *end as usize).enumerate() {
-            for id in &ids[start..end] {
-                postings[*id as usize].insert(row as u32);
-            }
-            if end > start {
-                present.insert(row as u32);
-            }
-            start = end;
-        }
+        let postings = postings(dictionary.len(), &ends, &ids);
+        let starts = std::iter::once(&0).chain(&ends);
+        let with_terms = (0..).zip(starts.zip(&ends)).filter(|(_, (start, end))| start < end);
+        let present = RoaringBitmap::from_sorted_iter(with_terms.map(|(row, _)| row)).expect("rows that rise");
         Self { dictionary, ends, ids, postings, present }
     }
 
@@ -116,6 +108,32 @@ impl Keywords {
     pub(crate) fn present(&self) -> &RoaringBitmap {
         &self.present
     }
+}
+
+/// The rows of each term. They are gathered by term first, since a bitmap is quickly made of rows at hand and slowly
+/// of one row now and then.
+fn postings(terms: usize, ends: &[u32], ids: &[u32]) -> Vec<RoaringBitmap> {
+    let mut places = vec![0_usize; terms + 1];
+    ids.iter().for_each(|id| places[*id as usize + 1] += 1);
+    for term in 0..terms {
+        places[term + 1] += places[term];
+    }
+    let bounds = places.clone();
+    let mut rows = vec![0_u32; ids.len()];
+    let mut start = 0;
+    for (row, end) in (0..).zip(ends.iter().map(|end| *end as usize)) {
+        for id in &ids[start..end] {
+            rows[places[*id as usize]] = row;
+            places[*id as usize] += 1;
+        }
+        start = end;
+    }
+    let posting = |bounds: &[usize]| {
+        // A row that has the term several times stands there as often.
+        let rows = rows[bounds[0]..bounds[1]].chunk_by(u32::eq).map(|same| same[0]);
+        RoaringBitmap::from_sorted_iter(rows).expect("rows that rise")
+    };
+    bounds.windows(2).map(posting).collect()
 }
 
 /// A column being written.

@@ -8,6 +8,9 @@ use roaring::{MultiOps, RoaringBitmap};
 use super::check::{Set, Test};
 use crate::attributes::{Column, Columns, Flags, Keywords, Ordered, in_ranges};
 
+/// Looking at one row takes as long as finding so many by their values.
+const ROWS_FOUND_PER_LOOK: u64 = 8;
+
 /// A test whose column and terms have been looked up.
 #[derive(Clone, Debug)]
 pub(super) enum Leaf<'a> {
@@ -65,11 +68,12 @@ impl<'a> Leaf<'a> {
     /// Whether so many rows are sooner looked at one by one than found by [`rows`](Self::rows). Where the rows are
     /// there as a bitmap, they never are.
     pub(super) fn sooner_by_row(&self, rows: u64) -> bool {
-        match self {
-            Self::Nothing | Self::Flags { .. } => false,
-            Self::Terms { ids, .. } => ids.len() > 1 && rows < self.inside(),
-            Self::Keys { .. } => rows < self.inside(),
-        }
+        let found = match self {
+            Self::Nothing | Self::Flags { .. } => return false,
+            Self::Terms { ids, .. } if ids.len() <= 1 => return false,
+            Self::Terms { .. } | Self::Keys { .. } => self.inside(),
+        };
+        rows < found / ROWS_FOUND_PER_LOOK
     }
 
     /// The rows that match.
