@@ -9,5 +9,9 @@
 //! model + events -> evaluate::Protocol -> metrics with intervals
 //! ```
 
+pub mod attributes;
 pub mod data;
+pub mod attributes;
+pub mod data;
+pub mod filter;
 pub mod index;
