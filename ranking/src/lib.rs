@@ -11,7 +11,5 @@
 
 pub mod attributes;
 pub mod data;
-pub mod attributes;
-pub mod data;
 pub mod filter;
 pub mod index;

@@ -2,7 +2,7 @@
 
 use super::lanes::Lanes;
 use super::layers::{check_rows, scale_row, sum_of_squares};
-use super::lines::LANES;
+use super::lines::{LANES, prefetch};
 use super::tier::{Kernel, Tier};
 use super::{Isa, scalar};
 
@@ -71,6 +71,11 @@ pub fn inner_products(isa: Isa, query: &[f32], rows: &[f32], out: &mut [f32]) {
         Isa::Scalar => scalar::pool::inner_products(query, rows, out),
         _ => isa.run(InnerProducts { query, rows, out }),
     }
+}
+
+/// Asks for a row that will be read soon. Its values may lie anywhere; nothing happens but that they come nearer.
+pub fn prefetch_row(row: &[f32]) {
+    row.iter().step_by(LANES).for_each(prefetch);
 }
 
 #[track_caller]

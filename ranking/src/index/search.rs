@@ -1,8 +1,9 @@
 //! The scan: bounds, screen, scores.
 
+use std::ops::Range;
 use std::thread;
 
-use attune_kernels::{Hit, Wanted, inner_products, screen};
+use attune_kernels::{Hit, Wanted, inner_products, prefetch_row, screen};
 
 use super::bound::{Facing, score};
 use super::error::{IndexError, check};
@@ -15,6 +16,8 @@ use super::{Allowed, K_MAX, Scored, Segment};
 const GROUP: usize = 32;
 /// The most promising blocks of each query are scanned first, so that the pass over all blocks starts with a threshold.
 const WARM_BLOCKS: usize = 4;
+/// Another thread is worth starting for so many blocks: it costs some 30 us, a block .2 us.
+const BLOCKS_A_THREAD: usize = 500;
 /// The lanes of a panel.
 const PANEL: u32 = 16;
 
@@ -46,79 +49,120 @@ impl Segment {
             return Err(IndexError::K { k: search.k });
         }
         let mut tops = vec![Top::new(search.k.min(self.items().max(1))); count];
-        let share = count.div_ceil(search.threads.max(1)).max(1);
-        let parts = tops.chunks_mut(share).zip((0..count).step_by(share));
-        if count <= share {
-            parts.for_each(|(tops, first)| self.scan(search, first, tops));
+        let threads = search.threads.max(1);
+        if count < threads {
+            self.scan_together(search, &mut tops, threads);
         } else {
+            let share = count.div_ceil(threads).max(1);
             thread::scope(|scope| {
-                parts.for_each(|(tops, first)| drop(scope.spawn(move || self.scan(search, first, tops))))
+                for (tops, first) in tops.chunks_mut(share).zip((0..).step_by(share)) {
+                    scope.spawn(move || self.scan(search, first, tops));
+                }
             });
         }
         Ok(tops.into_iter().map(Top::into_sorted).collect())
     }
 
-    /// Scans for the queries from `first` on, as many as there are tops.
+    /// Scans on this thread for the queries from `first` on, as many as there are tops.
     fn scan(&self, search: &Search<'_>, first: usize, tops: &mut [Top]) {
-        let mut pass = Pass::new(self, search);
+        let (mut group, mut sweep) = (Group::new(self, search), Sweep::default());
         for (tops, first) in tops.chunks_mut(GROUP).zip((first..).step_by(GROUP)) {
-            pass.run(first, tops);
+            group.set(first, tops.len());
+            group.warm(&mut sweep, tops);
+            sweep.run(&group, 0..self.blocks.len(), tops);
+        }
+    }
+
+    /// Scans for a few queries with more threads than there are queries: each thread takes a part of the blocks, and starts
+    /// from the thresholds that the most promising ones gave.
+    fn scan_together(&self, search: &Search<'_>, tops: &mut [Top], threads: usize) {
+        let (mut group, mut sweep) = (Group::new(self, search), Sweep::default());
+        group.set(0, tops.len());
+        group.warm(&mut sweep, tops);
+        let blocks = self.blocks.len();
+        if group.reachable(tops) < BLOCKS_A_THREAD * threads {
+            return sweep.run(&group, 0..blocks, tops);
+        }
+        let share = blocks.div_ceil(threads);
+        let found = thread::scope(|scope| {
+            let start = |first: usize| {
+                let (group, mut tops) = (&group, tops.iter().map(Top::above).collect::<Vec<_>>());
+                scope.spawn(move || {
+                    Sweep::default().run(group, first..(first + share).min(blocks), &mut tops);
+                    tops
+                })
+            };
+            let others: Vec<_> = (share..blocks).step_by(share).map(start).collect();
+            sweep.run(&group, 0..share, tops);
+            others.into_iter().map(|other| other.join().expect("a scan does not panic")).collect::<Vec<_>>()
+        });
+        for others in found {
+            tops.iter_mut().zip(others).for_each(|(top, other)| top.take_over(other));
         }
     }
 }
 
-/// A pass over a segment for a group of queries, and its memory.
-struct Pass<'a> {
+/// A few queries that share a pass over a segment.
+struct Group<'a> {
     segment: &'a Segment,
     search: &'a Search<'a>,
+    /// Number of its first query.
+    first: usize,
     prepared: Prepared,
     /// Inner products of one query with all directions.
     along: Vec<f32>,
     /// By query and block: no score is above. Blocks that are done are below everything.
     bounds: Vec<f32>,
-    wanted: Vec<Wanted>,
-    hits: Vec<Hit>,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> Group<'a> {
     fn new(segment: &'a Segment, search: &'a Search<'a>) -> Self {
         let (prepared, along, bounds) = (Prepared::default(), Vec::new(), Vec::new());
-        Self { segment, search, prepared, along, bounds, wanted: Vec::new(), hits: Vec::new() }
+        Self { segment, search, first: 0, prepared, along, bounds }
     }
 
-    fn run(&mut self, first: usize, tops: &mut [Top]) {
+    fn query(&self, number: usize) -> &'a [f32] {
         let width = self.segment.width;
-        let queries = &self.search.queries[first * width..][..tops.len() * width];
-        self.prepared.set(self.segment, queries);
-        self.bound(queries);
-        for query in 0..tops.len() {
-            for block in self.promising(query) {
-                self.visit(block, query..query + 1, first, tops);
-            }
-        }
-        for block in 0..self.segment.blocks.len() {
-            self.visit(block, 0..tops.len(), first, tops);
-        }
+        &self.search.queries[(self.first + number) * width..][..width]
     }
 
-    /// Computes the bounds of all blocks for all queries.
-    fn bound(&mut self, queries: &[f32]) {
+    fn bounds(&self, query: usize) -> &[f32] {
+        let blocks = self.segment.blocks.len();
+        &self.bounds[query * blocks..][..blocks]
+    }
+
+    /// Prepares `count` queries from `first` on, with the bounds of all blocks.
+    fn set(&mut self, first: usize, count: usize) {
         let segment = self.segment;
+        self.first = first;
+        self.prepared.set(segment, &self.search.queries[first * segment.width..][..count * segment.width]);
         self.bounds.clear();
         self.along.resize(segment.directions.len() / segment.width, 0.0);
-        for (query, reach) in queries.chunks_exact(segment.width).zip(&self.prepared.reach) {
-            inner_products(segment.isa, query, &segment.directions, &mut self.along);
+        for query in 0..count {
+            inner_products(segment.isa, self.query(query), &segment.directions, &mut self.along);
             for blocks in segment.blocks.chunk_by(|left, right| left.cluster == right.cluster) {
-                let facing = Facing::new(reach, self.along[blocks[0].cluster as usize], segment.width);
+                let along = self.along[blocks[0].cluster as usize];
+                let facing = Facing::new(&self.prepared.reach[query], along, segment.width);
                 self.bounds.extend(blocks.iter().map(|block| (block.ball.bound(&facing) as f32).next_up()));
+            }
+        }
+    }
+
+    /// Scans the most promising blocks of each query.
+    fn warm(&mut self, sweep: &mut Sweep, tops: &mut [Top]) {
+        let blocks = self.segment.blocks.len();
+        for query in 0..tops.len() {
+            for block in self.promising(query) {
+                sweep.visit(self, block, query..query + 1, tops);
+                sweep.score(self, tops);
+                self.bounds[query * blocks + block] = f32::NEG_INFINITY;
             }
         }
     }
 
     /// The blocks with the highest bounds, the highest first.
     fn promising(&self, query: usize) -> Vec<usize> {
-        let blocks = self.segment.blocks.len();
-        let bounds = &self.bounds[query * blocks..][..blocks];
+        let bounds = self.bounds(query);
         let mut best: Vec<usize> = Vec::with_capacity(WARM_BLOCKS + 1);
         for (block, bound) in bounds.iter().enumerate() {
             if best.len() == WARM_BLOCKS && best.last().is_some_and(|&last| bounds[last] >= *bound) {
@@ -131,48 +175,86 @@ impl<'a> Pass<'a> {
         best
     }
 
-    /// Scans one block for those of the queries that may find something in it, and that have not been there yet.
-    fn visit(&mut self, block: usize, queries: std::ops::Range<usize>, first: usize, tops: &mut [Top]) {
-        let blocks = self.segment.blocks.len();
-        let Block { first_panel, end_panel, ball, .. } = self.segment.blocks[block];
+    /// Blocks that some query still has to see, as far as is known now, counted once for each.
+    fn reachable(&self, tops: &[Top]) -> usize {
+        let reachable = |(query, top): (usize, &Top)| {
+            let threshold = top.threshold();
+            self.bounds(query).iter().filter(|bound| **bound >= threshold).count()
+        };
+        tops.iter().enumerate().map(reachable).sum()
+    }
+}
+
+/// A pass over blocks, on one thread, and its memory.
+#[derive(Default)]
+struct Sweep {
+    wanted: Vec<Wanted>,
+    hits: Vec<Hit>,
+    /// What passed the screen of the block before: its vectors are on their way from memory, and it has no score yet.
+    coming: Vec<Hit>,
+}
+
+impl Sweep {
+    /// Scans those of the blocks that may hold something for a query.
+    fn run(&mut self, group: &Group<'_>, blocks: Range<usize>, tops: &mut [Top]) {
+        for block in blocks {
+            self.visit(group, block, 0..tops.len(), tops);
+        }
+        self.score(group, tops);
+    }
+
+    /// Scans one block for those of the queries that may find something in it.
+    fn visit(&mut self, group: &Group<'_>, block: usize, queries: Range<usize>, tops: &mut [Top]) {
+        let (segment, number) = (group.segment, block);
+        let Block { first_panel, end_panel, ball, .. } = segment.blocks[number];
         self.wanted.clear();
         for query in queries {
-            let (bound, threshold) = (&mut self.bounds[query * blocks + block], tops[query].threshold());
-            if *bound >= threshold && *bound > f32::NEG_INFINITY {
-                *bound = f32::NEG_INFINITY;
-                let at_least = ball.at_least(&self.prepared.reach[query], threshold);
+            let (bound, threshold) = (group.bounds(query)[number], tops[query].threshold());
+            if bound >= threshold && bound > f32::NEG_INFINITY {
+                let at_least = ball.at_least(&group.prepared.reach[query], threshold);
                 self.wanted.push(Wanted { query: query as u32, at_least });
             }
         }
-        let panels = first_panel..end_panel;
-        let is_empty = |allowed: &Allowed| panels.clone().all(|panel| allowed.lanes(panel) == 0);
-        if self.wanted.is_empty() || self.search.allowed.is_some_and(is_empty) {
+        let allowed = |panel: u32| group.search.allowed.map_or(u16::MAX, |allowed| allowed.lanes(panel));
+        if self.wanted.is_empty() || (first_panel..end_panel).all(|panel| allowed(panel) == 0) {
             return;
         }
-        self.hits.clear();
         let panels = first_panel as usize..end_panel as usize;
-        screen(&self.segment.screened, panels, &self.prepared.screened, &self.wanted, &mut self.hits);
-        for hit in &self.hits {
-            let query = hit.query as usize;
-            self.score(hit, first + query, &mut tops[query]);
+        screen(&segment.screened, panels, &group.prepared.screened, &self.wanted, &mut self.hits);
+        for hit in &mut self.hits {
+            hit.lanes &= allowed(hit.panel);
+            places(*hit).for_each(|place| prefetch_row(segment.vector(place)));
         }
+        self.score(group, tops);
+        std::mem::swap(&mut self.hits, &mut self.coming);
     }
 
     /// Scores what passed the screen.
-    fn score(&self, hit: &Hit, query: usize, top: &mut Top) {
-        let segment = self.segment;
-        let values = &self.search.queries[query * segment.width..][..segment.width];
-        let excluded = self.search.excluded.get(query).copied().unwrap_or_default();
-        let mut lanes = self.search.allowed.map_or(hit.lanes, |allowed| hit.lanes & allowed.lanes(hit.panel));
-        while lanes != 0 {
-            let place = (hit.panel * PANEL + lanes.trailing_zeros()) as usize;
-            lanes &= lanes - 1;
-            let row = segment.rows[place];
-            if row != HOLE && excluded.binary_search(&row).is_err() {
-                top.show(Scored { row, score: score(segment.isa, values, segment.vector(place)) });
+    fn score(&mut self, group: &Group<'_>, tops: &mut [Top]) {
+        let segment = group.segment;
+        for hit in self.coming.drain(..) {
+            let number = hit.query as usize;
+            let excluded = group.search.excluded.get(group.first + number).copied().unwrap_or_default();
+            for place in places(hit) {
+                let row = segment.rows[place];
+                if row != HOLE && excluded.binary_search(&row).is_err() {
+                    let score = score(segment.isa, group.query(number), segment.vector(place));
+                    tops[number].show(Scored { row, score });
+                }
             }
         }
     }
+}
+
+/// The places of a hit, in order.
+fn places(hit: Hit) -> impl Iterator<Item = usize> {
+    let first = (hit.panel * PANEL) as usize;
+    let mut lanes = hit.lanes;
+    std::iter::from_fn(move || {
+        let lane = (lanes != 0).then(|| lanes.trailing_zeros())?;
+        lanes &= lanes - 1;
+        Some(first + lane as usize)
+    })
 }
 
 #[cfg(test)]

@@ -41,19 +41,31 @@ impl PartialOrd for ByWorst {
 #[derive(Clone, Debug)]
 pub(super) struct Top {
     k: usize,
+    /// As far as is known from elsewhere.
+    floor: f32,
     heap: BinaryHeap<ByWorst>,
 }
 
 impl Top {
     pub(super) fn new(k: usize) -> Self {
-        Self { k, heap: BinaryHeap::with_capacity(k + 1) }
+        Self { k, floor: f32::NEG_INFINITY, heap: BinaryHeap::with_capacity(k + 1) }
+    }
+
+    /// An empty one that takes up nothing below the threshold of this one.
+    pub(super) fn above(&self) -> Self {
+        Self { floor: self.threshold(), ..Self::new(self.k) }
+    }
+
+    /// Shows it all that another one kept.
+    pub(super) fn take_over(&mut self, other: Self) {
+        other.heap.into_iter().for_each(|ByWorst(scored)| self.show(scored));
     }
 
     /// An item with a lower score is of no interest.
     pub(super) fn threshold(&self) -> f32 {
         match self.heap.peek() {
-            Some(worst) if self.heap.len() == self.k => worst.0.score,
-            _ => f32::NEG_INFINITY,
+            Some(worst) if self.heap.len() == self.k => worst.0.score.max(self.floor),
+            _ => self.floor,
         }
     }
 

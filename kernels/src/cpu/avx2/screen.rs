@@ -32,7 +32,10 @@ const SHAPES: [LanesFn; ROWS] = [lanes::<1>, lanes::<2>, lanes::<3>, lanes::<4>]
 
 impl ScreenKernel for Maddubs {
     const ROWS: usize = ROWS;
-    const PANELS: usize = 1;
+
+    fn panels_at_once(_: usize) -> usize {
+        1
+    }
 
     fn lanes(&self, rows: &[&[Line]], panels: &[Line], starts: &[Starts], at_least: &[i32], lanes: &mut [u16]) {
         // SAFETY: a Maddubs exists only where AVX2 does; the instance checks the lengths.

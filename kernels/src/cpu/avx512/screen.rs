@@ -1,7 +1,7 @@
 //! Screening with AVX-512 VNNI: `vpdpbusd` adds four products to each of 16 sums, which one comparison turns into a mask.
 //!
 //! 8 queries x 2 panels: 16 independent sums hide the latency of the instruction (5 cycles) three times over, and two
-//! panels need 10 loads for 16 multiplications. One query alone reads its panels as fast as memory gives them.
+//! panels need 10 loads for 16 multiplications. Up to 4 queries take 4 panels, so that one query has 4 sums in flight.
 
 use super::int8::Vnni as Product;
 use crate::cpu::lines::{LANES, Line};
@@ -9,7 +9,7 @@ use crate::cpu::screen::{ScreenKernel, Starts};
 use std::arch::x86_64::*;
 
 const ROWS: usize = 8;
-const PANELS: usize = 2;
+const PANELS: usize = 4;
 
 /// The sums with `vpdpbusd`; exists only where VNNI does.
 pub(crate) struct Vnni(());
@@ -26,21 +26,24 @@ impl Vnni {
 /// Rows, panels, their starts, thresholds, and the lanes that reach them.
 type LanesFn = unsafe fn(&[&[Line]], &[Line], &[Starts], &[i32], &mut [u16]);
 
-/// An instance for each shape, by rows and panels less one.
+/// An instance for each shape, by rows and panels less one; more than four rows come with at most two panels.
 const SHAPES: [[LanesFn; PANELS]; ROWS] = [
-    [lanes::<1, 1>, lanes::<1, 2>],
-    [lanes::<2, 1>, lanes::<2, 2>],
-    [lanes::<3, 1>, lanes::<3, 2>],
-    [lanes::<4, 1>, lanes::<4, 2>],
-    [lanes::<5, 1>, lanes::<5, 2>],
-    [lanes::<6, 1>, lanes::<6, 2>],
-    [lanes::<7, 1>, lanes::<7, 2>],
-    [lanes::<8, 1>, lanes::<8, 2>],
+    [lanes::<1, 1>, lanes::<1, 2>, lanes::<1, 3>, lanes::<1, 4>],
+    [lanes::<2, 1>, lanes::<2, 2>, lanes::<2, 3>, lanes::<2, 4>],
+    [lanes::<3, 1>, lanes::<3, 2>, lanes::<3, 3>, lanes::<3, 4>],
+    [lanes::<4, 1>, lanes::<4, 2>, lanes::<4, 3>, lanes::<4, 4>],
+    [lanes::<5, 1>, lanes::<5, 2>, lanes::<5, 2>, lanes::<5, 2>],
+    [lanes::<6, 1>, lanes::<6, 2>, lanes::<6, 2>, lanes::<6, 2>],
+    [lanes::<7, 1>, lanes::<7, 2>, lanes::<7, 2>, lanes::<7, 2>],
+    [lanes::<8, 1>, lanes::<8, 2>, lanes::<8, 2>, lanes::<8, 2>],
 ];
 
 impl ScreenKernel for Vnni {
     const ROWS: usize = ROWS;
-    const PANELS: usize = PANELS;
+
+    fn panels_at_once(rows: usize) -> usize {
+        if rows <= 4 { PANELS } else { 2 }
+    }
 
     fn lanes(&self, rows: &[&[Line]], panels: &[Line], starts: &[Starts], at_least: &[i32], lanes: &mut [u16]) {
         // SAFETY: a Vnni exists only where the instruction does; the instance checks the lengths.

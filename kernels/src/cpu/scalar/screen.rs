@@ -9,7 +9,10 @@ pub(crate) struct Loops;
 
 impl ScreenKernel for Loops {
     const ROWS: usize = 4;
-    const PANELS: usize = 1;
+
+    fn panels_at_once(_: usize) -> usize {
+        1
+    }
 
     fn lanes(&self, rows: &[&[Line]], panels: &[Line], starts: &[Starts], at_least: &[i32], lanes: &mut [u16]) {
         for ((row, &at_least), lanes) in rows.iter().zip(at_least).zip(lanes) {

@@ -52,11 +52,11 @@ pub(crate) type Starts = [i32; LANES];
 pub(crate) trait ScreenKernel {
     /// Queries at once.
     const ROWS: usize;
-    /// Panels at once.
-    const PANELS: usize;
+    /// Panels at once, for so many queries: few queries need many panels to have enough independent sums.
+    fn panels_at_once(rows: usize) -> usize;
 
     /// Writes for each query, panel by panel, the lanes whose sum is at least `at_least` of that query. `rows` holds 1 to
-    /// `ROWS` rows of levels, `panels` 1 to `PANELS` panels, one after the other, as many as `starts`.
+    /// `ROWS` rows of levels, `panels` 1 to `panels_at_once` panels, one after the other, as many as `starts`.
     fn lanes(&self, rows: &[&[Line]], panels: &[Line], starts: &[Starts], at_least: &[i32], lanes: &mut [u16]);
 }
 
@@ -130,11 +130,11 @@ fn run<K: ScreenKernel>(
     wanted: &[Wanted],
     hits: &mut Vec<Hit>,
 ) {
-    const { assert!(K::ROWS * K::PANELS <= TILE_MAX) };
+    let at_once = K::panels_at_once(wanted.len().clamp(1, K::ROWS));
     let mut rows: [&[Line]; TILE_MAX] = [&[]; TILE_MAX];
     let (mut at_least, mut lanes) = ([0; TILE_MAX], [0; TILE_MAX]);
-    for first in panels.clone().step_by(K::PANELS) {
-        let count = K::PANELS.min(panels.end - first);
+    for first in panels.clone().step_by(at_once) {
+        let count = at_once.min(panels.end - first);
         let (lines, starts) = (items.lines(first, count), items.starts(first, count));
         for wanted in wanted.chunks(K::ROWS) {
             for (place, one) in wanted.iter().enumerate() {

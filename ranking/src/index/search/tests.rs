@@ -47,10 +47,23 @@ fn a_search_finds_exactly_what_a_scan_finds() {
             let found = segment.search(&plain(&queries, k, threads)).unwrap();
             assert_eq!(found.len(), 70);
             for (query, found) in queries.chunks_exact(width).zip(&found) {
-                assert_eq!(*found, brute(&vectors, &rows, query, k, |_| true), "{count} x {width}, k {k}");
+                assert_eq!(*found, brute(&vectors, &rows, query, k, |_| true), "{count} x {width}, k {k}, {threads} threads");
             }
         }
     }
+}
+
+#[test]
+fn more_threads_than_queries_find_the_same() {
+    // Without structure, so that no block is skipped and every thread has its part.
+    let (count, width) = (140_000, 4);
+    let vectors = normal(count * width, 21);
+    let rows: Vec<u32> = (0..count as u32).collect();
+    let segment = Segment::build(&vectors, width, &rows, 2).unwrap();
+    let queries = normal(2 * width, 22);
+    let alone = segment.search(&plain(&queries, 30, 1)).unwrap();
+    assert_eq!(alone[1], brute(&vectors, &rows, &queries[width..], 30, |_| true));
+    assert_eq!(segment.search(&plain(&queries, 30, 3)).unwrap(), alone);
 }
 
 #[test]
