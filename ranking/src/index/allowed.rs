@@ -1,5 +1,7 @@
 //! Which items of a segment a query may have.
 
+use roaring::RoaringBitmap;
+
 /// A set of places in a segment, one bit each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
@@ -16,6 +18,27 @@ impl Allowed {
         for place in allowed {
             assert!((place as usize) < places, "place {place} of {places}");
             words[place as usize / 64] |= 1 << (place % 64);
+        }
+        Self { words }
+    }
+
+    /// Takes a place out; whether it was in.
+    pub(super) fn remove(&mut self, place: u32) -> bool {
+        let (word, bit) = (&mut self.words[place as usize / 64], 1 << (place % 64));
+        let was_in = *word & bit != 0;
+        *word &= !bit;
+        was_in
+    }
+
+    pub(super) fn contains(&self, place: u32) -> bool {
+        self.words[place as usize / 64] & 1 << (place % 64) != 0
+    }
+
+    /// Those that are here and there.
+    pub(super) fn and(&self, places: &RoaringBitmap) -> Self {
+        let mut words = vec![0; self.words.len()];
+        for place in places.iter().take_while(|place| (*place as usize) < 64 * self.words.len()) {
+            words[place as usize / 64] |= self.words[place as usize / 64] & 1 << (place % 64);
         }
         Self { words }
     }

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::{K_MAX, MAGNITUDE_MAX};
+use crate::attributes::ColumnsError;
 
 /// Why a segment cannot be built or searched.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -43,12 +44,49 @@ pub enum IndexError {
         /// The value.
         value: f32,
     },
+    /// A vector of zeros, where only directions are compared.
+    #[error("vector {vector} is zero: cosine needs a direction")]
+    Zero {
+        /// Number of the vector, from 0.
+        vector: usize,
+    },
+    /// One row twice among items that are put together.
+    #[error("row {row} is given twice, as item {first} and as item {second}")]
+    Twice {
+        /// The row.
+        row: u32,
+        /// Number of one item, from 0.
+        first: usize,
+        /// Number of the other.
+        second: usize,
+    },
+    /// A row that stands for no item.
+    #[error("item {item} has row {row}: rows are below {row}")]
+    Row {
+        /// Number of the item, from 0.
+        item: usize,
+        /// Its row.
+        row: u32,
+    },
+    /// Attributes that do not fit the schema; the row in this message is the number of the item, from 0.
+    #[error(transparent)]
+    Attributes(#[from] ColumnsError),
     /// `k` is 0 or too large.
     #[error("k is {k}: 1 to {K_MAX} are possible")]
     K {
         /// As given.
         k: usize,
     },
+}
+
+impl IndexError {
+    /// The same of another vector than the first.
+    pub(super) fn of_vector(self, vector: usize) -> Self {
+        match self {
+            Self::Value { place, value, .. } => Self::Value { vector, place, value },
+            other => other,
+        }
+    }
 }
 
 /// Checks `vectors` vectors of `width` values.

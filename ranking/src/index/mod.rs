@@ -15,6 +15,9 @@
 //! let found = segment.search(&Search { queries: &queries, k: 100, .. })?;   // Vec of Scored by query, best first
 //! ```
 //!
+//! An [`Index`] is segments that come and go: every batch of items becomes one, small ones are merged into larger ones,
+//! and what is deleted is a bit until the next merge. Readers have a [`View`], which does not change under them.
+//!
 //! Equal scores are ordered by row, so an answer is one and the same whatever the threads, the batch and the instruction
 //! set's speed; scores are sums in one fixed order.
 
@@ -22,13 +25,17 @@ mod allowed;
 pub mod bound;
 mod cluster;
 mod error;
+mod live;
+mod merge;
 mod query;
+mod sealed;
 mod search;
 mod segment;
 mod top;
 
 pub use allowed::Allowed;
 pub use error::IndexError;
+pub use live::{Index, Item, Metric, Query, View};
 pub use search::Search;
 pub use segment::Segment;
 pub use top::Scored;

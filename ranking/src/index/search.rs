@@ -43,15 +43,17 @@ impl Segment {
     /// # Errors
     /// [`IndexError`] says what is wrong with the queries or `k`.
     pub fn search(&self, search: &Search<'_>) -> Result<Vec<Vec<Scored>>, IndexError> {
-        let count = search.queries.len().checked_div(self.width).unwrap_or(0);
-        check(search.queries, count, self.width)?;
-        if !(1..=K_MAX).contains(&search.k) {
-            return Err(IndexError::K { k: search.k });
-        }
-        let mut tops = vec![Top::new(search.k.min(self.items().max(1))); count];
+        let mut tops = tops(search, self.width, self.items())?;
+        self.search_into(search, &mut tops);
+        Ok(tops.into_iter().map(Top::into_sorted).collect())
+    }
+
+    /// Shows the tops of all queries what is here. The search must be a checked one, see [`tops`].
+    pub(super) fn search_into(&self, search: &Search<'_>, tops: &mut [Top]) {
+        let count = tops.len();
         let threads = search.threads.max(1);
         if count < threads {
-            self.scan_together(search, &mut tops, threads);
+            self.scan_together(search, tops, threads);
         } else {
             let share = count.div_ceil(threads).max(1);
             thread::scope(|scope| {
@@ -60,7 +62,6 @@ impl Segment {
                 }
             });
         }
-        Ok(tops.into_iter().map(Top::into_sorted).collect())
     }
 
     /// Scans on this thread for the queries from `first` on, as many as there are tops.
@@ -100,6 +101,16 @@ impl Segment {
             tops.iter_mut().zip(others).for_each(|(top, other)| top.take_over(other));
         }
     }
+}
+
+/// An empty top for each query of a search among so many items, if nothing is wrong with it.
+pub(super) fn tops(search: &Search<'_>, width: usize, items: usize) -> Result<Vec<Top>, IndexError> {
+    let count = search.queries.len().checked_div(width).unwrap_or(0);
+    check(search.queries, count, width)?;
+    if !(1..=K_MAX).contains(&search.k) {
+        return Err(IndexError::K { k: search.k });
+    }
+    Ok(vec![Top::new(search.k.min(items.max(1))); count])
 }
 
 /// A few queries that share a pass over a segment.

@@ -47,7 +47,11 @@ fn a_search_finds_exactly_what_a_scan_finds() {
             let found = segment.search(&plain(&queries, k, threads)).unwrap();
             assert_eq!(found.len(), 70);
             for (query, found) in queries.chunks_exact(width).zip(&found) {
-                assert_eq!(*found, brute(&vectors, &rows, query, k, |_| true), "{count} x {width}, k {k}, {threads} threads");
+                assert_eq!(
+                    *found,
+                    brute(&vectors, &rows, query, k, |_| true),
+                    "{count} x {width}, k {k}, {threads} threads"
+                );
             }
         }
     }
