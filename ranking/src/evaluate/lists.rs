@@ -9,7 +9,7 @@ pub fn coverage<'a>(lists: impl IntoIterator<Item = &'a [u32]>, items: usize) ->
 }
 
 /// Mean self-information of the recommended items in bits: the mean over lists of the mean over items of
-/// -log2(`seen_by`[item] / `users`), the share of users who had the item in training (Zhou et al. 2010). An item that
+/// -log2(`seen_by[item] / users`), the share of users who had the item in training (Zhou et al. 2010). An item that
 /// nobody had counts as had by one. 0 without lists; empty lists do not count.
 pub fn novelty<'a>(lists: impl IntoIterator<Item = &'a [u32]>, seen_by: &[u32], users: usize) -> f64 {
     let information = |&item: &u32| (users.max(1) as f64 / f64::from(seen_by[item as usize].max(1))).log2();
