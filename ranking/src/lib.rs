@@ -11,5 +11,6 @@
 
 pub mod attributes;
 pub mod data;
+pub mod evaluate;
 pub mod filter;
 pub mod index;

@@ -1,0 +1,141 @@
+//! What happened, in the order of the file it was read from: who did what to which item, and when.
+
+use thiserror::Error;
+
+/// One thing that a user did to an item.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Event {
+    /// Row of the user.
+    pub user: u32,
+    /// Row of the item. What has no item (most searches) is not part of a log.
+    pub item: u32,
+    /// Index into [`EventLog::kinds`].
+    pub kind: u16,
+    /// Stars, price, seconds watched: what it means depends on the kind.
+    pub value: Option<f32>,
+    /// Unix seconds.
+    pub time: i64,
+}
+
+/// Events in file order, which breaks ties between events of one second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventLog {
+    events: Vec<Event>,
+    users: usize,
+    items: usize,
+    kinds: Vec<String>,
+}
+
+/// Why a list of events is not a log.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum EventError {
+    /// A row or an index beyond the stated numbers.
+    #[error("event {event} names {what} {row}, but there are {count}: give it a row below that, or raise the number")]
+    OutOfRange {
+        /// Number of the event, from 0.
+        event: usize,
+        /// `user`, `item` or `kind`.
+        what: &'static str,
+        /// The row or index.
+        row: usize,
+        /// Rows there are.
+        count: usize,
+    },
+    /// A value that is not a number, or infinite.
+    #[error("the value of event {event} is {value}: give a finite number or none")]
+    NotFinite {
+        /// Number of the event, from 0.
+        event: usize,
+        /// The value.
+        value: f32,
+    },
+}
+
+impl EventLog {
+    /// A log of `events` over `users` by `items`; `kinds` names what [`Event::kind`] counts.
+    ///
+    /// # Errors
+    /// [`EventError`] names the first event that does not fit.
+    pub fn new(events: Vec<Event>, users: usize, items: usize, kinds: Vec<String>) -> Result<Self, EventError> {
+        for (number, event) in events.iter().enumerate() {
+            let rows = [
+                ("user", event.user as usize, users),
+                ("item", event.item as usize, items),
+                ("kind", usize::from(event.kind), kinds.len()),
+            ];
+            if let Some((what, row, count)) = rows.into_iter().find(|(_, row, count)| row >= count) {
+                return Err(EventError::OutOfRange { event: number, what, row, count });
+            }
+            if let Some(value) = event.value.filter(|value| !value.is_finite()) {
+                return Err(EventError::NotFinite { event: number, value });
+            }
+        }
+        Ok(Self { events, users, items, kinds })
+    }
+
+    /// The events, in file order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Users, with events or without.
+    pub fn users(&self) -> usize {
+        self.users
+    }
+
+    /// Items, with events or without.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// Names of the kinds.
+    pub fn kinds(&self) -> &[String] {
+        &self.kinds
+    }
+
+    /// The same users, items and kinds with only the events at `indices`, in the order given: one part of a split.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let events = indices.iter().map(|&index| self.events[index]).collect();
+        Self { events, users: self.users, items: self.items, kinds: self.kinds.clone() }
+    }
+
+    /// Time of the latest event, `None` without any.
+    pub fn latest(&self) -> Option<i64> {
+        self.events.iter().map(|event| event.time).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(user: u32, item: u32, kind: u16, value: Option<f32>) -> Event {
+        Event { user, item, kind, value, time: 0 }
+    }
+
+    fn log(events: Vec<Event>) -> Result<EventLog, EventError> {
+        EventLog::new(events, 2, 3, vec!["view".into()])
+    }
+
+    #[test]
+    fn the_first_event_that_does_not_fit_is_named() {
+        let error = |bad| log(vec![event(1, 2, 0, None), bad]).unwrap_err();
+        let beyond = |what, row, count| EventError::OutOfRange { event: 1, what, row, count };
+        assert_eq!(error(event(2, 0, 0, None)), beyond("user", 2, 2));
+        assert_eq!(error(event(0, 3, 0, None)), beyond("item", 3, 3));
+        assert_eq!(error(event(0, 0, 1, None)), beyond("kind", 1, 1));
+        assert!(matches!(error(event(0, 0, 0, Some(f32::NAN))), EventError::NotFinite { event: 1, .. }));
+    }
+
+    #[test]
+    fn a_subset_keeps_the_shape() {
+        let log = log(vec![event(0, 0, 0, None), event(1, 2, 0, Some(1.0))]).unwrap();
+        let part = log.subset(&[1]);
+        assert_eq!(part.events(), &log.events()[1..]);
+        assert_eq!((part.users(), part.items(), part.kinds()), (2, 3, log.kinds()));
+        assert_eq!((log.latest(), log.subset(&[]).latest()), (Some(0), None));
+    }
+}

@@ -1,0 +1,192 @@
+//! A scorer asked a task: every case ranked in full, on several threads, with results that do not depend on their number.
+
+use std::cmp::Ordering;
+use std::thread;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::lists::{coverage, novelty};
+use super::metrics::{Metric, UserMetrics, user_metrics};
+use super::task::{Case, Group, Stage, Task};
+use crate::data::Scorer;
+
+/// What a scorer answered: plain data, to be kept, shown and compared.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Outcome {
+    /// Name of the protocol.
+    pub protocol: String,
+    /// Seed of the split.
+    pub seed: u64,
+    /// Which part was asked about.
+    pub stage: Stage,
+    /// Length of the lists.
+    pub k: usize,
+    /// Items that were ranked, before masking.
+    pub ranked: usize,
+    /// The groups of the task.
+    pub groups: Vec<GroupOutcome>,
+}
+
+/// The figures of one group of users.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct GroupOutcome {
+    /// Name of the group.
+    pub name: String,
+    /// By rising row of the user.
+    pub users: Vec<UserOutcome>,
+    /// Users without a relevant item that is ranked; they are in no mean.
+    pub skipped: usize,
+    /// Share of the ranked items that is in any list.
+    pub coverage: f64,
+    /// Mean self-information of the recommended items, in bits.
+    pub novelty_bits: f64,
+}
+
+/// The figures of one user.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct UserOutcome {
+    /// The user's row.
+    pub user: u32,
+    /// How many items would have been right.
+    pub relevant: usize,
+    /// What he was recommended, best first.
+    pub list: Vec<u32>,
+    /// What that is worth.
+    pub metrics: UserMetrics,
+}
+
+/// Why a scorer cannot be evaluated.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum EvaluateError {
+    /// Another catalogue than that of the task.
+    #[error("the scorer knows {scorer} items, the task has {task}: train it with the task's own split")]
+    Items {
+        /// Items of the scorer.
+        scorer: usize,
+        /// Items of the task.
+        task: usize,
+    },
+    /// A score that has no place in an order.
+    #[error("the score of item {item} for user {user} is not a number: look for a division by 0 in the scorer")]
+    NotANumber {
+        /// Row of the user.
+        user: u32,
+        /// Row of the item.
+        item: u32,
+    },
+}
+
+impl GroupOutcome {
+    /// The values of `metric`, user by user.
+    pub fn values(&self, metric: Metric) -> Vec<f64> {
+        self.users.iter().map(|user| user.metrics.get(metric)).collect()
+    }
+
+    /// The lists, user by user.
+    pub fn lists(&self) -> impl Iterator<Item = &[u32]> {
+        self.users.iter().map(|user| &user.list[..])
+    }
+}
+
+/// Asks `scorer` all of `task` on `threads` threads (at least one). Items of one score are ranked by rising row.
+///
+/// # Errors
+/// [`EvaluateError`] for the first user, in the order of the task, whose items cannot be ranked.
+pub fn evaluate(scorer: &dyn Scorer, task: &Task, threads: usize) -> Result<Outcome, EvaluateError> {
+    if scorer.items() != task.items {
+        return Err(EvaluateError::Items { scorer: scorer.items(), task: task.items });
+    }
+    let groups = task.groups.iter().map(|group| answer_group(scorer, task, group, threads));
+    Ok(Outcome {
+        protocol: task.protocol.name.to_owned(),
+        seed: task.seed,
+        stage: task.stage,
+        k: task.protocol.k,
+        ranked: ranked(task),
+        groups: groups.collect::<Result<_, _>>()?,
+    })
+}
+
+fn ranked(task: &Task) -> usize {
+    task.only.as_ref().map_or(task.items, Vec::len)
+}
+
+fn answer_group(
+    scorer: &dyn Scorer,
+    task: &Task,
+    group: &Group,
+    threads: usize,
+) -> Result<GroupOutcome, EvaluateError> {
+    let share = group.cases.len().div_ceil(threads.max(1)).max(1);
+    let answers: Vec<_> = thread::scope(|scope| {
+        let start = |cases| scope.spawn(move || answer(scorer, task, cases));
+        let started: Vec<_> = group.cases.chunks(share).map(start).collect();
+        let join = |worker: thread::ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        started.into_iter().map(join).collect()
+    });
+    let mut users = Vec::with_capacity(group.cases.len());
+    for answer in answers {
+        users.extend(answer?);
+    }
+    let mut outcome =
+        GroupOutcome { name: group.name.clone(), users, skipped: group.skipped, coverage: 0.0, novelty_bits: 0.0 };
+    // Lists hold ranked items only, so that coverage of all items times all / ranked is coverage of the ranked ones.
+    outcome.coverage = coverage(outcome.lists(), task.items) * task.items as f64 / ranked(task).max(1) as f64;
+    outcome.novelty_bits = novelty(outcome.lists(), &task.seen_by, task.users);
+    Ok(outcome)
+}
+
+/// The cases of one thread, which has one buffer for scores and one for candidates.
+fn answer(scorer: &dyn Scorer, task: &Task, cases: &[Case]) -> Result<Vec<UserOutcome>, EvaluateError> {
+    let mut scores = vec![0.0; task.items];
+    let mut candidates = Vec::with_capacity(ranked(task));
+    let one = |case: &Case| {
+        scorer.score(case.known.then_some(case.user), case.history(), &mut scores);
+        collect(task, case, &scores, &mut candidates)?;
+        let list = top(&mut candidates, task.protocol.k);
+        let metrics = user_metrics(&list, &case.relevant, task.protocol.k);
+        Ok(UserOutcome { user: case.user, relevant: case.relevant.len(), list, metrics })
+    };
+    cases.iter().map(one).collect()
+}
+
+/// Fills `candidates` with the items that are ranked for `case`.
+fn collect(task: &Task, case: &Case, scores: &[f32], candidates: &mut Vec<(f32, u32)>) -> Result<(), EvaluateError> {
+    let mut masked = case.masked.iter().copied().peekable();
+    let mut add = |item: u32| {
+        while masked.next_if(|&masked| masked < item).is_some() {}
+        if masked.peek() == Some(&item) {
+            return Ok(());
+        }
+        let score = scores[item as usize];
+        if score.is_nan() {
+            return Err(EvaluateError::NotANumber { user: case.user, item });
+        }
+        candidates.push((score, item));
+        Ok(())
+    };
+    match &task.only {
+        Some(only) => only.iter().try_for_each(|&item| add(item)),
+        None => (0..task.items as u32).try_for_each(add),
+    }
+}
+
+/// The best `k` candidates in order, which are selected first and sorted alone; empties `candidates`.
+fn top(candidates: &mut Vec<(f32, u32)>, k: usize) -> Vec<u32> {
+    let order = |left: &(f32, u32), right: &(f32, u32)| {
+        right.0.partial_cmp(&left.0).unwrap_or(Ordering::Equal).then(left.1.cmp(&right.1))
+    };
+    if candidates.len() > k {
+        candidates.select_nth_unstable_by(k, order);
+        candidates.truncate(k);
+    }
+    candidates.sort_unstable_by(order);
+    candidates.drain(..).map(|(_, item)| item).collect()
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

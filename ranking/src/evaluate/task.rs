@@ -1,0 +1,211 @@
+//! A protocol applied to a log: who is asked about, what is known of him, what would be right.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::protocol::{Protocol, Rule};
+use super::split::{Split, SplitError};
+use crate::data::{EventLog, History, KindWorth, Sign, Worth};
+
+/// Which part of the split is asked about.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The validation part: for choosing settings. Only training events are masked.
+    Validation,
+    /// The test part: for the figures that are reported.
+    Test,
+}
+
+/// One user to rank for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// The user's row.
+    pub user: u32,
+    /// Whether he has events in training.
+    pub known: bool,
+    /// Items that would be right; they rise, and there is at least one.
+    pub relevant: Vec<u32>,
+    /// Items that are not ranked; they rise.
+    pub masked: Vec<u32>,
+    items: Vec<u32>,
+    weights: Vec<f32>,
+    times: Vec<i64>,
+}
+
+/// Users whose figures are averaged together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// `all`, or what sets them apart.
+    pub name: String,
+    /// By rising row of the user.
+    pub cases: Vec<Case>,
+    /// Users asked about who have no relevant item that is ranked.
+    pub skipped: usize,
+}
+
+/// All that a scorer is asked in one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// What is measured.
+    pub protocol: &'static Protocol,
+    /// Seed of the split.
+    pub seed: u64,
+    /// Which part is asked about.
+    pub stage: Stage,
+    /// Models may be trained with [`Split::train`] and nothing else.
+    pub split: Split,
+    /// Users, by group.
+    pub groups: Vec<Group>,
+    /// Items of the log.
+    pub items: usize,
+    /// The items that are ranked, if not all; they rise.
+    pub only: Option<Vec<u32>>,
+    /// For each item, how many users had it in training.
+    pub seen_by: Vec<u32>,
+    /// Users with events in training.
+    pub users: usize,
+}
+
+impl Case {
+    /// What the scorer is told of the user.
+    pub fn history(&self) -> History<'_> {
+        History { items: &self.items, weights: &self.weights, times: &self.times }
+    }
+}
+
+impl Task {
+    /// Splits `log` by `protocol` and `seed` and asks about `stage`. Histories are weighed by `worth` at the time of the
+    /// latest event.
+    ///
+    /// # Errors
+    /// [`SplitError`] when a part that is needed is empty.
+    pub fn new(
+        protocol: &'static Protocol,
+        log: &EventLog,
+        worth: &Worth,
+        seed: u64,
+        stage: Stage,
+    ) -> Result<Self, SplitError> {
+        let split = protocol.split(log, worth, seed)?;
+        if stage == Stage::Validation && split.validation.is_empty() {
+            let needed = "split the training events again, or use a protocol with a validation part";
+            return Err(SplitError::Empty { protocol: protocol.name, part: "validation", needed });
+        }
+        let pairs: BTreeSet<(u32, u32)> =
+            split.train.iter().map(|&index| (log.events()[index].user, log.events()[index].item)).collect();
+        let mut seen_by = vec![0; log.items()];
+        pairs.iter().for_each(|&(_, item)| seen_by[item as usize] += 1);
+        let users = pairs.iter().map(|&(user, _)| user).collect::<BTreeSet<u32>>().len();
+        let builder = Builder { log, worths: worth.by_kind(log)?, now: log.latest().unwrap_or(0), protocol, stage };
+        let groups = builder.groups(&split);
+        let only = matches!(protocol.rule, Rule::ItemsCold { .. }).then(|| builder.items(&split.test));
+        Ok(Self { protocol, seed, stage, split, groups, items: log.items(), only, seen_by, users })
+    }
+}
+
+/// A user's events by part, in order of time.
+#[derive(Clone, Default)]
+struct Parts {
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    test: Vec<usize>,
+}
+
+struct Builder<'a> {
+    log: &'a EventLog,
+    worths: Vec<KindWorth>,
+    now: i64,
+    protocol: &'a Protocol,
+    stage: Stage,
+}
+
+impl Builder<'_> {
+    fn groups(&self, split: &Split) -> Vec<Group> {
+        let users = self.by_user(split);
+        match self.protocol.rule {
+            Rule::UsersCold { histories, .. } => {
+                let group = |&length: &usize| {
+                    let asked = users.iter().enumerate().filter(move |(_, parts)| parts.test.len() > length);
+                    let cases = asked.map(|(user, parts)| {
+                        let (history, later) = parts.test.split_at(length);
+                        self.case(user, history, &[], later, false)
+                    });
+                    group(format!("history {length}"), cases)
+                };
+                histories.iter().map(group).collect()
+            }
+            Rule::GlobalTime { .. } => {
+                let part = |known: bool| self.cases(&users).filter(move |case| case.known == known);
+                vec![group("with history".into(), part(true)), group("without history".into(), part(false))]
+            }
+            _ => vec![group("all".into(), self.cases(&users))],
+        }
+    }
+
+    fn by_user(&self, split: &Split) -> Vec<Parts> {
+        let mut users = vec![Parts::default(); self.log.users()];
+        let user = |index: usize| self.log.events()[index].user as usize;
+        split.train.iter().for_each(|&index| users[user(index)].train.push(index));
+        split.validation.iter().for_each(|&index| users[user(index)].validation.push(index));
+        split.test.iter().for_each(|&index| users[user(index)].test.push(index));
+        for parts in &mut users {
+            for part in [&mut parts.train, &mut parts.validation, &mut parts.test] {
+                part.sort_by_key(|&index| (self.log.events()[index].time, index));
+            }
+        }
+        users
+    }
+
+    /// One case for each user with events in the part that is asked about.
+    fn cases(&self, users: &[Parts]) -> impl Iterator<Item = Case> {
+        let asked = users.iter().enumerate().filter(|(_, parts)| match self.stage {
+            Stage::Validation => !parts.validation.is_empty(),
+            Stage::Test => !parts.test.is_empty(),
+        });
+        asked.map(|(user, parts)| {
+            let known = !parts.train.is_empty();
+            match (self.stage, self.protocol.rule) {
+                (Stage::Validation, _) => self.case(user, &parts.train, &[], &parts.validation, known),
+                (Stage::Test, Rule::LeaveLastOut) => {
+                    let history = [&parts.train[..], &parts.validation].concat();
+                    self.case(user, &history, &[], &parts.test, known)
+                }
+                (Stage::Test, _) => self.case(user, &parts.train, &parts.validation, &parts.test, known),
+            }
+        })
+    }
+
+    fn case(&self, user: usize, history: &[usize], masked: &[usize], asked: &[usize], known: bool) -> Case {
+        let masked = self.items(history.iter().chain(masked));
+        let kind = |index: usize| &self.worths[usize::from(self.log.events()[index].kind)];
+        let mut relevant = self.items(asked.iter().filter(|&&index| kind(index).sign == Sign::Like));
+        relevant.retain(|item| masked.binary_search(item).is_err());
+        let events = || history.iter().map(|&index| &self.log.events()[index]);
+        Case {
+            user: user as u32,
+            known,
+            relevant,
+            masked,
+            items: events().map(|event| event.item).collect(),
+            weights: history.iter().map(|&index| kind(index).weigh(&self.log.events()[index], self.now)).collect(),
+            times: events().map(|event| event.time).collect(),
+        }
+    }
+
+    /// The items of events, rising, each once.
+    fn items<'b>(&self, events: impl IntoIterator<Item = &'b usize>) -> Vec<u32> {
+        let items: BTreeSet<u32> = events.into_iter().map(|&index| self.log.events()[index].item).collect();
+        items.into_iter().collect()
+    }
+}
+
+fn group(name: String, cases: impl Iterator<Item = Case>) -> Group {
+    let (cases, unanswerable): (Vec<Case>, Vec<Case>) = cases.partition(|case| !case.relevant.is_empty());
+    Group { name, cases, skipped: unanswerable.len() }
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;
