@@ -116,7 +116,7 @@ pub fn run_on<R: Row>(
         let failed = |source| JobError::Write { path: options.output.rejected_path(), source };
         let side = SideFile::open(storage, &options.output, manifest.rejected_bytes).map_err(failed)?;
         let reader = Reader::open(&options.input, &options.columns, rows_before)?;
-        manifest = Work { storage, task, options, input, manifest, reader, side, progress }.to_the_end()?;
+        manifest = Work { storage, task, options, input, manifest, reader, side, progress }.complete()?;
     }
     let (rows, rejected, parts) = (manifest.rows_done(), manifest.rejected(), manifest.parts.len());
     Ok(Summary { rows, rejected, rows_before, parts })

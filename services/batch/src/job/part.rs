@@ -32,7 +32,7 @@ pub(super) struct Work<'a, R> {
 
 impl<R: Row> Work<'_, R> {
     /// Writes parts until there are no more rows.
-    pub(super) fn to_the_end(mut self) -> Result<Manifest, JobError> {
+    pub(super) fn complete(mut self) -> Result<Manifest, JobError> {
         self.tell();
         while let Some(first) = self.next_batch(0)? {
             self.part(first)?;
@@ -67,7 +67,8 @@ impl<R: Row> Work<'_, R> {
 
     fn rows_of_part(&mut self, name: &str, unfinished: &str, first: Batch<R>) -> Result<Part, JobError> {
         let file = self.storage.create(unfinished).map_err(|error| self.failed(error))?;
-        let writer = PartWriter::new(self.output().format, Hashing::new(file), &self.task.columns());
+        let mut file = Hashing::new(file);
+        let writer = PartWriter::new(self.output().format, &mut file, &self.task.columns());
         let mut writer = writer.map_err(|error| self.failed(error))?;
         let (mut rows_read, mut rows, mut rejected) = (0, 0, 0);
         let mut next = Some(first);
@@ -79,8 +80,9 @@ impl<R: Row> Work<'_, R> {
             self.tell();
             next = self.next_batch(rows_read)?;
         }
-        let (file, bytes, sha256) = writer.finish().map_err(|error| self.failed(error))?.finish();
-        sync(file).map_err(|error| self.failed(error))?;
+        writer.finish().map_err(|error| self.failed(error))?;
+        let (mut file, bytes, sha256) = file.finish();
+        file.sync().map_err(|error| self.failed(error))?;
         let row_last = self.reader.rows_read();
         Ok(Part { file: name.to_owned(), row_first: row_last + 1 - rows_read, row_last, rows, rejected, bytes, sha256 })
     }
@@ -89,7 +91,7 @@ impl<R: Row> Work<'_, R> {
     fn batch(
         &mut self,
         batch: Batch<R>,
-        writer: &mut PartWriter<Hashing<Box<dyn StoredFile>>>,
+        writer: &mut PartWriter<&mut Hashing<Box<dyn StoredFile>>>,
     ) -> Result<(u64, u64), JobError> {
         let mut rejected = batch.rejected.clone();
         let mut rows = 0;
@@ -136,9 +138,4 @@ impl<R: Row> Work<'_, R> {
     fn failed(&self, source: io::Error) -> JobError {
         JobError::Write { path: self.output().folder(), source }
     }
-}
-
-fn sync(mut file: Box<dyn StoredFile>) -> io::Result<()> {
-    file.flush()?;
-    file.sync()
 }

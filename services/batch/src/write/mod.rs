@@ -88,16 +88,17 @@ impl<W: Write + Send> PartWriter<W> {
         }
     }
 
-    /// Writes what is still held, and gives the writer back.
+    /// Writes what is still held. The writer below is not given back (lend it): Parquet's way of doing so forgets why it
+    /// could not be written to.
     ///
     /// # Errors
     /// The file cannot be written to.
-    pub fn finish(self) -> io::Result<W> {
+    pub fn finish(self) -> io::Result<()> {
         match self {
-            Self::Parquet(writer) => writer.into_inner().map_err(from_parquet),
+            Self::Parquet(mut writer) => writer.finish().map(|_| ()).map_err(from_parquet),
             Self::JsonLines(mut writer) => {
                 writer.finish().map_err(from_arrow)?;
-                writer.into_inner().into_inner().map_err(io::IntoInnerError::into_error)
+                writer.into_inner().flush()
             }
         }
     }
@@ -136,10 +137,16 @@ mod tests {
         RecordBatch::try_new(Arc::new(columns), vec![Arc::new(ids), Arc::new(scores)]).unwrap()
     }
 
+    fn write(format: Format, inner: impl Write + Send) -> io::Result<()> {
+        let mut writer = PartWriter::new(format, inner, &rows(0, 0).schema())?;
+        (0..4).try_for_each(|batch| writer.write(&rows(100 * batch, 100)))?;
+        writer.finish()
+    }
+
     fn written(format: Format) -> Vec<u8> {
-        let mut writer = PartWriter::new(format, Vec::new(), &rows(0, 0).schema()).unwrap();
-        (0..4).for_each(|batch| writer.write(&rows(100 * batch, 100)).unwrap());
-        writer.finish().unwrap()
+        let mut bytes = Vec::new();
+        write(format, &mut bytes).unwrap();
+        bytes
     }
 
     #[test]
@@ -167,13 +174,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_as_such() {
-        for (format, room) in [(Format::Parquet, 2), (Format::Parquet, 100), (Format::JsonLines, 100)] {
-            let write = || {
-                let mut writer = PartWriter::new(format, Small(room), &rows(0, 0).schema())?;
-                writer.write(&rows(0, 1000))?;
-                writer.finish().map(|_| ())
-            };
-            assert_eq!(write().unwrap_err().kind(), io::ErrorKind::StorageFull, "{format:?} {room}");
+        let all = written(Format::Parquet).len();
+        for (format, room) in [(Format::Parquet, 2), (Format::Parquet, all - 1), (Format::JsonLines, 100)] {
+            let error = write(format, Small(room)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{format:?} {room}");
         }
     }
 }
