@@ -153,16 +153,16 @@ impl Bar {
 
 fn report(job: &JobOptions, summary: Summary, seconds: f64) {
     let Summary { rows, rejected, rows_before, parts } = summary;
-    let done = rows - rows_before;
-    say!(
-        "{} rows, {} rejected, {seconds:.1} s, {} rows/s, {parts} {} in {}",
-        term::grouped(rows),
-        term::grouped(rejected),
-        term::grouped((done as f64 / seconds.max(1e-3)) as u64),
-        if parts == 1 { "part" } else { "parts" },
-        job.output.folder().display()
-    );
-    if rows_before > 0 {
+    let (done, rate) = (rows - rows_before, (rows - rows_before) as f64 / seconds.max(1e-3));
+    let folder = job.output.folder();
+    let parts = format!("{parts} {} in {}", if parts == 1 { "part" } else { "parts" }, folder.display());
+    let (rows, rejected_rows) = (term::grouped(rows), term::grouped(rejected));
+    if done == 0 && rows_before > 0 {
+        say!("{rows} rows, {rejected_rows} rejected, nothing left to do, {parts}");
+    } else {
+        say!("{rows} rows, {rejected_rows} rejected, {seconds:.1} s, {} rows/s, {parts}", term::grouped(rate as u64));
+    }
+    if done > 0 && rows_before > 0 {
         term::detail(&format!("{} of them were done by an earlier start", term::grouped(rows_before)));
     }
     if rejected > 0 {
