@@ -142,8 +142,8 @@ impl Bar {
             (Instant::now(), progress.rows)
         });
         let rate = (progress.rows - rows_before) as f64 / start.elapsed().as_secs_f64().max(1e-3);
-        self.bar.set_position(progress.bytes);
         self.bar.set_message(format!("{} rows, {}/s", term::grouped(progress.rows), term::grouped(rate as u64)));
+        self.bar.set_position(progress.bytes);
     }
 
     fn finish(&self) {

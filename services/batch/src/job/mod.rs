@@ -54,7 +54,7 @@ pub struct JobOptions {
 }
 
 /// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Rows of the input that are done, those of earlier starts included.
     pub rows: u64,
@@ -64,6 +64,14 @@ pub struct Progress {
     pub bytes: u64,
     /// Bytes of the input.
     pub bytes_total: u64,
+}
+
+impl Progress {
+    /// A share of the way to `end`.
+    fn towards(self, end: Self, share: f64) -> Self {
+        let between = |from: u64, to: u64| from + (to.saturating_sub(from) as f64 * share) as u64;
+        Self { rows: between(self.rows, end.rows), bytes: between(self.bytes, end.bytes), ..end }
+    }
 }
 
 /// What a job came to.
@@ -116,7 +124,8 @@ pub fn run_on<R: Row>(
         let failed = |source| JobError::Write { path: options.output.rejected_path(), source };
         let side = SideFile::open(storage, &options.output, manifest.rejected_bytes).map_err(failed)?;
         let reader = Reader::open(&options.input, &options.columns, rows_before)?;
-        manifest = Work { storage, task, options, input, manifest, reader, side, progress }.complete()?;
+        let told = Progress::default();
+        manifest = Work { storage, task, options, input, manifest, reader, side, progress, told }.complete()?;
     }
     let (rows, rejected, parts) = (manifest.rows_done(), manifest.rejected(), manifest.parts.len());
     Ok(Summary { rows, rejected, rows_before, parts })

@@ -28,6 +28,8 @@ pub(super) struct Work<'a, R> {
     pub(super) reader: Reader<R>,
     pub(super) side: SideFile<'a>,
     pub(super) progress: &'a mut dyn FnMut(Progress),
+    /// What was told last.
+    pub(super) told: Progress,
 }
 
 impl<R: Row> Work<'_, R> {
@@ -96,7 +98,11 @@ impl<R: Row> Work<'_, R> {
         let mut rejected = batch.rejected.clone();
         let mut rows = 0;
         if !batch.rows.is_empty() {
-            let made = self.task.run(&batch).map_err(|source| JobError::Task {
+            let (before, after) = (self.told, self.now());
+            let Self { task, progress, .. } = self;
+            let share = |answered: usize| answered as f64 / batch.rows.len() as f64;
+            let made = task.run(&batch, &mut |answered| progress(before.towards(after, share(answered))));
+            let made = made.map_err(|source| JobError::Task {
                 path: self.options.input.clone(),
                 row_first: batch.rows[0].number,
                 row_last: batch.rows[batch.rows.len() - 1].number,
@@ -122,13 +128,17 @@ impl<R: Row> Work<'_, R> {
     }
 
     fn tell(&mut self) {
-        let Self { reader, input, .. } = self;
-        (self.progress)(Progress {
-            rows: reader.rows_read(),
-            rows_total: reader.rows_total(),
-            bytes: reader.file_bytes(),
-            bytes_total: input.bytes,
-        });
+        self.told = self.now();
+        (self.progress)(self.told);
+    }
+
+    fn now(&self) -> Progress {
+        Progress {
+            rows: self.reader.rows_read(),
+            rows_total: self.reader.rows_total(),
+            bytes: self.reader.file_bytes(),
+            bytes_total: self.input.bytes,
+        }
     }
 
     fn output(&self) -> &Output {

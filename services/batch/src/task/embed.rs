@@ -49,19 +49,19 @@ impl Task for Embed {
         Arc::clone(&self.columns)
     }
 
-    fn run(&mut self, batch: &Batch<Text>) -> Result<OutputBatch, TaskError> {
+    fn run(&mut self, batch: &Batch<Text>, answered: &mut dyn FnMut(usize)) -> Result<OutputBatch, TaskError> {
         let (inference, model) = (&self.texts.inference, &self.texts.model.name);
-        let answers = self.texts.ask(&batch.rows, |inputs, call| {
+        let answers = self.texts.ask(&batch.rows, answered, |inputs, call| {
             let (model, truncate) = (model.clone(), Truncate::End);
             let request = EmbedRequest { model, inputs, truncate, dimensions: None, normalize: true };
             async move { inference.embed(request, call).await }
         })?;
         let (mut rows, mut rejected) = (Vec::with_capacity(batch.rows.len()), Vec::new());
         let (mut values, mut truncated) = (Vec::with_capacity(batch.rows.len() * self.dimensions), Vec::new());
-        for answered in answers {
-            rejected.extend(answered.rejected);
-            if let Some(answer) = answered.answer {
-                rows.extend(answered.rows);
+        for call in answers {
+            rejected.extend(call.rejected);
+            if let Some(answer) = call.answer {
+                rows.extend(call.rows);
                 values.extend(answer.values);
                 truncated.extend(answer.truncated);
             }

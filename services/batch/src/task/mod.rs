@@ -29,11 +29,12 @@ pub trait Task {
     fn columns(&self) -> SchemaRef;
 
     /// Makes the rows of the output, in the order of the batch; those that cannot be made are rejected. What is made of
-    /// a row does not depend on the others.
+    /// a row does not depend on the others. `answered` may be told meanwhile how many rows have their answer: a batch of
+    /// long texts takes minutes.
     ///
     /// # Errors
     /// [`TaskError`] when it is not the fault of one row.
-    fn run(&mut self, batch: &Batch<Self::Row>) -> Result<OutputBatch, TaskError>;
+    fn run(&mut self, batch: &Batch<Self::Row>, answered: &mut dyn FnMut(usize)) -> Result<OutputBatch, TaskError>;
 }
 
 /// What a task is and by what it is done.

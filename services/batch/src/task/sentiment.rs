@@ -71,18 +71,18 @@ impl Task for Sentiment {
         Arc::clone(&self.columns)
     }
 
-    fn run(&mut self, batch: &Batch<Text>) -> Result<OutputBatch, TaskError> {
+    fn run(&mut self, batch: &Batch<Text>, answered: &mut dyn FnMut(usize)) -> Result<OutputBatch, TaskError> {
         let (inference, model) = (&self.texts.inference, &self.texts.model.name);
-        let answers = self.texts.ask(&batch.rows, |inputs, call| {
+        let answers = self.texts.ask(&batch.rows, answered, |inputs, call| {
             let request = ClassifyRequest { model: model.clone(), inputs, truncate: Truncate::End };
             async move { inference.classify(request, call).await }
         })?;
         let (mut rows, mut rejected) = (Vec::with_capacity(batch.rows.len()), Vec::new());
         let (mut probabilities, mut truncated) = (Vec::new(), Vec::new());
-        for answered in answers {
-            rejected.extend(answered.rejected);
-            if let Some(answer) = answered.answer {
-                rows.extend(answered.rows);
+        for call in answers {
+            rejected.extend(call.rejected);
+            if let Some(answer) = call.answer {
+                rows.extend(call.rows);
                 probabilities.extend(answer.probabilities);
                 truncated.extend(answer.truncated);
             }

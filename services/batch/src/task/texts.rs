@@ -57,10 +57,11 @@ impl Texts {
         }
     }
 
-    /// Asks about all rows; answers in their order.
+    /// Asks about all rows; answers in their order. `answered` hears how many rows have one.
     pub(super) fn ask<'a, A, F, Answer>(
         &self,
         rows: &'a [Numbered<Text>],
+        answered: &mut dyn FnMut(usize),
         ask: F,
     ) -> Result<Vec<Answered<'a, A>>, InferenceError>
     where
@@ -69,7 +70,12 @@ impl Texts {
     {
         let in_flight = WORKER_CALLS * self.inference.stats().workers.max(1);
         let calls = rows.chunks(self.call_texts()).map(|rows| one_call(rows, &ask));
-        self.runtime.block_on(stream::iter(calls).buffered(in_flight).try_collect())
+        let mut rows_answered = 0;
+        let answers = stream::iter(calls).buffered(in_flight).inspect_ok(|call| {
+            rows_answered += call.rows.len() + call.rejected.len();
+            answered(rows_answered);
+        });
+        self.runtime.block_on(answers.try_collect())
     }
 
     /// A call as large as this configuration of the core takes.

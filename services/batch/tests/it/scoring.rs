@@ -120,6 +120,19 @@ fn a_queue_that_is_small_slows_the_job_down_and_fails_nothing() {
 }
 
 #[test]
+fn progress_is_told_within_a_batch() {
+    let fixture = Fixture::new(|_| {});
+    let mut task = Embed::new(fixture.inference.clone(), fixture.runtime.handle().clone(), "tiny").unwrap();
+    let input = fixture.folder.path().join("texts.jsonl");
+    fs::write(&input, rows(1_000).join("\n")).unwrap();
+    let output = Output::new(&fixture.folder.path().join("out.parquet")).unwrap();
+    let options = JobOptions { input, output, columns: ColumnMap::default(), part_rows: 1_000, restart: false };
+    let mut rows = Vec::new();
+    job::run(&mut task, &options, |progress| rows.push(progress.rows)).unwrap();
+    assert!(rows.is_sorted() && rows.len() > 10 && rows.last() == Some(&1_000), "{rows:?}");
+}
+
+#[test]
 fn a_model_for_something_else_is_refused() {
     let fixture = Fixture::new(|_| {});
     let handle = || fixture.runtime.handle().clone();

@@ -39,7 +39,7 @@ impl Task for Shout {
         Arc::new(Schema::new(fields))
     }
 
-    fn run(&mut self, batch: &Batch<Text>) -> Result<OutputBatch, TaskError> {
+    fn run(&mut self, batch: &Batch<Text>, _: &mut dyn FnMut(usize)) -> Result<OutputBatch, TaskError> {
         if batch.rows.iter().any(|row| row.row.text == FATAL) {
             return Err(InferenceError::Engine("out of breath".into()).into());
         }
