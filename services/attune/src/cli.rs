@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides};
-use crate::{bench, demo, doctor, evaluate, models, serve, train};
+use crate::{bench, demo, doctor, evaluate, models, score, serve, train};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,6 +59,8 @@ enum Command {
     Train(train::Command),
     /// How good a model is under a named protocol, in this process or through a running server
     Evaluate(evaluate::Options),
+    /// Embed or judge every row of a file; killed, it goes on where it was
+    Score(score::Options),
     /// Measure: the engine alone, or a server under load
     #[command(subcommand)]
     Bench(bench::Command),
@@ -71,6 +73,7 @@ impl Command {
             Self::Demo(options) => options.flags.overrides(),
             Self::Doctor(options) => options.flags.overrides(),
             Self::Evaluate(options) => options.flags.overrides(),
+            Self::Score(options) => options.flags.overrides(),
             Self::Bench(command) => command.overrides(),
             Self::Models(_) | Self::Train(_) => Overrides::default(),
         }
@@ -98,6 +101,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Models(command) => models::run(&config, &command),
         Command::Train(train::Command::Sentiment(options)) => train::sentiment(&config, &options),
         Command::Evaluate(options) => evaluate::run(&config, &options),
+        Command::Score(options) => score::run(&config, &options),
         Command::Bench(command) => bench::run(&config, &command),
     }
 }

@@ -16,6 +16,7 @@ mod doctor;
 mod evaluate;
 mod logging;
 mod models;
+mod score;
 mod serve;
 mod texts;
 mod train;

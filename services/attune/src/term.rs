@@ -110,6 +110,15 @@ pub fn count_bar(label: &str, count: u64) -> ProgressBar {
     bar(label, Some(count), "  {msg} [{bar:32}] {pos}/{len} {eta} left")
 }
 
+/// A bar over a file that is read, with the time left; a line of text where there is no terminal. Its message says what
+/// was made of it.
+pub fn file_bar(label: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        eprintln!("  {label}");
+    }
+    bar(label, Some(0), "  {msg} [{bar:32}] {decimal_bytes}/{decimal_total_bytes} {eta} left")
+}
+
 fn bar(label: &str, length: Option<u64>, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
     if std::io::stderr().is_terminal() {
@@ -133,6 +142,19 @@ pub fn human_bytes(bytes: u64) -> String {
     if unit > 0 && value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
 }
 
+/// A count for a person: `1,234,567`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +164,11 @@ mod tests {
         let quoted =
             anyhow::anyhow!("no such file").context("cannot read a: no such file; fetch it").context("no data");
         assert_eq!(causes(&quoted), "no data: cannot read a: no such file; fetch it");
+    }
+
+    #[test]
+    fn counts_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

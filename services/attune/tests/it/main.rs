@@ -5,5 +5,6 @@ mod http;
 mod lifecycle;
 mod pull;
 mod refusals;
+mod score;
 mod server;
 mod workspace;

@@ -1,0 +1,170 @@
+//! Which column of a file is which of ours.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::ReadError;
+
+/// A column that rows are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// What we call it.
+    pub name: &'static str,
+    /// Whether a file has to have it.
+    pub required: bool,
+}
+
+impl Field {
+    /// A column that has to be there.
+    pub const fn required(name: &'static str) -> Self {
+        Self { name, required: true }
+    }
+
+    /// A column that may be there.
+    pub const fn optional(name: &'static str) -> Self {
+        Self { name, required: false }
+    }
+}
+
+/// `--map ours=theirs`, typed wrongly.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// No equals sign, or nothing on one side of it.
+    #[error("--map {0:?} is not OURS=THEIRS, as in --map text=review")]
+    Form(String),
+    /// One of ours is mapped twice.
+    #[error("--map names {0:?} twice: each column of ours is one column of the file")]
+    Twice(String),
+}
+
+/// The names that columns have in a file, where they differ from ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnMap(BTreeMap<String, String>);
+
+impl ColumnMap {
+    /// Reads `ours=theirs` pairs. Theirs may hold equals signs.
+    ///
+    /// # Errors
+    /// [`MapError`] of the first pair that is none.
+    pub fn parse<S: AsRef<str>>(pairs: impl IntoIterator<Item = S>) -> Result<Self, MapError> {
+        let mut map = BTreeMap::new();
+        for pair in pairs {
+            let pair = pair.as_ref();
+            let (ours, theirs) = pair.split_once('=').unwrap_or_default();
+            if ours.is_empty() || theirs.is_empty() {
+                return Err(MapError::Form(pair.to_owned()));
+            }
+            if map.insert(ours.to_owned(), theirs.to_owned()).is_some() {
+                return Err(MapError::Twice(ours.to_owned()));
+            }
+        }
+        Ok(Self(map))
+    }
+
+    /// The pairs, by our names.
+    pub fn pairs(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// What a column of ours is called in the file.
+    pub fn theirs<'a>(&'a self, ours: &'a str) -> &'a str {
+        self.0.get(ours).map_or(ours, String::as_str)
+    }
+
+    /// Whether the file has to have it: what was mapped is meant to be there.
+    fn is_required(&self, field: Field) -> bool {
+        field.required || self.0.contains_key(field.name)
+    }
+
+    /// # Errors
+    /// [`ReadError::UnknownMapping`] when a mapped column is none of `fields`.
+    pub(super) fn check(&self, fields: &[Field]) -> Result<(), ReadError> {
+        match self.0.keys().find(|ours| fields.iter().all(|field| field.name != **ours)) {
+            None => Ok(()),
+            Some(ours) => Err(ReadError::UnknownMapping {
+                ours: ours.clone(),
+                known: fields.iter().map(|field| field.name).collect(),
+            }),
+        }
+    }
+
+    /// Where each of `fields` stands among the columns of a file.
+    ///
+    /// # Errors
+    /// [`ReadError::MissingColumn`], [`ReadError::TwoColumns`].
+    pub(super) fn places(
+        &self,
+        path: &Path,
+        fields: &[Field],
+        found: &[String],
+    ) -> Result<Vec<Option<usize>>, ReadError> {
+        let place = |&field: &Field| {
+            let theirs = self.theirs(field.name);
+            let mut places = found.iter().enumerate().filter(|(_, name)| *name == theirs).map(|(place, _)| place);
+            match (places.next(), places.next()) {
+                (None, _) if self.is_required(field) => Err(self.missing(path, field, found)),
+                (_, Some(_)) => {
+                    Err(ReadError::TwoColumns { path: path.to_owned(), ours: field.name, theirs: theirs.to_owned() })
+                }
+                (place, None) => Ok(place),
+            }
+        };
+        fields.iter().map(place).collect()
+    }
+
+    fn missing(&self, path: &Path, field: Field, found: &[String]) -> ReadError {
+        ReadError::MissingColumn {
+            path: path.to_owned(),
+            ours: field.name,
+            theirs: self.theirs(field.name).to_owned(),
+            found: found.to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: [Field; 2] = [Field::optional("id"), Field::required("text")];
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn places(map: &ColumnMap, found: &[&str]) -> Result<Vec<Option<usize>>, ReadError> {
+        map.places(Path::new("a.csv"), &FIELDS, &names(found))
+    }
+
+    #[test]
+    fn columns_are_found_by_our_name_or_the_mapped_one() {
+        assert_eq!(places(&ColumnMap::default(), &["text", "x"]).unwrap(), [None, Some(0)]);
+        let map = ColumnMap::parse(["text=the=review", "id=nr"]).unwrap();
+        assert_eq!(places(&map, &["nr", "the=review", "text"]).unwrap(), [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_what_there_is_and_the_hint() {
+        let error = places(&ColumnMap::default(), &["id", "review"]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "a.csv has no column \"text\"; it has \"id\", \"review\": say which one is text with --map text=COLUMN"
+        );
+        // An optional column that was mapped is meant to be there.
+        let error = places(&ColumnMap::parse(["id=nr"]).unwrap(), &["text"]).unwrap_err().to_string();
+        assert!(error.contains("no column \"nr\"") && error.contains("--map id="), "{error}");
+        let many: Vec<String> = (0..40).map(|nr| format!("c{nr}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(places(&ColumnMap::default(), &many).unwrap_err().to_string().contains("and 10 more"));
+    }
+
+    #[test]
+    fn ambiguous_and_wrong_mappings_are_refused() {
+        assert!(matches!(places(&ColumnMap::default(), &["text", "text"]), Err(ReadError::TwoColumns { .. })));
+        assert_eq!(ColumnMap::parse(["text"]), Err(MapError::Form("text".into())));
+        assert_eq!(ColumnMap::parse(["=a"]), Err(MapError::Form("=a".into())));
+        assert_eq!(ColumnMap::parse(["a=b", "a=c"]), Err(MapError::Twice("a".into())));
+        let error = ColumnMap::parse(["txt=review"]).unwrap().check(&FIELDS).unwrap_err().to_string();
+        assert!(error.contains("\"txt\"") && error.contains("id, text"), "{error}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Parquet: the columns that are wanted and no others, a page of each at a time.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{
+    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt64Array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimeUnit};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use super::ReadError;
+use super::columns::{ColumnMap, Field};
+use super::source::{Found, Source};
+use super::value::Value;
+
+/// Rows that are decoded at once.
+const DECODED_ROWS: usize = 256;
+
+/// The rows of a Parquet file.
+pub(super) struct ParquetSource {
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+    /// For each of our fields: its place among the columns that are read, and the type that it is read as.
+    columns: Vec<Option<(usize, DataType)>>,
+    decoded: Vec<Option<Column>>,
+    /// Rows of `decoded`, and how many of them were given.
+    rows: usize,
+    given: usize,
+    rows_read: u64,
+    rows_total: u64,
+    bytes_total: u64,
+}
+
+impl ParquetSource {
+    /// Opens a file behind its first `skip` rows.
+    pub(super) fn open(path: &Path, fields: &[Field], map: &ColumnMap, skip: u64) -> Result<Self, ReadError> {
+        let unreadable = |source| ReadError::File { path: path.to_owned(), source };
+        let file = File::open(path).map_err(unreadable)?;
+        let bytes_total = file.metadata().map_err(unreadable)?.len();
+        let damaged = |error| damaged(path, error);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
+        let schema = builder.schema().clone();
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let places = map.places(path, fields, &names)?;
+
+        // The reader gives the columns that are read in the order of the file.
+        let mut read: Vec<usize> = places.iter().flatten().copied().collect();
+        read.sort_unstable();
+        read.dedup();
+        let column = |(field, place): (&Field, &Option<usize>)| {
+            let Some(place) = *place else { return Ok(None) };
+            let found = schema.field(place).data_type();
+            let Some(target) = read_as(found) else {
+                let (theirs, found) = (names[place].clone(), found.to_string());
+                return Err(ReadError::ColumnType { path: path.to_owned(), ours: field.name, theirs, found });
+            };
+            Ok(Some((read.binary_search(&place).expect("it is among those that are read"), target)))
+        };
+        let columns = fields.iter().zip(&places).map(column).collect::<Result<Vec<_>, _>>()?;
+
+        let rows_total = builder.metadata().file_metadata().num_rows().max(0) as u64;
+        let mask = ProjectionMask::roots(builder.parquet_schema(), read);
+        let reader = builder.with_projection(mask).with_batch_size(DECODED_ROWS).with_offset(skip as usize);
+        let reader = reader.build().map_err(damaged)?;
+        let (path, decoded, rows_read) = (path.to_owned(), Vec::new(), skip.min(rows_total));
+        Ok(Self { path, reader, columns, decoded, rows: 0, given: 0, rows_read, rows_total, bytes_total })
+    }
+
+    fn decode(&mut self, batch: &RecordBatch) -> Result<(), ReadError> {
+        let column = |column: &Option<(usize, DataType)>| match column {
+            Some((place, target)) => Column::new(batch.column(*place), target).map(Some),
+            None => Ok(None),
+        };
+        let decoded: Result<Vec<_>, _> = self.columns.iter().map(column).collect();
+        self.decoded = decoded.map_err(|error| damaged(&self.path, error))?;
+        (self.rows, self.given) = (batch.num_rows(), 0);
+        Ok(())
+    }
+}
+
+impl Source for ParquetSource {
+    fn next(&mut self) -> Result<Option<Found<'_>>, ReadError> {
+        while self.given == self.rows {
+            match self.reader.next() {
+                None => return Ok(None),
+                Some(batch) => self.decode(&batch.map_err(|error| damaged(&self.path, error))?)?,
+            }
+        }
+        let row = self.given;
+        self.given += 1;
+        self.rows_read += 1;
+        let values = self.decoded.iter().map(|column| match column {
+            Some(column) => column.value(row),
+            None => Value::Absent,
+        });
+        Ok(Some(Ok(values.collect())))
+    }
+
+    fn file_bytes(&self) -> u64 {
+        let share = self.rows_read as f64 / self.rows_total.max(1) as f64;
+        (self.bytes_total as f64 * share) as u64
+    }
+
+    fn rows_total(&self) -> Option<u64> {
+        Some(self.rows_total)
+    }
+}
+
+/// A column of decoded rows.
+enum Column {
+    Text(StringArray),
+    Integer(Int64Array),
+    Unsigned(UInt64Array),
+    Number(Float64Array),
+    Time(TimestampMillisecondArray),
+}
+
+impl Column {
+    fn new(array: &ArrayRef, target: &DataType) -> Result<Self, arrow::error::ArrowError> {
+        let data = cast(array, target)?.to_data();
+        Ok(match target {
+            DataType::Utf8 => Self::Text(data.into()),
+            DataType::Int64 => Self::Integer(data.into()),
+            DataType::UInt64 => Self::Unsigned(data.into()),
+            DataType::Float64 => Self::Number(data.into()),
+            _ => Self::Time(data.into()),
+        })
+    }
+
+    fn value(&self, row: usize) -> Value<'_> {
+        match self {
+            Self::Text(array) if array.is_valid(row) => Value::Text(array.value(row)),
+            Self::Integer(array) if array.is_valid(row) => Value::Integer(array.value(row).into()),
+            Self::Unsigned(array) if array.is_valid(row) => Value::Integer(array.value(row).into()),
+            Self::Number(array) if array.is_valid(row) => Value::Number(array.value(row)),
+            Self::Time(array) if array.is_valid(row) => Value::TimeMs(array.value(row)),
+            _ => Value::Absent,
+        }
+    }
+}
+
+/// The type that a column is read as; `None` where no field can be made of it. Times without a zone are UTC.
+fn read_as(found: &DataType) -> Option<DataType> {
+    use DataType::{
+        Date32, Date64, Decimal128, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8,
+        Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+    };
+    match found {
+        Utf8 | LargeUtf8 | Utf8View => Some(Utf8),
+        Int8 | Int16 | Int32 | Int64 => Some(Int64),
+        UInt8 | UInt16 | UInt32 | UInt64 => Some(UInt64),
+        Float16 | Float32 | Float64 | Decimal128(..) => Some(Float64),
+        Timestamp(_, zone) => Some(Timestamp(TimeUnit::Millisecond, zone.clone())),
+        Date32 | Date64 => Some(Timestamp(TimeUnit::Millisecond, None)),
+        Dictionary(_, inner) => read_as(inner),
+        _ => None,
+    }
+}
+
+fn damaged(path: &Path, error: impl std::fmt::Display) -> ReadError {
+    ReadError::Damaged { path: path.to_owned(), format: "Parquet", detail: error.to_string() }
+}

@@ -1,0 +1,53 @@
+//! Where files are: a path, or `file:PATH`.
+
+use std::path::PathBuf;
+
+/// Why a place cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UriError {
+    /// A scheme that nothing here speaks.
+    #[error("{uri:?} is not on this machine: give a path or file:PATH (object stores are not read yet: copy it first)")]
+    Scheme {
+        /// What was given.
+        uri: String,
+    },
+    /// Nothing after the scheme.
+    #[error("{uri:?} names no file: give a path or file:PATH")]
+    Empty {
+        /// What was given.
+        uri: String,
+    },
+}
+
+/// The path that a URI means. A colon makes no scheme of a path: only `file:` and `NAME://` do.
+///
+/// # Errors
+/// [`UriError`] for a scheme other than `file`, and for no path.
+pub fn local_path(uri: &str) -> Result<PathBuf, UriError> {
+    let path = match uri.strip_prefix("file:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None if uri.contains("://") => return Err(UriError::Scheme { uri: uri.to_owned() }),
+        None => uri,
+    };
+    if path.is_empty() { Err(UriError::Empty { uri: uri.to_owned() }) } else { Ok(PathBuf::from(path)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_itself_and_file_is_taken_off() {
+        for (uri, path) in
+            [("a.csv", "a.csv"), ("file:a/b.csv", "a/b.csv"), ("file:///a.csv", "/a.csv"), ("x:y", "x:y")]
+        {
+            assert_eq!(local_path(uri), Ok(PathBuf::from(path)));
+        }
+    }
+
+    #[test]
+    fn other_schemes_and_nothing_are_refused() {
+        assert!(local_path("s3://bucket/a.csv").unwrap_err().to_string().contains("give a path"));
+        assert!(local_path("file:").is_err() && local_path("").is_err());
+    }
+}
