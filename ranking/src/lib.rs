@@ -14,3 +14,4 @@ pub mod data;
 pub mod evaluate;
 pub mod filter;
 pub mod index;
+pub mod train;

@@ -1,0 +1,39 @@
+//! Models learned from a table of events, and the search for their settings.
+//!
+//! | model | learns | costs | good at |
+//! |---|---|---|---|
+//! | [`Popular`] | one number an item | nothing | users without a history |
+//! | [`ItemKnn`] | each item's nearest items | pairs of events of one user | explaining, dislikes |
+//! | [`Ease`] | a dense items-by-items matrix | items³, at most [`EASE_ITEMS_MAX`] items | small catalogues |
+//! | [`Als`] | a vector per user and item | events × factors² | large catalogues, retrieval by inner product |
+//! | [`Sequential`] | what follows what | as EASE, and events × window | what comes next |
+//! | [`Blend`] | one weight a model | scores of held-out users | more than each of them |
+//!
+//! Training is a pure function of the table, the options and their seed: the same bits come out whatever the number of
+//! threads, on one machine. Each model can be taken apart into plain vectors and put together again, since where and how it
+//! is stored is the caller's to say.
+//!
+//! Entries whose weight is not above 0 are dislikes. [`Als`] leaves them out: an item that somebody dislikes counts as one
+//! that he has not met. The item-to-item models use them with their sign.
+
+mod als;
+mod blend;
+mod ease;
+mod error;
+mod item_knn;
+mod normal;
+mod parallel;
+mod popular;
+mod search;
+mod sequential;
+mod sparse;
+
+pub use als::{Als, AlsOptions, AlsParts};
+pub use blend::{Blend, BlendCase, BlendOptions};
+pub use ease::{EASE_ITEMS_MAX, Ease, EaseOptions};
+pub use error::TrainError;
+pub use item_knn::{ItemKnn, ItemKnnOptions};
+pub use popular::Popular;
+pub use search::{Budget, Found, Params, Range, Trial, search};
+pub use sequential::{Sequential, SequentialOptions};
+pub use sparse::SparseParts;
