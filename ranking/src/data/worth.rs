@@ -154,6 +154,11 @@ impl Default for Worth {
 }
 
 impl Worth {
+    /// Every event counts 1, whatever its type and value: the convention of most published figures.
+    pub fn alike() -> Self {
+        Self { kinds: BTreeMap::new(), other: KindWorth::of(1.0) }
+    }
+
     /// What events of the kind called `name` are worth.
     pub fn of(&self, name: &str) -> &KindWorth {
         self.kinds.get(name).unwrap_or(&self.other)

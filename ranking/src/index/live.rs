@@ -210,8 +210,8 @@ impl View {
         let mut tops = tops(&Search { queries, k, allowed: None, excluded, threads }, self.width, self.items())?;
         let mut scaled = Vec::new();
         if self.metric == Metric::Cosine {
-            let vectors = queries.chunks_exact(self.width).enumerate();
-            vectors.map(|(number, vector)| check_direction(vector, number)).collect::<Result<(), _>>()?;
+            let mut vectors = queries.chunks_exact(self.width).enumerate();
+            vectors.try_for_each(|(number, vector)| check_direction(vector, number))?;
             scaled.extend_from_slice(queries);
             normalize(&mut scaled, self.width);
         }

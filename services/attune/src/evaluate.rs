@@ -1,6 +1,10 @@
 //! `attune evaluate`: the figures of a model under a named protocol, in this process or through a running server.
 //!
-//! Both ways go through tokenizer, queue and engine; the second adds the wire. They must agree.
+//! Both ways of judging sentiment go through tokenizer, queue and engine; the second adds the wire. They must agree.
+//! Recommenders are trained on the protocol's own split, see [`recommend`].
+
+mod recommend;
+mod trained;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -8,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use attune_api::rest::sentiment::{SentimentRequest, SentimentResponse};
 use attune_inference::Inference;
+use attune_ranking::evaluate as ranking;
 use attune_sentiment::data::{Class, Corpus, Part, Sentence};
 use attune_sentiment::evaluate::{Evaluation, PROTOCOL, evaluate};
 use attune_sentiment::metrics::{self, Judged};
@@ -18,6 +23,9 @@ use crate::bench::write_json;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags, Model};
 use crate::{compose, serve, term, texts};
+
+/// The protocol that judges sentiment, and the model that it judges by default.
+const SENTIMENT: &str = "sentiment";
 
 /// Texts of one request to a running server.
 const REQUEST_TEXTS: usize = 200;
@@ -30,21 +38,35 @@ Protocols:
                2,309 test, 2,240 dev and 19,154 train. Strong: |rating| >= 0.5,
                and whether positive outranks negative where people were positive
 
+  recommenders-75-25, recbole-811-full, user-90-10, leave-last-out-full,
+  global-time, users-cold, items-cold
+               recommenders, trained here on the training part of each split and
+               asked to rank all items: MovieLens-100K (attune models pull
+               movielens-100k), or events of your own with --events. Every event
+               counts alike, as in the published figures
+
 Examples:
   attune evaluate --protocol sentiment
   attune evaluate --protocol sentiment --precision int8
   attune evaluate --protocol sentiment --adapter sentiment-1,sentiment-2
-  ATTUNE_KEY=att_... attune evaluate --protocol sentiment --url http://127.0.0.1:8080")]
+  ATTUNE_KEY=att_... attune evaluate --protocol sentiment --url http://127.0.0.1:8080
+  attune evaluate --protocol recbole-811-full --model ease --json ease.json
+  attune evaluate --protocol user-90-10 --model blend --events events.csv
+  attune evaluate --compare ease.json blend.json")]
 pub struct Options {
     /// Flags of the engine.
     #[command(flatten)]
     pub flags: EngineFlags,
     /// What is measured, and how
-    #[arg(long)]
-    protocol: Protocol,
-    /// The configured classifier
-    #[arg(long, value_name = "NAME", default_value = "sentiment")]
-    model: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "compare", value_parser = protocol_name)]
+    protocol: Option<String>,
+    /// The configured classifier, or what to train: popular, item-knn, als, ease, sequential, blend [default: sentiment,
+    /// ease]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Flags of recommenders.
+    #[command(flatten)]
+    recommend: recommend::Flags,
     /// Adapters to put on its base instead, by name or path, with commas; their mean is printed too
     #[arg(long = "adapter", value_name = "ADAPTER", value_delimiter = ',', conflicts_with = "url")]
     adapters: Vec<String>,
@@ -62,9 +84,13 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Protocol {
-    Sentiment,
+/// A protocol that there is.
+fn protocol_name(name: &str) -> Result<String, String> {
+    if name == SENTIMENT || ranking::Protocol::named(name).is_ok() {
+        return Ok(name.to_owned());
+    }
+    let known: Vec<&str> = ranking::PROTOCOLS.iter().map(|protocol| protocol.name).collect();
+    Err(format!("there is no such protocol: use {SENTIMENT} or one of {}", known.join(", ")))
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -89,21 +115,26 @@ impl From<PartName> for Part {
 /// # Errors
 /// The data or a model is missing, or an answer fails.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
-    match options.protocol {
-        Protocol::Sentiment => sentiment(config, options),
+    match options.protocol.as_deref() {
+        None => recommend::compare(&options.recommend),
+        Some(SENTIMENT) => sentiment(config, options, options.model.as_deref().unwrap_or(SENTIMENT)),
+        Some(protocol) => {
+            let protocol = ranking::Protocol::named(protocol)?;
+            recommend::run(config, protocol, options.model.as_deref(), &options.recommend, options.json.as_deref())
+        }
     }
 }
 
 /// Prints the figures, and their mean where there are several models.
-fn sentiment(config: &Config, options: &Options) -> Result<()> {
+fn sentiment(config: &Config, options: &Options, model: &str) -> Result<()> {
     let (corpus, part) = (Corpus::read(&texts::folder(config))?, options.part.into());
     let runtime = serve::runtime()?;
     let evaluations = runtime.block_on(async {
         if let Some((url, key)) = options.url.as_ref().zip(options.key.as_ref()) {
-            return Ok(vec![through_server(url, key, &options.model, &corpus, part).await?]);
+            return Ok(vec![through_server(url, key, model, &corpus, part).await?]);
         }
         let mut evaluations = Vec::new();
-        for model in candidates(config, options)? {
+        for model in candidates(config, options, model)? {
             evaluations.push(in_this_process(config, &model, &corpus, part).await?);
         }
         anyhow::Ok(evaluations)
@@ -117,9 +148,9 @@ fn sentiment(config: &Config, options: &Options) -> Result<()> {
     options.json.as_ref().map_or(Ok(()), |path| write_json(&evaluations, path))
 }
 
-fn candidates(config: &Config, options: &Options) -> Result<Vec<Model>> {
-    let model = config.models.iter().find(|model| model.name == options.model);
-    let model = model.with_context(|| format!("no configured model is called {:?}", options.model))?;
+fn candidates(config: &Config, options: &Options, name: &str) -> Result<Vec<Model>> {
+    let model = config.models.iter().find(|model| model.name == name);
+    let model = model.with_context(|| format!("no configured model is called {name:?}"))?;
     if options.adapters.is_empty() {
         return Ok(vec![model.clone()]);
     }

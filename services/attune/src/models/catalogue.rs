@@ -87,6 +87,20 @@ pub static CATALOGUE: &[Entry] = &[
             ],
         },
     },
+    Entry {
+        name: "movielens-100k",
+        about: "100,000 ratings of 1,682 films by 943 people, for `attune evaluate`",
+        licence: "MovieLens terms: research only, not to be passed on; MIT (package)",
+        origin: Origin::Package {
+            package: Package { name: "recbole", version: "1.2.1", sdist: false },
+            sha256: "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+            bytes: 2_130_151,
+            takes: &[
+                Take { within: None, folder: "recbole/dataset_example/ml-100k/", suffix: "" },
+                Take { within: None, folder: "recbole-1.2.1.dist-info/", suffix: "LICENSE" },
+            ],
+        },
+    },
 ];
 
 /// The default sentiment model. Inside the binary and not beside it: it is small, and a server that answers with last
