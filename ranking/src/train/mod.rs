@@ -5,7 +5,7 @@
 //! | [`Popular`] | one number an item | nothing | users without a history |
 //! | [`ItemKnn`] | each item's nearest items | pairs of events of one user | explaining, dislikes |
 //! | [`Ease`] | a dense items-by-items matrix | items³, at most [`EASE_ITEMS_MAX`] items | small catalogues |
-//! | [`Als`] | a vector per user and item | events × factors² | large catalogues, retrieval by inner product |
+//! | [`Als`] | a vector per user and item | events × factors | large catalogues, retrieval by inner product |
 //! | [`Sequential`] | what follows what | as EASE, and events × window | what comes next |
 //! | [`Blend`] | one weight a model | scores of held-out users | more than each of them |
 //!
@@ -18,6 +18,7 @@
 
 mod als;
 mod blend;
+mod conjugate;
 mod ease;
 mod error;
 mod item_knn;

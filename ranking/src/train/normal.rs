@@ -39,6 +39,11 @@ impl<'a> Fixed<'a> {
         for rows in factors.chunks(width * GATHER_ROWS) {
             add_gramian(&mut gramian, rows, width, unobserved_weight);
         }
+        for row in 0..width {
+            for column in row + 1..width {
+                gramian[column * width + row] = gramian[row * width + column];
+            }
+        }
         Self { factors, gramian }
     }
 }

@@ -52,7 +52,7 @@ impl Default for SequentialOptions {
             window: 30,
             follow_shrinkage: 10.0,
             successors_max: 2_000,
-            follow_weight: 1.5,
+            follow_weight: 3.0,
         }
     }
 }

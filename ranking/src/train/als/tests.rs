@@ -40,13 +40,15 @@ fn loss(table: &Interactions, options: &AlsOptions, users: &[f32], items: &[f32]
 
 #[test]
 fn every_half_step_lowers_the_loss() {
-    let (table, options) = (table(), options());
-    let mut losses = Vec::new();
-    let watch = |users: &[f32], items: &[f32]| losses.push(loss(&table, &options, users, items));
-    Als::train_watched(&table, &options, watch).unwrap();
-    assert_eq!(losses.len(), 10);
-    assert!(losses.windows(2).all(|pair| pair[1] < pair[0] * (1.0 + 1e-6)), "{losses:?}");
-    assert!(losses[9] < losses[0] * 0.9, "{losses:?}");
+    for steps in [0, 1, 3] {
+        let (table, options) = (table(), AlsOptions { steps, ..options() });
+        let mut losses = Vec::new();
+        let watch = |users: &[f32], items: &[f32]| losses.push(loss(&table, &options, users, items));
+        Als::train_watched(&table, &options, watch).unwrap();
+        assert_eq!(losses.len(), 10);
+        assert!(losses.windows(2).all(|pair| pair[1] < pair[0] * (1.0 + 1e-6)), "{losses:?}");
+        assert!(losses[9] < losses[0] * 0.9, "{losses:?}");
+    }
 }
 
 #[test]
@@ -60,7 +62,7 @@ fn one_seed_gives_one_model_whatever_the_threads() {
 
 #[test]
 fn a_trained_row_folded_in_is_nearly_its_own_vector() {
-    let (table, options) = (table(), AlsOptions { epochs: 60, ..options() });
+    let (table, options) = (table(), AlsOptions { epochs: 60, steps: 0, ..options() });
     let model = Als::train(&table, &options).unwrap();
     let (items, weights) = table.row(3);
     let folded = model.fold_in_user(items, weights);
