@@ -12,18 +12,25 @@ impl<P: Clone> Core<P> {
         self.expire(now, batch);
         let Some(class) = self.next_class(now) else { return false };
         let horizon = self.horizon(class, now);
-        let urgent = self.first_urgent(class, now, horizon);
+        // One batch by turns is owed after so many that urgent requests filled.
+        let is_owed = self.classes[class].urgent_batches >= self.limits.urgent_batches_max;
+        let urgent = if is_owed { None } else { self.first_urgent(class, now, horizon) };
         let turn = self.classes[class].models.first().copied();
         let Some(model) = urgent.map(|urgent| urgent.model).or(turn) else { return false };
 
         batch.class = WorkClass::ALL[class];
         batch.model = ModelId(model);
         let mut budget = self.budget(class, model);
-        self.take_urgent(class, now, horizon, &mut budget, batch);
-        if self.first_urgent(class, now, horizon).is_none() {
+        if !is_owed {
+            self.take_urgent(class, now, horizon, &mut budget, batch);
+        }
+        let by_turns = is_owed || self.first_urgent(class, now, horizon).is_none();
+        if by_turns {
             self.take_turns(class, &budget, batch);
         }
-        self.classes[class].waits_since = now;
+        let class = &mut self.classes[class];
+        class.urgent_batches = if by_turns { 0 } else { class.urgent_batches + 1 };
+        class.waits_since = now;
         true
     }
 

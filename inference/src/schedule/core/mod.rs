@@ -29,6 +29,8 @@
 //! - it was nearer on arrival than the batch in progress, one more, and what was waiting with an earlier deadline; or
 //! - requests that came later with an earlier deadline took the time; or
 //! - a higher class did, or the batch owed to a lower one; or
+//! - a batch by turns did, which is owed after `urgent_batches_max` that urgent requests filled: ever new callers with
+//!   tiny deadlines would otherwise keep a patient one waiting for good; or
 //! - the caller had already been served `urgent_lead_tokens_max` more than the least served caller who waits. The
 //!   request then keeps the place that fair turns give it: tiny deadlines buy a bounded lead and nothing more.
 //!
@@ -116,6 +118,8 @@ pub struct Limits {
     pub training_wait_max: Duration,
     /// How far, in tokens, deadlines may carry a caller ahead of the least served one who waits.
     pub urgent_lead_tokens_max: u64,
+    /// Batches in a row that urgent requests of a class may fill before one goes by turns.
+    pub urgent_batches_max: u64,
     /// How much sooner than necessary a request becomes urgent, for the errors of estimates.
     pub deadline_margin: Duration,
     /// A worker's speed in FLOP/s until the first batch has been measured. Low: the first batches are then short.
@@ -135,6 +139,7 @@ impl Default for Limits {
             bulk_wait_max: Duration::from_secs(1),
             training_wait_max: Duration::from_secs(5),
             urgent_lead_tokens_max: 2_048,
+            urgent_batches_max: 4,
             deadline_margin: Duration::from_millis(5),
             flops_per_second_guess: 20e9,
         }
@@ -185,6 +190,8 @@ struct Class {
     models: Fair<usize>,
     /// Since when it has been waiting for a batch; meaningless while nothing waits.
     waits_since: Time,
+    /// Batches in a row that urgent requests filled.
+    urgent_batches: u64,
 }
 
 /// The state of the batcher. `P` is what a worker needs to know of a request to run its texts.
@@ -208,6 +215,7 @@ impl<P> Core<P> {
             queues: capacities_tokens.iter().map(|_| Queue::default()).collect(),
             models: Fair::default(),
             waits_since: Time::ZERO,
+            urgent_batches: 0,
         };
         let model = |&capacity_tokens: &usize| Model {
             capacity_tokens,

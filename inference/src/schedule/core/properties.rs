@@ -249,7 +249,7 @@ proptest! {
         patience_ms in 50_u64..1_500,
         workers in 1_usize..3,
     ) {
-        let limits = Limits { urgent_lead_tokens_max: u64::MAX, ..limits() };
+        let limits = Limits { urgent_lead_tokens_max: u64::MAX, urgent_batches_max: u64::MAX, ..limits() };
         let mut core = Core::new(limits, workers, &[CAPACITY_TOKENS]);
         for (caller, lengths) in backlog {
             core.push(Time::ZERO, Request { payload: usize::MAX, ..request(&caller.to_string(), &lengths) }).unwrap();

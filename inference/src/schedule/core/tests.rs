@@ -91,6 +91,25 @@ fn a_worker_leaves_the_others_their_share() {
 }
 
 #[test]
+fn ever_new_callers_with_deadlines_do_not_keep_a_patient_one_waiting() {
+    let mut core = Core::new(limits(), 2, &[512]);
+    push(&mut core, 7, request("patient", &[20]));
+    let mut waited = 0;
+    for round in 0..100_u32 {
+        let now = round * 20 * MS;
+        for caller in [2 * round, 2 * round + 1] {
+            let hasty = Request { deadline: Some(now + 60 * MS), ..request(&caller.to_string(), &[20]) };
+            core.push(now, Request { payload: 1, ..hasty }).unwrap();
+        }
+        if batch(&mut core, now).contains(&7) {
+            break;
+        }
+        waited += 1;
+    }
+    assert!(waited as u64 <= limits().urgent_batches_max, "{waited} batches went to others");
+}
+
+#[test]
 fn a_share_comes_in_parts() {
     let mut core = Core::new(Limits { batches_a_share: 2, ..limits() }, 1, &[512]);
     push(&mut core, 1, request("a", &[3; 8]));
