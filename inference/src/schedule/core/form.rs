@@ -12,7 +12,7 @@ impl<P: Clone> Core<P> {
         self.expire(now, batch);
         let Some(class) = self.next_class(now) else { return false };
         let horizon = self.horizon(class, now);
-        // One batch by turns is owed after so many that urgent requests filled.
+        // A batch by turns is owed after so many that urgent requests filled, or kept for their model.
         let is_owed = self.classes[class].urgent_batches >= self.limits.urgent_batches_max;
         let urgent = if is_owed { None } else { self.first_urgent(class, now, horizon) };
         let turn = self.classes[class].models.first().copied();
@@ -24,12 +24,13 @@ impl<P: Clone> Core<P> {
         if !is_owed {
             self.take_urgent(class, now, horizon, &mut budget, batch);
         }
-        let by_turns = is_owed || self.first_urgent(class, now, horizon).is_none();
-        if by_turns {
+        let urgent_texts = batch.texts.len();
+        if is_owed || self.first_urgent(class, now, horizon).is_none() {
             self.take_turns(class, &budget, batch);
         }
+        let is_by_turns = batch.texts.len() > urgent_texts && turn == Some(model);
         let class = &mut self.classes[class];
-        class.urgent_batches = if by_turns { 0 } else { class.urgent_batches + 1 };
+        class.urgent_batches = if is_by_turns { 0 } else { class.urgent_batches + 1 };
         class.waits_since = now;
         true
     }

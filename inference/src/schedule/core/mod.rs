@@ -29,8 +29,8 @@
 //! - it was nearer on arrival than the batch in progress, one more, and what was waiting with an earlier deadline; or
 //! - requests that came later with an earlier deadline took the time; or
 //! - a higher class did, or the batch owed to a lower one; or
-//! - a batch by turns did, which is owed after `urgent_batches_max` that urgent requests filled: ever new callers with
-//!   tiny deadlines would otherwise keep a patient one waiting for good; or
+//! - a batch by turns did, which is owed after `urgent_batches_max` that urgent requests filled or kept for their model:
+//!   ever new callers with tiny deadlines would otherwise keep another model waiting for good; or
 //! - the caller had already been served `urgent_lead_tokens_max` more than the least served caller who waits. The
 //!   request then keeps the place that fair turns give it: tiny deadlines buy a bounded lead and nothing more.
 //!
@@ -118,7 +118,7 @@ pub struct Limits {
     pub training_wait_max: Duration,
     /// How far, in tokens, deadlines may carry a caller ahead of the least served one who waits.
     pub urgent_lead_tokens_max: u64,
-    /// Batches in a row that urgent requests of a class may fill before one goes by turns.
+    /// Batches in a row that urgent requests of a class may fill, or keep for their model, before one goes by turns.
     pub urgent_batches_max: u64,
     /// How much sooner than necessary a request becomes urgent, for the errors of estimates.
     pub deadline_margin: Duration,
@@ -190,7 +190,7 @@ struct Class {
     models: Fair<usize>,
     /// Since when it has been waiting for a batch; meaningless while nothing waits.
     waits_since: Time,
-    /// Batches in a row that urgent requests filled.
+    /// Batches in a row that urgent requests filled, or kept for a model whose turn it was not.
     urgent_batches: u64,
 }
 
