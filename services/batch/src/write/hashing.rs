@@ -48,7 +48,7 @@ impl<W: Write> Write for Hashing<W> {
 ///
 /// # Errors
 /// It cannot be read.
-pub(crate) fn digest(mut reader: impl Read) -> io::Result<(u64, String)> {
+pub fn digest(mut reader: impl Read) -> io::Result<(u64, String)> {
     let (mut hashing, mut chunk) = (Hashing::new(io::sink()), vec![0; CHUNK_BYTES]);
     loop {
         match reader.read(&mut chunk)? {

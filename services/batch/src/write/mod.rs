@@ -18,8 +18,7 @@ use serde::{Deserialize, Serialize};
 
 mod hashing;
 
-pub use hashing::Hashing;
-pub(crate) use hashing::digest;
+pub use hashing::{Hashing, digest};
 
 /// A row group is closed when it has about this many encoded bytes: the writer holds it in memory until then.
 pub const ROW_GROUP_BYTES: usize = 32 << 20;
