@@ -82,12 +82,12 @@ pub(crate) fn in_ranges(ranges: &[RangeInclusive<i64>], key: i64) -> bool {
 }
 
 /// A key that sorts as the finite number does; -0 has the key of 0.
-pub(crate) fn number_key(number: f64) -> i64 {
+pub fn number_key(number: f64) -> i64 {
     flip((number + 0.0).to_bits() as i64)
 }
 
 /// The number of a key.
-pub(super) fn key_number(key: i64) -> f64 {
+pub fn key_number(key: i64) -> f64 {
     f64::from_bits(flip(key) as u64)
 }
 

@@ -20,33 +20,47 @@ pub struct Filter {
     pub(super) root: Node,
 }
 
-/// A condition whose attributes are known.
+/// A condition whose attributes are known. Plain data, so that a store can make a query of its own out of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
+pub enum Node {
+    /// All of these hold.
     All(Vec<Node>),
+    /// Any of these holds.
     Any(Vec<Node>),
+    /// This does not hold.
     Not(Box<Node>),
+    /// A comparison.
     Test(Test),
 }
 
 /// An attribute is there, and has a value in a set or, if `outside`, has none in it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Test {
-    pub(super) attribute: String,
-    pub(super) kind: Kind,
-    pub(super) set: Set,
-    pub(super) outside: bool,
+pub struct Test {
+    /// The attribute's name.
+    pub attribute: String,
+    /// Its kind, which the set is for.
+    pub kind: Kind,
+    /// What it is compared with.
+    pub set: Set,
+    /// Whether the values have to be outside.
+    pub outside: bool,
 }
 
 /// Values that an attribute is compared with.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Set {
+pub enum Set {
     /// Sorted, each once.
     Keywords(Vec<String>),
-    /// Of numbers and times; they rise and do not overlap.
+    /// Of numbers by [`number_key`] and of times in microseconds; they rise and do not overlap. The least and the
+    /// greatest `i64` are no values: a range that ends there has no bound on that side.
     Keys(Vec<RangeInclusive<i64>>),
-    /// Whether true is in the set, and false.
-    Flags { yes: bool, no: bool },
+    /// Booleans.
+    Flags {
+        /// Whether true is in the set.
+        yes: bool,
+        /// Whether false is.
+        no: bool,
+    },
 }
 
 impl Filter {
@@ -56,6 +70,11 @@ impl Filter {
     /// [`FilterError`] names the first attribute that is not there, or that is compared with what it cannot be.
     pub fn check(expr: &Expr, schema: &Schema) -> Result<Self, FilterError> {
         Ok(Self { root: node(expr, schema, 1)? })
+    }
+
+    /// What was understood, for those who ask something else than [`Columns`].
+    pub fn root(&self) -> &Node {
+        &self.root
     }
 
     /// The rows that match.

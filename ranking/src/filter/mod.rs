@@ -79,7 +79,7 @@ mod properties;
 mod tests;
 
 pub use bound::Bound;
-pub use check::Filter;
+pub use check::{Filter, Node, Set, Test};
 pub use error::{FilterError, Problem};
 pub use expr::{Attribute, Expr, Literal, Operator, Position, Scalar};
 pub use parse::parse;

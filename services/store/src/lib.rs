@@ -5,7 +5,10 @@
 //! touches, so that no function can read across tenants by forgetting an argument.
 
 mod error;
+pub mod guard;
+mod health;
 mod tenant;
 
 pub use error::{ErrorKind, StoreError, StoreKind};
+pub use health::Health;
 pub use tenant::{Tenant, TenantError};

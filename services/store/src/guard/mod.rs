@@ -1,0 +1,269 @@
+//! What every call to a store needs, once: a time limit, retries, a breaker, figures, a span, and faults for tests.
+//!
+//! A [`Guard`] belongs to one backend. The decorator of a trait holds one beside the backend, and is a thin delegation:
+//!
+//! ```
+//! use attune_store::guard::{Guard, Retry, Settings};
+//! # use attune_store::{StoreError, StoreKind};
+//! # async fn get(_: &str) -> Result<Option<String>, StoreError> { Ok(None) }
+//!
+//! # async fn example() -> Result<(), StoreError> {
+//! let guard = Guard::new(StoreKind::Cache, "redis", Settings::default());
+//! let value = guard.call("get", Retry::Safe, || get("key")).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What decides is pure: [`Breaker`] and [`Budget`] are state machines to which the time is a value, so that their tests
+//! need no clock. What waits is here.
+//!
+//! A call that may be made twice without harm is [`Retry::Safe`]: a read, a write of a whole value, a compare-and-set
+//! whose second try the caller can tell from a lost race. Everything else is [`Retry::Never`], because an answer that
+//! did not arrive does not say that nothing happened.
+
+mod backoff;
+mod breaker;
+mod budget;
+mod faults;
+mod instruments;
+mod settings;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::Instrument;
+
+use crate::{ErrorKind, StoreError, StoreKind};
+pub use breaker::{Breaker, BreakerSettings, Permit, Refusal};
+pub use budget::{Budget, BudgetSettings};
+pub use faults::{Fault, Faults};
+pub use settings::Settings;
+
+use instruments::Instruments;
+
+/// Whether a call may be made again after a failure that leaves open whether it took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Made twice, it does the same as made once.
+    Safe,
+    /// It may do twice what was asked once.
+    Never,
+}
+
+/// Stands before one backend of one store. Cheap to share in an `Arc`; calls take no lock across a wait.
+pub struct Guard {
+    store: StoreKind,
+    backend: &'static str,
+    settings: Settings,
+    state: Mutex<State>,
+    start: Instant,
+    instruments: Instruments,
+    faults: Option<Arc<Faults>>,
+}
+
+#[derive(Debug)]
+struct State {
+    breaker: Breaker,
+    budget: Budget,
+}
+
+impl Guard {
+    /// A guard before a backend, which is named in figures and errors.
+    pub fn new(store: StoreKind, backend: &'static str, settings: Settings) -> Self {
+        let state = State { breaker: Breaker::new(settings.breaker), budget: Budget::new(settings.budget) };
+        let instruments = Instruments::new(store, backend);
+        Self { store, backend, settings, state: Mutex::new(state), start: Instant::now(), instruments, faults: None }
+    }
+
+    /// The same guard with faults between it and the backend, for tests.
+    pub fn with_faults(mut self, faults: Arc<Faults>) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// The kind of store behind it.
+    pub fn store(&self) -> StoreKind {
+        self.store
+    }
+
+    /// The name of the backend behind it.
+    pub fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    /// Makes a call within the limits of the settings.
+    ///
+    /// # Errors
+    /// That of the last attempt; [`ErrorKind::Timeout`] when an attempt had no answer in time; and
+    /// [`ErrorKind::Unavailable`] when the breaker is open, without asking the backend.
+    pub async fn call<T, F, A>(&self, call: &'static str, retry: Retry, attempt: F) -> Result<T, StoreError>
+    where
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, StoreError>>,
+    {
+        self.call_within(self.settings.attempt_max, call, retry, attempt).await
+    }
+
+    /// Makes a call whose every attempt may take `attempt_max`, for what is slow by nature: a large transfer, or a read
+    /// that waits for something to arrive.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    pub async fn call_within<T, F, A>(
+        &self,
+        attempt_max: Duration,
+        call: &'static str,
+        retry: Retry,
+        attempt: F,
+    ) -> Result<T, StoreError>
+    where
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, StoreError>>,
+    {
+        let span = tracing::debug_span!("store", store = self.store.name(), backend = self.backend, call);
+        let begun = Instant::now();
+        let result = self.attempts(attempt_max, call, retry, attempt).instrument(span).await;
+        self.instruments.answered(call, begun.elapsed(), result.as_ref().err().map(|error| error.kind));
+        result
+    }
+
+    async fn attempts<T, F, A>(
+        &self,
+        attempt_max: Duration,
+        call: &'static str,
+        retry: Retry,
+        mut attempt: F,
+    ) -> Result<T, StoreError>
+    where
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, StoreError>>,
+    {
+        let begun = Instant::now();
+        self.state().budget.called();
+        for number in 1.. {
+            let admission = self.admit(call)?;
+            let result = self.attempt(attempt_max, call, &mut attempt).await;
+            let failed = result.as_ref().err().is_some_and(StoreError::is_retryable);
+            admission.end(!failed);
+            let Err(error) = result else { return result };
+            let left = self.settings.call_max.saturating_sub(begun.elapsed());
+            if !failed || retry == Retry::Never || number >= self.settings.attempts_max {
+                return Err(error);
+            }
+            let pause = backoff::pause(number, self.settings.pause_min, self.settings.pause_max, rand::random());
+            if pause >= left || !self.state().budget.retry() {
+                return Err(error);
+            }
+            self.instruments.retried(call);
+            tracing::debug!(attempt = number, error = %error.kind, pause_ms = pause.as_millis() as u64, "trying again");
+            tokio::time::sleep(pause).await;
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn attempt<T, F, A>(
+        &self,
+        attempt_max: Duration,
+        call: &'static str,
+        attempt: &mut F,
+    ) -> Result<T, StoreError>
+    where
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, StoreError>>,
+    {
+        let faulty = async {
+            let fault = self.faults.as_ref().and_then(|faults| faults.next(call));
+            match fault {
+                None => attempt().await,
+                Some(fault) => fault.around(self.store, call, attempt()).await,
+            }
+        };
+        match tokio::time::timeout(attempt_max, faulty).await {
+            Ok(result) => result,
+            Err(_) => {
+                let detail = format!("no answer from {} within {} ms", self.backend, attempt_max.as_millis());
+                Err(StoreError::new(self.store, call, ErrorKind::Timeout, detail))
+            }
+        }
+    }
+
+    fn admit(&self, call: &'static str) -> Result<Admission<'_>, StoreError> {
+        let admitted = self.state().breaker.admit(self.now());
+        match admitted {
+            Ok(permit) => Ok(Admission { guard: self, permit: Some(permit) }),
+            Err(refusal) => {
+                let detail = format!(
+                    "{} is not asked: {} of its last {} calls failed; the next try is in {} ms",
+                    self.backend,
+                    refusal.failures,
+                    refusal.calls,
+                    refusal.wait.as_millis()
+                );
+                Err(StoreError::new(self.store, call, ErrorKind::Unavailable, detail))
+            }
+        }
+    }
+
+    /// Whether calls are refused at present without asking the backend.
+    pub fn is_open(&self) -> bool {
+        self.state().breaker.is_open()
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that the breaker let through. Dropped without an end, when its caller went away, it counts as neither.
+struct Admission<'g> {
+    guard: &'g Guard,
+    permit: Option<Permit>,
+}
+
+impl Admission<'_> {
+    fn end(mut self, answered: bool) {
+        if let Some(permit) = self.permit.take() {
+            self.report(|breaker, now| breaker.end(permit, answered, now, rand::random()));
+        }
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Breaker, Duration)) {
+        let (was_open, is_open) = {
+            let mut state = self.guard.state();
+            let was_open = state.breaker.is_open();
+            change(&mut state.breaker, self.guard.now());
+            (was_open, state.breaker.is_open())
+        };
+        if was_open != is_open {
+            let (store, backend) = (self.guard.store.name(), self.guard.backend);
+            self.guard.instruments.opened(is_open);
+            match is_open {
+                true => tracing::warn!(store, backend, "the store fails: calls are refused until it answers again"),
+                false => tracing::info!(store, backend, "the store answers again"),
+            }
+        }
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.report(|breaker, _| breaker.forget(permit));
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("store", &self.store).field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
