@@ -100,6 +100,12 @@ impl Interactions {
         (&self.columns[range.clone()], &self.weights[range])
     }
 
+    /// The same with all weights multiplied by `factor`.
+    pub fn scaled(&self, factor: f32) -> Self {
+        let weights = self.weights.iter().map(|weight| weight * factor).collect();
+        Self { offsets: self.offsets.clone(), columns: self.columns.clone(), weights, width: self.width }
+    }
+
     /// Items by users.
     pub fn transpose(&self) -> Self {
         let mut offsets = vec![0_usize; self.width + 1];
@@ -144,6 +150,7 @@ mod tests {
         let table = Interactions::from_entries(4, 3, &entries).unwrap();
         assert_eq!(table.transpose().row(1), (&[0_u32, 3][..], &[1.0_f32, 4.0][..]));
         assert_eq!(table.transpose().transpose(), table);
+        assert_eq!(table.scaled(2.0).row(1), (&[0_u32, 2][..], &[4.0_f32, 6.0][..]));
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //!   +  lambda * sum over u of (|I_u| + alpha0 |I|)^nu |x_u|²  +  lambda * sum over i of (|U_i| + alpha0 |U|)^nu |y_i|²
 //! ```
 //!
+//! Weights are scaled so that the mean liked one is 1: only their ratios matter, and alpha0 means the same whatever events
+//! are worth.
+//!
 //! Each half step moves its side's rows by a few steps of conjugate gradients, which costs entries × factors + rows ×
 //! factors² a step; 0 steps ask for the exact solution, at entries × factors² + rows × factors³ / 3.
 
@@ -20,6 +23,7 @@ use super::conjugate::{Conjugate, Equations, dot};
 use super::error::{at_least, length, positive};
 use super::normal::{Fixed, Normal};
 use super::parallel::{fill_rows, threads_or_all};
+use super::sparse::unit_scale;
 use super::{Popular, TrainError};
 use crate::data::{History, Interactions, Scorer};
 
@@ -96,6 +100,8 @@ pub struct AlsParts {
     pub items: Vec<f32>,
     /// What everybody likes.
     pub popular: Popular,
+    /// What the weight of an event is multiplied with, above 0: the inverse of the mean liked weight in training.
+    pub weight_scale: f32,
 }
 
 impl Als {
@@ -115,6 +121,8 @@ impl Als {
     ) -> Result<Self, TrainError> {
         options.check()?;
         let popular = Popular::train(table)?;
+        let weight_scale = unit_scale(table).unwrap_or(1.0);
+        let table = &table.scaled(weight_scale);
         let by_item = table.transpose();
         let mut random = ChaCha8Rng::seed_from_u64(options.seed);
         let mut users = fresh(table.rows(), options, &mut random);
@@ -125,7 +133,7 @@ impl Als {
             solve_side(&by_item, &users, &mut items, options)?;
             watch(&users, &items);
         }
-        Self::from_parts(AlsParts { options: options.clone(), users, items, popular })
+        Self::from_parts(AlsParts { options: options.clone(), users, items, popular, weight_scale })
     }
 
     /// A model from its parts.
@@ -135,6 +143,7 @@ impl Als {
     pub fn from_parts(parts: AlsParts) -> Result<Self, TrainError> {
         parts.options.check()?;
         let factors = parts.options.factors;
+        positive("weight_scale", parts.weight_scale.into())?;
         length("users", parts.users.len(), parts.users.len() / factors * factors)?;
         length("items", parts.items.len(), parts.popular.scores().len() * factors)?;
         let item_gramian = Fixed::new(&parts.items, factors, parts.options.unobserved_weight).gramian;
@@ -177,8 +186,9 @@ impl Als {
     fn fold_in(&self, fixed: &Fixed<'_>, columns: &[u32], weights: &[f32]) -> Vec<f32> {
         let others = fixed.factors.len() / self.factors();
         let ridge = self.parts.options.ridge(liked(weights), others);
+        let weights: Vec<f32> = weights.iter().map(|weight| weight * self.parts.weight_scale).collect();
         let mut row = vec![0.0; self.factors()];
-        if !Normal::new(self.factors()).solve(fixed, columns, weights, ridge, &mut row) {
+        if !Normal::new(self.factors()).solve(fixed, columns, &weights, ridge, &mut row) {
             row.fill(0.0);
         }
         row

@@ -42,7 +42,15 @@ pub enum TrainError {
         /// The row, of the side that was being solved.
         row: usize,
     },
-    /// Stored parts that contradict each other.
+    /// A number that is not one, or infinite.
+    #[error("row {row} of {part} has a number that is not finite: leave the row out, or repair it")]
+    NotFinite {
+        /// What the row is part of.
+        part: &'static str,
+        /// The row.
+        row: usize,
+    },
+    /// Parts that contradict each other.
     #[error("{part} has {len} numbers, {need} are needed")]
     Parts {
         /// The part.

@@ -7,7 +7,9 @@
 //! | [`Ease`] | a dense items-by-items matrix | items³, at most [`EASE_ITEMS_MAX`] items | small catalogues |
 //! | [`Als`] | a vector per user and item | events × factors | large catalogues, retrieval by inner product |
 //! | [`Sequential`] | what follows what | as EASE, and events × window | what comes next |
+//! | [`co_visits`] | what follows what | events × window | sessions, large catalogues |
 //! | [`Blend`] | one weight a model | scores of held-out users | more than each of them |
+//! | [`ContentMap`] | from content to factors | items × width² | items that nobody has met |
 //!
 //! Training is a pure function of the table, the options and their seed: the same bits come out whatever the number of
 //! threads, on one machine. Each model can be taken apart into plain vectors and put together again, since where and how it
@@ -18,7 +20,9 @@
 
 mod als;
 mod blend;
+mod co_visits;
 mod conjugate;
+mod content_map;
 mod ease;
 mod error;
 mod item_knn;
@@ -31,6 +35,8 @@ mod sparse;
 
 pub use als::{Als, AlsOptions, AlsParts};
 pub use blend::{Blend, BlendCase, BlendOptions};
+pub use co_visits::{CoVisitOptions, co_visits};
+pub use content_map::{ContentMap, ContentMapOptions, ContentRows};
 pub use ease::{EASE_ITEMS_MAX, Ease, EaseOptions};
 pub use error::TrainError;
 pub use item_knn::{ItemKnn, ItemKnnOptions};

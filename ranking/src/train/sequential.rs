@@ -94,9 +94,8 @@ impl Sequential {
     ) -> Result<Self, TrainError> {
         options.check()?;
         let ease = Ease::train(table, &options.ease)?;
-        let mut rows = count_successors(table.width(), histories, options)?;
-        correct_popularity(&mut rows, options);
-        Ok(Self { options: options.clone(), ease, follows: SparseParts::from_rows(&rows) })
+        let follows = follows(table.width(), histories, options)?;
+        Ok(Self { options: options.clone(), ease, follows })
     }
 
     /// A model from its parts.
@@ -113,6 +112,17 @@ impl Sequential {
     pub fn into_parts(self) -> (SequentialOptions, Ease, SparseParts) {
         (self.options, self.ease, self.follows)
     }
+}
+
+/// What follows what, without the order-blind part: for catalogues too large for that.
+pub(super) fn follows(
+    items: usize,
+    histories: &[History<'_>],
+    options: &SequentialOptions,
+) -> Result<SparseParts, TrainError> {
+    let mut rows = count_successors(items, histories, options)?;
+    correct_popularity(&mut rows, options);
+    Ok(SparseParts::from_rows(&rows))
 }
 
 /// Where each item occurs as something liked: (history, place) by item.

@@ -29,8 +29,16 @@ impl SparseParts {
         parts
     }
 
+    /// Rows there are.
+    pub fn rows(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
     /// Refuses parts that contradict each other or `items`.
-    pub(super) fn check(&self, items: usize) -> Result<(), TrainError> {
+    ///
+    /// # Errors
+    /// [`TrainError::Parts`] says which part.
+    pub fn check(&self, items: usize) -> Result<(), TrainError> {
         length("offsets", self.offsets.len(), items + 1)?;
         length("values", self.values.len(), self.columns.len())?;
         let rising = self.offsets.first() == Some(&0) && self.offsets.is_sorted();
@@ -40,7 +48,10 @@ impl SparseParts {
     }
 
     /// The columns and values of a row.
-    pub(super) fn row(&self, row: usize) -> (&[u32], &[f32]) {
+    ///
+    /// # Panics
+    /// If there is no such row, or the parts were not [checked](Self::check).
+    pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
         (&self.columns[range.clone()], &self.values[range])
     }

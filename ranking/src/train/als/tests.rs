@@ -43,7 +43,8 @@ fn every_half_step_lowers_the_loss() {
     for steps in [0, 1, 3] {
         let (table, options) = (table(), AlsOptions { steps, ..options() });
         let mut losses = Vec::new();
-        let watch = |users: &[f32], items: &[f32]| losses.push(loss(&table, &options, users, items));
+        let scaled = table.scaled(unit_scale(&table).unwrap());
+        let watch = |users: &[f32], items: &[f32]| losses.push(loss(&scaled, &options, users, items));
         Als::train_watched(&table, &options, watch).unwrap();
         assert_eq!(losses.len(), 10);
         assert!(losses.windows(2).all(|pair| pair[1] < pair[0] * (1.0 + 1e-6)), "{losses:?}");
@@ -58,6 +59,16 @@ fn one_seed_gives_one_model_whatever_the_threads() {
     assert_eq!((&one.users, &one.items), (&two.users, &two.items));
     let other = Als::train(&table(), &AlsOptions { seed: 1, ..options() }).unwrap().into_parts();
     assert_ne!(one.users, other.users);
+}
+
+#[test]
+fn only_ratios_of_weights_count() {
+    let once = Als::train(&table(), &options()).unwrap();
+    let doubled = Als::train(&table().scaled(2.0), &options()).unwrap();
+    assert_eq!(once.item_factors(), doubled.item_factors());
+    assert_eq!(once.user_factors(), doubled.user_factors());
+    assert_eq!(once.fold_in_user(&[3, 4], &[1.0, 2.0]), doubled.fold_in_user(&[3, 4], &[2.0, 4.0]));
+    assert_eq!(once.fold_in_item(&[3], &[1.0]), doubled.fold_in_item(&[3], &[2.0]));
 }
 
 #[test]
