@@ -30,11 +30,13 @@ pub enum Rule {
         /// Share of a user's events in train.
         train_share: f64,
     },
+    /// Each user's events are shuffled; a tenth, rounded half to even but at least one while train keeps one, tests.
+    Tenth,
     /// Each user's events are shuffled; a tenth, rounded down but at least one while train keeps one, tests, and another
-    /// validates if there is a validation part.
-    Tenths {
-        /// Whether there is a validation part.
-        validation: bool,
+    /// validates.
+    TwoTenths {
+        /// Whether the test run is of models that were trained with the validation part too.
+        refit: bool,
     },
     /// The last event of a user with two or more tests, the second to last of one with three or more validates.
     LeaveLastOut,
@@ -81,17 +83,25 @@ pub const PROTOCOLS: &[Protocol] = &[
     Protocol {
         name: "recbole-811-full",
         description: "random by user, 8:1:1, as RecBole's `order: RO, split: {RS: [0.8, 0.1, 0.1]}, group_by: user, \
-                      mode: full`; trained on train alone",
+                      mode: full`, whose parts other than train are rounded down; trained on train alone",
         k: 10,
         masked: TRAIN_AND_VALIDATION,
-        rule: Rule::Tenths { validation: true },
+        rule: Rule::TwoTenths { refit: false },
+    },
+    Protocol {
+        name: "recbole-811-refit",
+        description: "the split of recbole-811-full; settings are chosen on validation, and the model of the test run is \
+                      then trained on train and validation",
+        k: 10,
+        masked: TRAIN_AND_VALIDATION,
+        rule: Rule::TwoTenths { refit: true },
     },
     Protocol {
         name: "user-90-10",
-        description: "random by user, 9:1",
+        description: "random by user, 9:1, the tenth rounded half to even",
         k: 10,
         masked: TRAIN,
-        rule: Rule::Tenths { validation: false },
+        rule: Rule::Tenth,
     },
     Protocol {
         name: "leave-last-out-full",
@@ -148,6 +158,6 @@ mod tests {
     fn every_protocol_is_found_by_its_name_alone() {
         assert!(PROTOCOLS.iter().all(|protocol| Protocol::named(protocol.name) == Ok(protocol)));
         let error = Protocol::named("sampled-99").unwrap_err().to_string();
-        assert!(error.contains("sampled-99") && error.contains("recbole-811-full, user-90-10"), "{error}");
+        assert!(error.contains("sampled-99") && error.contains("recbole-811-full, recbole-811-refit, user-90-10"), "{error}");
     }
 }

@@ -65,9 +65,11 @@ impl Protocol {
                 let sizes = |events: usize| (0, events - (train_share * events as f64).round_ties_even() as usize);
                 shuffle_by_user(log, &counted, seed, sizes, &mut parts);
             }
-            Rule::Tenths { validation } => {
-                shuffle_by_user(log, &counted, seed, |events| tenths(events, validation), &mut parts);
+            Rule::Tenth => {
+                let tenth = |events| (events as f64 / 10.0).round_ties_even() as usize;
+                shuffle_by_user(log, &counted, seed, |events| (0, at_least_one(tenth(events), events)), &mut parts);
             }
+            Rule::TwoTenths { .. } => shuffle_by_user(log, &counted, seed, two_tenths, &mut parts),
             Rule::LeaveLastOut => leave_last_out(log, &counted, &mut parts),
             Rule::GlobalTime { quantile } => cut_time(log, &counted, quantile, &mut parts),
             Rule::UsersCold { share, .. } => {
@@ -104,15 +106,15 @@ fn by_user(log: &EventLog, counted: &[usize]) -> Vec<Vec<usize>> {
     users
 }
 
-/// RecBole's sizes of the held parts (validation, test): floor(n / 10), or 1 while train keeps at least one.
-fn tenths(events: usize, validation: bool) -> (usize, usize) {
-    let tenth = events / 10;
-    let one_more = |train: usize| usize::from(tenth == 0 && train > 1);
-    let test = tenth + one_more(events);
-    if !validation {
-        return (0, test);
-    }
-    (tenth + one_more(events - test), test)
+/// The size of a held part: `held`, or 1 where that is 0 and train, with `events` before, keeps at least one.
+fn at_least_one(held: usize, events: usize) -> usize {
+    held + usize::from(held == 0 && events > 1)
+}
+
+/// RecBole's sizes of validation and test.
+fn two_tenths(events: usize) -> (usize, usize) {
+    let test = at_least_one(events / 10, events);
+    (at_least_one(events / 10, events - test), test)
 }
 
 /// Shuffles each user's events; `sizes` says how many at the end of so many validate and test.

@@ -94,9 +94,15 @@ proptest! {
 
 #[test]
 fn sizes_of_held_parts_are_those_of_the_published_splits() {
-    let sizes = [1, 2, 3, 9, 10, 19, 20, 105].map(|events| tenths(events, true));
+    let sizes = [1, 2, 3, 9, 10, 19, 20, 105].map(|events| two_tenths(events));
     assert_eq!(sizes, [(0, 0), (0, 1), (1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (10, 10)]);
-    assert_eq!([1, 2, 30].map(|events| tenths(events, false)), [(0, 0), (0, 1), (0, 3)]);
+    // 1.5 and 2.5 are rounded to 2, 0.4 to 0: but one is tested while train keeps one.
+    for (events, test) in [(1, 0), (2, 1), (4, 1), (14, 1), (15, 2), (20, 2)] {
+        let mut rows: Vec<_> = (0..events).map(|item| (0, item, 1, 0)).collect();
+        rows.extend((0..4).map(|item| (1, item, 1, 0)));
+        let split = split("user-90-10", &log(&rows), 42).unwrap();
+        assert_eq!(split.test.iter().filter(|&&index| index < events as usize).count(), test, "of {events}");
+    }
     // numpy rounds half to even: round(.75 * 2) = 2, round(.75 * 6) = 4, round(.75 * 10) = 8.
     for (events, train) in [(2, 2), (3, 2), (6, 4), (10, 8)] {
         let mut rows: Vec<_> = (0..events).map(|item| (0, item, 1, 0)).collect();

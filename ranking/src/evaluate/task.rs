@@ -54,7 +54,8 @@ pub struct Task {
     pub seed: u64,
     /// Which part is asked about.
     pub stage: Stage,
-    /// Models may be trained with [`Split::train`] and nothing else.
+    /// Models may be trained with [`Split::train`] and nothing else; where the protocol fits models again for the test
+    /// run, the validation part is in it.
     pub split: Split,
     /// Users, by group.
     pub groups: Vec<Group>,
@@ -88,10 +89,14 @@ impl Task {
         seed: u64,
         stage: Stage,
     ) -> Result<Self, SplitError> {
-        let split = protocol.split(log, worth, seed)?;
+        let mut split = protocol.split(log, worth, seed)?;
         if stage == Stage::Validation && split.validation.is_empty() {
             let needed = "split the training events again, or use a protocol with a validation part";
             return Err(SplitError::Empty { protocol: protocol.name, part: "validation", needed });
+        }
+        if stage == Stage::Test && matches!(protocol.rule, Rule::TwoTenths { refit: true }) {
+            split.train.append(&mut split.validation);
+            split.train.sort_unstable();
         }
         let pairs: BTreeSet<(u32, u32)> =
             split.train.iter().map(|&index| (log.events()[index].user, log.events()[index].item)).collect();

@@ -44,6 +44,19 @@ fn the_test_run_masks_validation_but_is_not_told_of_it() {
 }
 
 #[test]
+fn a_refitted_model_is_told_of_validation() {
+    let rows: Vec<_> = (0..30).map(|item| (0, item, 0, i64::from(item))).collect();
+    let task = |name, stage| task(name, &rows, 7, stage).unwrap();
+    let (full, refit) = (task("recbole-811-full", Stage::Test), task("recbole-811-refit", Stage::Test));
+    assert_eq!((refit.split.train.len(), &refit.split.test), (27, &full.split.test));
+    assert!(refit.split.train.is_sorted());
+    let (case, full) = (&refit.groups[0].cases[0], &full.groups[0].cases[0]);
+    assert_eq!((&case.relevant, &case.masked, case.history().items.len()), (&full.relevant, &full.masked, 27));
+    let asked = |name| task(name, Stage::Validation);
+    assert_eq!(asked("recbole-811-refit").groups, asked("recbole-811-full").groups);
+}
+
+#[test]
 fn unknown_users_come_with_their_earliest_events() {
     let row = |n: u32| (n / 12, n % 12, 0, i64::from(n % 12));
     let task = task("users-cold", &(0..240).map(row).collect::<Vec<_>>(), 1, Stage::Test).unwrap();
