@@ -22,4 +22,14 @@ pub trait Scorer: Sync {
     /// # Panics
     /// If `scores` has another length than [`items`](Self::items).
     fn score(&self, user: Option<u32>, history: History<'_>, scores: &mut [f32]);
+
+    /// As [`score`](Self::score), for a user of whom more is known than his history: `attributes` are columns of the table
+    /// of users by attributes that the model was trained with. Models that know nothing of attributes pass them over.
+    ///
+    /// # Panics
+    /// As [`score`](Self::score).
+    fn score_described(&self, user: Option<u32>, history: History<'_>, attributes: &[u32], scores: &mut [f32]) {
+        let _ = attributes;
+        self.score(user, history, scores);
+    }
 }

@@ -52,7 +52,7 @@ pub enum Rule {
         /// How many of their earliest events they are ranked with, one group each; the later events are relevant.
         histories: &'static [usize],
     },
-    /// Some items are unknown in training; all their events test, and only they are ranked.
+    /// Some items are unknown in training; all their events test, and only they are ranked, those of one score by chance.
     ItemsCold {
         /// Share of the items, at least one item.
         share: f64,
@@ -130,7 +130,8 @@ pub const PROTOCOLS: &[Protocol] = &[
     },
     Protocol {
         name: "items-cold",
-        description: "a tenth of the items has no event in training; these items alone are ranked",
+        description: "a tenth of the items has no event in training; these items alone are ranked, those \
+                      of one score by chance",
         k: 10,
         masked: "every item with an event in training",
         rule: Rule::ItemsCold { share: 0.1 },
@@ -158,6 +159,9 @@ mod tests {
     fn every_protocol_is_found_by_its_name_alone() {
         assert!(PROTOCOLS.iter().all(|protocol| Protocol::named(protocol.name) == Ok(protocol)));
         let error = Protocol::named("sampled-99").unwrap_err().to_string();
-        assert!(error.contains("sampled-99") && error.contains("recbole-811-full, recbole-811-refit, user-90-10"), "{error}");
+        assert!(
+            error.contains("sampled-99") && error.contains("recbole-811-full, recbole-811-refit, user-90-10"),
+            "{error}"
+        );
     }
 }

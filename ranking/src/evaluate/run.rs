@@ -89,7 +89,8 @@ impl GroupOutcome {
     }
 }
 
-/// Asks `scorer` all of `task` on `threads` threads (at least one). Items of one score are ranked by rising row.
+/// Asks `scorer` all of `task` on `threads` threads (at least one). Items of one score are ranked by rising row, where some
+/// items alone are ranked by their order in [`Task::only`].
 ///
 /// # Errors
 /// [`EvaluateError`] for the first user, in the order of the task, whose items cannot be ranked.
@@ -144,34 +145,31 @@ fn answer(scorer: &dyn Scorer, task: &Task, cases: &[Case]) -> Result<Vec<UserOu
     let mut scores = vec![0.0; task.items];
     let mut candidates = Vec::with_capacity(ranked(task));
     let one = |case: &Case| {
-        scorer.score(case.known.then_some(case.user), case.history(), &mut scores);
+        let (user, attributes) = (case.known.then_some(case.user), task.attributes_of(case.user));
+        scorer.score_described(user, case.history(), attributes, &mut scores);
         collect(task, case, &scores, &mut candidates)?;
-        let list = top(&mut candidates, task.protocol.k);
+        let list =
+            top(&mut candidates, task.protocol.k).into_iter().map(|place| task.ranked(place)).collect::<Vec<_>>();
         let metrics = user_metrics(&list, &case.relevant, task.protocol.k);
         Ok(UserOutcome { user: case.user, relevant: case.relevant.len(), list, metrics })
     };
     cases.iter().map(one).collect()
 }
 
-/// Fills `candidates` with the items that are ranked for `case`.
+/// Fills `candidates` with the items that are ranked for `case`, by their place among all that are ranked.
 fn collect(task: &Task, case: &Case, scores: &[f32], candidates: &mut Vec<(f32, u32)>) -> Result<(), EvaluateError> {
-    let mut masked = case.masked.iter().copied().peekable();
-    let mut add = |item: u32| {
-        while masked.next_if(|&masked| masked < item).is_some() {}
-        if masked.peek() == Some(&item) {
-            return Ok(());
+    for place in 0..ranked(task) as u32 {
+        let item = task.ranked(place);
+        if case.masked.binary_search(&item).is_ok() {
+            continue;
         }
         let score = scores[item as usize];
         if score.is_nan() {
             return Err(EvaluateError::NotANumber { user: case.user, item });
         }
-        candidates.push((score, item));
-        Ok(())
-    };
-    match &task.only {
-        Some(only) => only.iter().try_for_each(|&item| add(item)),
-        None => (0..task.items as u32).try_for_each(add),
+        candidates.push((score, place));
     }
+    Ok(())
 }
 
 /// The best `k` candidates in order, which are selected first and sorted alone; empties `candidates`.

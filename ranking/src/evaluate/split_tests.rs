@@ -94,7 +94,7 @@ proptest! {
 
 #[test]
 fn sizes_of_held_parts_are_those_of_the_published_splits() {
-    let sizes = [1, 2, 3, 9, 10, 19, 20, 105].map(|events| two_tenths(events));
+    let sizes = [1, 2, 3, 9, 10, 19, 20, 105].map(two_tenths);
     assert_eq!(sizes, [(0, 0), (0, 1), (1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (10, 10)]);
     // 1.5 and 2.5 are rounded to 2, 0.4 to 0: but one is tested while train keeps one.
     for (events, test) in [(1, 0), (2, 1), (4, 1), (14, 1), (15, 2), (20, 2)] {

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::{Protocol, Rule};
+use super::seeded::Draws;
 use super::split::{Split, SplitError};
-use crate::data::{EventLog, History, KindWorth, Sign, Worth};
+use crate::data::{EventLog, History, Interactions, KindWorth, Sign, Worth};
 
 /// Which part of the split is asked about.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -17,6 +18,9 @@ pub enum Stage {
     /// The test part: for the figures that are reported.
     Test,
 }
+
+/// The stream of draws for the order of items that are ranked alone; users and items held out have the last two.
+const ORDER_STREAM: u64 = u64::MAX - 2;
 
 /// One user to rank for.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,8 +65,11 @@ pub struct Task {
     pub groups: Vec<Group>,
     /// Items of the log.
     pub items: usize,
-    /// The items that are ranked, if not all; they rise.
+    /// The items that are ranked, if not all, in an order by chance: rows of a log are often in the order of popularity,
+    /// and a scorer that knows nothing of new items must not be told by ties which of them will be liked.
     pub only: Option<Vec<u32>>,
+    /// Users by attributes, where something is known of them.
+    pub user_attributes: Option<Interactions>,
     /// For each item, how many users had it in training.
     pub seen_by: Vec<u32>,
     /// Users with events in training.
@@ -105,8 +112,30 @@ impl Task {
         let users = pairs.iter().map(|&(user, _)| user).collect::<BTreeSet<u32>>().len();
         let builder = Builder { log, worths: worth.by_kind(log)?, now: log.latest().unwrap_or(0), protocol, stage };
         let groups = builder.groups(&split);
-        let only = matches!(protocol.rule, Rule::ItemsCold { .. }).then(|| builder.items(&split.test));
-        Ok(Self { protocol, seed, stage, split, groups, items: log.items(), only, seen_by, users })
+        let only = matches!(protocol.rule, Rule::ItemsCold { .. }).then(|| {
+            let mut items = builder.items(&split.test);
+            Draws::new(seed, ORDER_STREAM).shuffle(&mut items);
+            items
+        });
+        let user_attributes = None;
+        Ok(Self { protocol, seed, stage, split, groups, items: log.items(), only, user_attributes, seen_by, users })
+    }
+
+    /// The same, with what is known of the users: a row for each user of the log.
+    #[must_use]
+    pub fn with_user_attributes(self, attributes: Interactions) -> Self {
+        Self { user_attributes: Some(attributes), ..self }
+    }
+
+    /// The attributes of a user.
+    pub(super) fn attributes_of(&self, user: u32) -> &[u32] {
+        let known = self.user_attributes.as_ref().filter(|table| (user as usize) < table.rows());
+        known.map_or(&[], |table| table.row(user as usize).0)
+    }
+
+    /// The item at `place` among all that are ranked.
+    pub(super) fn ranked(&self, place: u32) -> u32 {
+        self.only.as_ref().map_or(place, |only| only[place as usize])
     }
 }
 

@@ -1,32 +1,39 @@
 //! Several models as one: a weighted sum of their standardised scores.
 //!
 //! Scores of different models have different units, so each model's are first shifted and scaled to mean 0 and deviation 1
-//! over the items that the user has not met. The weights, one a model, are then searched for: the best model alone is
+//! over the items that the user has not met. The weights are then searched for, one a model and apart for short and long
+//! histories, since what is known of a newcomer says other things than what is known of a regular: the best model alone is
 //! where the search begins, each weight in turn is moved up and down, a move stays where it raises the mean nDCG of
-//! held-out users, and the steps become smaller. nDCG is what the blend is for and has no gradient; with a weight for each
-//! of a few models there is little to overfit, and the blend is never worse on the held-out users than its best part.
+//! held-out users beyond noise, and the steps become smaller. nDCG is what the blend is for and has no gradient; with a
+//! weight for each of a few models there is little to overfit, and the blend is never worse on the held-out users than its
+//! best part.
+
+mod judge;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::judge::Judge;
 use super::TrainError;
 use super::error::{at_least, length};
 use super::parallel::{fill_rows, threads_or_all};
 use crate::data::{History, Scorer};
 
-/// How far a weight is moved, one pass over the weights after the other.
-const STEPS: [f32; 6] = [0.5, 0.25, 0.25, 0.1, 0.1, 0.05];
-/// A gain in nDCG below this is taken for noise.
-const GAIN_MIN: f64 = 1e-5;
+/// The bands of history lengths that have weights of their own: each begins with so many events.
+pub const BLEND_BANDS: [usize; 5] = [0, 1, 2, 6, 20];
+/// Cases that a band needs for weights of its own; with fewer it has those of the next band.
+const CASES_LEAST: usize = 30;
 
 /// A held-out user.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct BlendCase<'a> {
     /// His row in training, or `None` for a new user.
     pub user: Option<u32>,
     /// What he did before, without what is held out.
     pub history: History<'a>,
+    /// What is known of him: columns of the table of users by attributes, if the models were trained with one.
+    pub attributes: &'a [u32],
     /// What he liked later; cases without any are passed over.
     pub relevant: &'a [u32],
 }
@@ -35,7 +42,8 @@ pub struct BlendCase<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlendOptions {
-    /// Length of the lists that are compared.
+    /// Length of the lists that are compared. Longer than what is shown: more of what was held out is in them, so that
+    /// chance has less of a say.
     pub k: usize,
     /// Cases looked at, the first ones; each takes 4 bytes an item and model.
     pub cases_max: usize,
@@ -45,7 +53,7 @@ pub struct BlendOptions {
 
 impl Default for BlendOptions {
     fn default() -> Self {
-        Self { k: 10, cases_max: 5_000, threads: 0 }
+        Self { k: 30, cases_max: 5_000, threads: 0 }
     }
 }
 
@@ -57,13 +65,17 @@ pub struct Blend {
 }
 
 impl Blend {
-    /// Models with weights that are known. They must know the same items.
+    /// Models with weights that are known: one a model, or one a model for each of [`BLEND_BANDS`], band by band. The
+    /// models must know the same items.
     ///
     /// # Errors
     /// [`TrainError`] where there is no model, a weight is not finite, or numbers differ.
-    pub fn new(parts: Vec<Arc<dyn Scorer + Send>>, weights: Vec<f32>) -> Result<Self, TrainError> {
+    pub fn new(parts: Vec<Arc<dyn Scorer + Send>>, mut weights: Vec<f32>) -> Result<Self, TrainError> {
         at_least("models", parts.len() as f64, 1.0, "at least 1 is needed")?;
-        length("weights", weights.len(), parts.len())?;
+        if weights.len() == parts.len() {
+            weights = weights.repeat(BLEND_BANDS.len());
+        }
+        length("weights", weights.len(), parts.len() * BLEND_BANDS.len())?;
         for part in &parts {
             length("scores of a model", part.items(), parts[0].items())?;
         }
@@ -73,7 +85,7 @@ impl Blend {
         Ok(Self { parts, weights })
     }
 
-    /// Models with the weights that rank `cases` best.
+    /// Models with the weights that rank `cases` best, which may have histories of all lengths.
     ///
     /// # Errors
     /// As [`new`](Self::new), and [`TrainError::Empty`] where no case has anything relevant.
@@ -83,35 +95,53 @@ impl Blend {
         options: &BlendOptions,
     ) -> Result<Self, TrainError> {
         let weights = vec![0.0; parts.len()];
-        let mut blend = Self::new(parts, weights)?;
+        let blend = Self::new(parts, weights)?;
         at_least("k", options.k as f64, 1.0, "at least 1 is needed")?;
         let cases: Vec<_> = cases.iter().filter(|case| !case.relevant.is_empty()).take(options.cases_max).collect();
         if cases.is_empty() {
             return Err(TrainError::Empty { rows: 0, items: blend.items() });
         }
-        let threads = threads_or_all(options.threads);
-        let mut table = vec![0.0; cases.len() * blend.parts.len() * blend.items()];
-        let fill = |_: &mut (), row: usize, scores: &mut [f32]| {
-            let (part, case) = (&blend.parts[row % blend.parts.len()], cases[row / blend.parts.len()]);
-            standardised(part.as_ref(), case.user, case.history, scores);
-            Ok::<(), TrainError>(())
-        };
-        fill_rows(&mut table, blend.items(), threads, || (), fill)?;
-        let judge = Judge { cases: &cases, table: &table, items: blend.items(), k: options.k, threads };
-        blend.weights = judge.best_weights(blend.parts.len());
-        Ok(blend)
+        let mut banded = vec![Vec::new(); BLEND_BANDS.len()];
+        cases.iter().for_each(|case| banded[band(case.history)].push(*case));
+        let least = CASES_LEAST.min(banded.iter().map(Vec::len).max().unwrap_or(0));
+        let fitted = banded
+            .iter()
+            .map(|cases| if cases.len() < least { Ok(None) } else { blend.best_weights(cases, options).map(Some) });
+        let fitted = fitted.collect::<Result<Vec<_>, _>>()?;
+        // The next band with weights is one of longer histories, or else of shorter ones.
+        let nearest = |band: usize| fitted[band..].iter().chain(fitted[..band].iter().rev()).flatten().next();
+        let weights: Vec<f32> = (0..fitted.len()).filter_map(nearest).flatten().copied().collect();
+        Self::new(blend.parts, weights)
     }
 
-    /// One weight a model, in the order of the models.
+    /// The weights that rank `cases` best.
+    fn best_weights(&self, cases: &[&BlendCase<'_>], options: &BlendOptions) -> Result<Vec<f32>, TrainError> {
+        let threads = threads_or_all(options.threads);
+        let mut table = vec![0.0; cases.len() * self.parts.len() * self.items()];
+        let fill = |_: &mut (), row: usize, scores: &mut [f32]| {
+            let (part, case) = (&self.parts[row % self.parts.len()], cases[row / self.parts.len()]);
+            standardised(part.as_ref(), case, scores);
+            Ok::<(), TrainError>(())
+        };
+        fill_rows(&mut table, self.items(), threads, || (), fill)?;
+        Ok(Judge { cases, table: &table, items: self.items(), k: options.k, threads }.best_weights(self.parts.len()))
+    }
+
+    /// One weight a model, in the order of the models, for each of [`BLEND_BANDS`], band by band.
     pub fn weights(&self) -> &[f32] {
         &self.weights
     }
 }
 
+/// The band that a history falls in.
+fn band(history: History<'_>) -> usize {
+    BLEND_BANDS.partition_point(|&first| first <= history.items.len()) - 1
+}
+
 /// A model's scores with mean 0 and deviation 1 over the items that are not in the history; those in it are 0.
-fn standardised(part: &dyn Scorer, user: Option<u32>, history: History<'_>, scores: &mut [f32]) {
-    part.score(user, history, scores);
-    history.items.iter().for_each(|item| scores[*item as usize] = f32::NAN);
+fn standardised(part: &dyn Scorer, case: &BlendCase<'_>, scores: &mut [f32]) {
+    part.score_described(case.user, case.history, case.attributes, scores);
+    case.history.items.iter().for_each(|item| scores[*item as usize] = f32::NAN);
     let (mut count, mut sum, mut squares) = (0_usize, 0.0_f64, 0.0_f64);
     for score in scores.iter().filter(|score| score.is_finite()) {
         count += 1;
@@ -126,97 +156,22 @@ fn standardised(part: &dyn Scorer, user: Option<u32>, history: History<'_>, scor
     }
 }
 
-/// The held-out users and every model's scores for them.
-struct Judge<'a> {
-    cases: &'a [&'a BlendCase<'a>],
-    table: &'a [f32],
-    items: usize,
-    k: usize,
-    threads: usize,
-}
-
-impl Judge<'_> {
-    /// Coordinate search from the best model alone.
-    fn best_weights(&self, parts: usize) -> Vec<f32> {
-        let alone = |part: usize| (0..parts).map(|at| if at == part { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
-        let mut best = (alone(0), self.ndcg(&alone(0)));
-        for part in 1..parts {
-            let value = self.ndcg(&alone(part));
-            if value > best.1 {
-                best = (alone(part), value);
-            }
-        }
-        for step in STEPS {
-            for part in 0..parts {
-                for direction in [step, -step] {
-                    self.climb(part, direction, &mut best);
-                }
-            }
-        }
-        best.0
-    }
-
-    /// Moves one weight as long as that helps.
-    fn climb(&self, part: usize, direction: f32, best: &mut (Vec<f32>, f64)) {
-        loop {
-            let mut weights = best.0.clone();
-            weights[part] += direction;
-            let value = self.ndcg(&weights);
-            if value < best.1 + GAIN_MIN {
-                return;
-            }
-            *best = (weights, value);
-        }
-    }
-
-    /// The mean nDCG of all cases.
-    fn ndcg(&self, weights: &[f32]) -> f64 {
-        let mut values = vec![0.0_f64; self.cases.len()];
-        let fill = |state: &mut (Vec<f32>, Vec<u32>), case: usize, value: &mut [f64]| {
-            let (sums, order) = state;
-            sums.fill(0.0);
-            let scores = &self.table[case * weights.len() * self.items..][..weights.len() * self.items];
-            for (scores, weight) in scores.chunks_exact(self.items).zip(weights) {
-                sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += weight * score);
-            }
-            let seen = self.cases[case].history.items;
-            seen.iter().for_each(|item| sums[*item as usize] = f32::NEG_INFINITY);
-            value[0] = ndcg(sums, order, self.cases[case].relevant, self.k);
-            Ok::<(), TrainError>(())
-        };
-        let state = || (vec![0.0; self.items], Vec::new());
-        let _ = fill_rows(&mut values, 1, self.threads, state, fill);
-        values.iter().sum::<f64>() / values.len() as f64
-    }
-}
-
-/// nDCG of the `k` best-scored items, relevant ones worth 1; the lower row wins a tie. `order` is memory to use.
-fn ndcg(scores: &[f32], order: &mut Vec<u32>, relevant: &[u32], k: usize) -> f64 {
-    let best_first =
-        |left: &u32, right: &u32| scores[*right as usize].total_cmp(&scores[*left as usize]).then(left.cmp(right));
-    order.clear();
-    order.extend(0..scores.len() as u32);
-    let k = k.min(scores.len());
-    if k < order.len() {
-        order.select_nth_unstable_by(k, best_first);
-    }
-    order[..k].sort_unstable_by(best_first);
-    let discount = |rank: usize| 1.0 / (rank as f64 + 2.0).log2();
-    let gain: f64 = (0..k).filter(|rank| relevant.contains(&order[*rank])).map(discount).sum();
-    let ideal: f64 = (0..k.min(relevant.len())).map(discount).sum();
-    gain / ideal
-}
-
 impl Scorer for Blend {
     fn items(&self) -> usize {
         self.parts[0].items()
     }
 
     fn score(&self, user: Option<u32>, history: History<'_>, scores: &mut [f32]) {
+        self.score_described(user, history, &[], scores);
+    }
+
+    fn score_described(&self, user: Option<u32>, history: History<'_>, attributes: &[u32], scores: &mut [f32]) {
         assert_eq!(scores.len(), self.items(), "one score an item");
+        let case = BlendCase { user, history, attributes, relevant: &[] };
+        let weights = &self.weights[band(history) * self.parts.len()..][..self.parts.len()];
         let mut sums = vec![0.0; scores.len()];
-        for (part, weight) in self.parts.iter().zip(&self.weights).filter(|(_, weight)| **weight != 0.0) {
-            standardised(part.as_ref(), user, history, scores);
+        for (part, weight) in self.parts.iter().zip(weights).filter(|(_, weight)| **weight != 0.0) {
+            standardised(part.as_ref(), &case, scores);
             sums.iter_mut().zip(scores.iter()).for_each(|(sum, score)| *sum += weight * score);
         }
         scores.copy_from_slice(&sums);
@@ -233,26 +188,17 @@ mod tests {
     }
 
     fn history(items: &[u32]) -> History<'_> {
-        History { items, weights: &[1.0; 4][..items.len()], times: &[] }
-    }
-
-    #[test]
-    fn ndcg_is_as_by_hand() {
-        let scores = [0.1, 0.9, 0.5, 0.5];
-        let second = 1.0 / 3.0_f64.log2();
-        assert_eq!(ndcg(&scores, &mut Vec::new(), &[1], 2), 1.0);
-        assert!((ndcg(&scores, &mut Vec::new(), &[2, 0], 2) - second / (1.0 + second)).abs() < 1e-12);
-        assert_eq!(ndcg(&scores, &mut Vec::new(), &[3], 2), 0.0);
-        assert_eq!(ndcg(&scores, &mut Vec::new(), &[0], 9), 1.0 / 5.0_f64.log2());
+        History { items, weights: &[1.0; 6][..items.len()], times: &[] }
     }
 
     #[test]
     fn units_do_not_count_and_what_was_met_is_left_out() {
         let mut scores = [0.0; 4];
-        standardised(fixed(&[100.0, 1.0, 2.0, 3.0]).as_ref(), None, history(&[0]), &mut scores);
+        let met = BlendCase { history: history(&[0]), ..BlendCase::default() };
+        standardised(fixed(&[100.0, 1.0, 2.0, 3.0]).as_ref(), &met, &mut scores);
         let unit = 1.5_f32.sqrt();
         assert!(scores.iter().zip([0.0, -unit, 0.0, unit]).all(|(found, need)| (found - need).abs() < 1e-6));
-        standardised(fixed(&[7.0; 4]).as_ref(), None, history(&[]), &mut scores);
+        standardised(fixed(&[7.0; 4]).as_ref(), &BlendCase::default(), &mut scores);
         assert_eq!(scores, [0.0; 4]);
     }
 
@@ -260,9 +206,9 @@ mod tests {
     fn a_blend_takes_from_each_what_it_is_good_at() {
         let (one, two) = (fixed(&[5.0, 3.0, 0.0, 4.0]), fixed(&[0.0, 30.0, 50.0, 0.0]));
         let cases = [
-            BlendCase { user: None, history: history(&[]), relevant: &[1] },
-            BlendCase { user: None, history: history(&[1]), relevant: &[0] },
-            BlendCase { user: None, history: history(&[]), relevant: &[] },
+            BlendCase { relevant: &[1], ..BlendCase::default() },
+            BlendCase { relevant: &[1, 0], ..BlendCase::default() },
+            BlendCase::default(),
         ];
         let options = BlendOptions { k: 4, threads: 1, ..Default::default() };
         let blend = Blend::fit(vec![one.clone(), two.clone()], &cases, &options).unwrap();
@@ -271,6 +217,25 @@ mod tests {
         assert!([0, 2, 3].iter().all(|other| scores[1] > scores[*other]), "{scores:?} {:?}", blend.weights());
         let threaded = Blend::fit(vec![one, two], &cases, &BlendOptions { threads: 2, ..options }).unwrap();
         assert_eq!(threaded.weights(), blend.weights());
+    }
+
+    #[test]
+    fn short_and_long_histories_have_weights_of_their_own() {
+        let parts = vec![fixed(&[3.0, 2.0, 1.0, 0.0]), fixed(&[0.0, 1.0, 2.0, 3.0])];
+        let new = BlendCase { relevant: &[0], ..BlendCase::default() };
+        let old = BlendCase { history: history(&[1, 2, 1, 2, 1, 2]), relevant: &[3], ..BlendCase::default() };
+        let cases = [vec![new; CASES_LEAST], vec![old; CASES_LEAST]].concat();
+        let blend = Blend::fit(parts.clone(), &cases, &BlendOptions::default()).unwrap();
+        assert_eq!(blend.weights()[..2], [1.0, 0.0]);
+        for band in 1..BLEND_BANDS.len() {
+            assert_eq!(blend.weights()[2 * band..][..2], [0.0, 1.0], "as the nearest longer or else shorter one");
+        }
+        let mut scores = [0.0; 4];
+        for (events, best) in [(&[][..], 0), (&[1, 2, 1], 3), (&[1, 2, 1, 2, 1, 2], 3)] {
+            blend.score(None, history(events), &mut scores);
+            assert!((0..4).all(|item| scores[item] <= scores[best]), "{events:?} {scores:?}");
+        }
+        assert_eq!(Blend::new(parts, blend.weights().to_vec()).unwrap().weights(), blend.weights());
     }
 
     #[test]

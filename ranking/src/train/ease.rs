@@ -1,15 +1,16 @@
 //! EASE: the best linear item-to-item model in closed form (Steck, "Embarrassingly Shallow Autoencoders", 2019).
 //!
 //! `B` minimises `|X - X B|² + lambda |B|²` with a diagonal of 0: with `P = (X'X + lambda I)⁻¹`, `B_ij = -P_ij / P_jj`. There
-//! is nothing to tune but lambda and nothing random; the price is a dense matrix of items by items, whose inverse costs
-//! items³, so that the number of items is bounded.
+//! is little to tune and nothing random; the price is a dense matrix of items by items, whose inverse costs items³, so that
+//! the number of items is bounded. Long histories weigh less a pair than short ones: who rates everything says little with
+//! each event.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::{factor, inverse};
 use faer::{MatMut, MatRef, Par, Spec};
 use serde::{Deserialize, Serialize};
 
-use super::error::{length, positive};
+use super::error::{at_least, length, positive};
 use super::parallel::{fill_rows, threads_or_all};
 use super::sparse::{add_co_occurrences, unit_scale};
 use super::{Popular, TrainError};
@@ -26,13 +27,16 @@ const MATRICES: u64 = 3;
 pub struct EaseOptions {
     /// lambda, in events: weights are scaled so that the mean liked one is 1.
     pub regularisation: f32,
+    /// The power of the number of a user's events that all his pairs are divided by: 0 counts every event alike, 1 every
+    /// user. Weights are then scaled so that their sum stays what it was.
+    pub activity_power: f32,
     /// Threads that count pairs; 0 for as many as there are. The result does not depend on it.
     pub threads: usize,
 }
 
 impl Default for EaseOptions {
     fn default() -> Self {
-        Self { regularisation: 300.0, threads: 0 }
+        Self { regularisation: 300.0, activity_power: 0.25, threads: 0 }
     }
 }
 
@@ -51,6 +55,7 @@ impl Ease {
     /// the matrix cannot be inverted in f32.
     pub fn train(table: &Interactions, options: &EaseOptions) -> Result<Self, TrainError> {
         positive("regularisation", options.regularisation.into())?;
+        at_least("activity_power", options.activity_power.into(), 0.0, "a finite number from 0 is needed")?;
         let items = table.width();
         if items > EASE_ITEMS_MAX {
             let bytes = MATRICES * 4 * (items as u64).saturating_mul(items as u64);
@@ -58,6 +63,7 @@ impl Ease {
         }
         let popular = Popular::train(table)?;
         let scale = unit_scale(table).unwrap_or(1.0);
+        let table = &by_activity(table, options.activity_power);
         let by_item = table.transpose();
         let mut gramian = vec![0.0; items * items];
         let count = |_: &mut (), item: usize, sums: &mut [f32]| {
@@ -101,6 +107,22 @@ impl Ease {
             *score += weight * value;
         }
     }
+}
+
+/// The table with rows of `n` entries multiplied by the root of `n^-power`, and all by what keeps the sum of the squared
+/// factors over all entries.
+fn by_activity(table: &Interactions, power: f32) -> Interactions {
+    let entries = |row: usize| table.row(row).0.len() as f64;
+    let share = |row: usize| entries(row).max(1.0).powf(-f64::from(power));
+    let all: f64 = (0..table.rows()).map(|row| entries(row) * share(row)).sum();
+    let scale = if all > 0.0 { table.entries() as f64 / all } else { 1.0 };
+    let of_row = |row: usize| {
+        let (columns, weights) = table.row(row);
+        let factor = (share(row) * scale).sqrt() as f32;
+        columns.iter().zip(weights).map(move |(column, weight)| (row as u32, *column, factor * weight))
+    };
+    let entries: Vec<_> = (0..table.rows()).flat_map(of_row).collect();
+    Interactions::from_entries(table.rows(), table.width(), &entries).expect("entries of a table of this shape")
 }
 
 /// The lower triangle of the inverse of a symmetric positive definite matrix.
@@ -163,7 +185,7 @@ mod tests {
     use super::*;
 
     fn options(regularisation: f32) -> EaseOptions {
-        EaseOptions { regularisation, threads: 1 }
+        EaseOptions { regularisation, activity_power: 0.0, threads: 1 }
     }
 
     fn table(factor: f32) -> Interactions {
@@ -180,6 +202,19 @@ mod tests {
         for (found, need) in weights.iter().zip([0.0, 1.0 / 3.0, 0.5, 0.0]) {
             assert!((found - need).abs() < 1e-6, "{weights:?}");
         }
+    }
+
+    #[test]
+    fn long_histories_count_less_and_the_sum_stays() {
+        // Rows of 4 and 1 entries: divided by 2 and 1, 4 / 2 + 1 = 3 of 5 is left, so that all are multiplied by 5 / 3.
+        let entries = [(0, 0, 1.0), (0, 1, 1.0), (0, 2, 1.0), (0, 3, 2.0), (1, 0, 1.0)];
+        let table = Interactions::from_entries(3, 4, &entries).unwrap();
+        let weighed = by_activity(&table, 0.5);
+        let need = [5.0 / 6.0, 5.0 / 6.0, 5.0 / 6.0, 20.0 / 6.0];
+        assert!(weighed.row(0).1.iter().zip(need).all(|(found, need)| (found * found - need).abs() < 1e-6_f32));
+        assert!((weighed.row(1).1[0].powi(2) - 5.0 / 3.0).abs() < 1e-6);
+        assert_eq!(by_activity(&table, 0.0), table);
+        assert!(Ease::train(&table, &EaseOptions { activity_power: -1.0, ..options(1.0) }).is_err());
     }
 
     #[test]

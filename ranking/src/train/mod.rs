@@ -8,8 +8,9 @@
 //! | [`Als`] | a vector per user and item | events × factors | large catalogues, retrieval by inner product |
 //! | [`Sequential`] | what follows what | as EASE, and events × window | what comes next |
 //! | [`co_visits`] | what follows what | events × window | sessions, large catalogues |
-//! | [`Blend`] | one weight a model | scores of held-out users | more than each of them |
-//! | [`ContentMap`] | from content to factors | items × width² | items that nobody has met |
+//! | [`NaiveBayes`] | what is liked lately, and what goes with it | pairs of events of one user | people of whom little is known |
+//! | [`Blend`] | one weight a model and length of history | scores of held-out users | more than each of them |
+//! | [`ContentMap`] | from content to factors | items × width² | items that nobody has met, by [`place_new_items`] |
 //!
 //! Training is a pure function of the table, the options and their seed: the same bits come out whatever the number of
 //! threads, on one machine. Each model can be taken apart into plain vectors and put together again, since where and how it
@@ -26,6 +27,8 @@ mod content_map;
 mod ease;
 mod error;
 mod item_knn;
+mod naive_bayes;
+mod new_items;
 mod normal;
 mod parallel;
 mod popular;
@@ -34,12 +37,14 @@ mod sequential;
 mod sparse;
 
 pub use als::{Als, AlsOptions, AlsParts};
-pub use blend::{Blend, BlendCase, BlendOptions};
+pub use blend::{BLEND_BANDS, Blend, BlendCase, BlendOptions};
 pub use co_visits::{CoVisitOptions, co_visits};
 pub use content_map::{ContentMap, ContentMapOptions, ContentRows};
 pub use ease::{EASE_ITEMS_MAX, Ease, EaseOptions};
 pub use error::TrainError;
 pub use item_knn::{ItemKnn, ItemKnnOptions};
+pub use naive_bayes::{Lately, NaiveBayes, NaiveBayesOptions, NaiveBayesParts};
+pub use new_items::place_new_items;
 pub use popular::Popular;
 pub use search::{Budget, Found, Params, Range, Trial, search};
 pub use sequential::{Sequential, SequentialOptions};

@@ -39,10 +39,15 @@ impl SparseParts {
     /// # Errors
     /// [`TrainError::Parts`] says which part.
     pub fn check(&self, items: usize) -> Result<(), TrainError> {
-        length("offsets", self.offsets.len(), items + 1)?;
+        self.check_shape(items, items)
+    }
+
+    /// As [`check`](Self::check), where rows are something else than items.
+    pub(super) fn check_shape(&self, rows: usize, items: usize) -> Result<(), TrainError> {
+        length("offsets", self.offsets.len(), rows + 1)?;
         length("values", self.values.len(), self.columns.len())?;
         let rising = self.offsets.first() == Some(&0) && self.offsets.is_sorted();
-        length("columns", self.columns.len(), if rising { self.offsets[items] as usize } else { 0 })?;
+        length("columns", self.columns.len(), if rising { self.offsets[rows] as usize } else { 0 })?;
         let known = self.columns.iter().filter(|column| (**column as usize) < items).count();
         length("columns of known items", known, self.columns.len())
     }
@@ -78,7 +83,8 @@ impl SparseParts {
     }
 }
 
-/// `sums[j] += scale² * sum over users of w_u,item w_u,j`: one row of X'X.
+/// `sums[j] += scale² * sum over users of w_u,item w_u,j`: one row of X'X, or of Y'X where `by_item` is the transpose of
+/// another table of the same users.
 pub(super) fn add_co_occurrences(
     table: &Interactions,
     by_item: &Interactions,

@@ -38,8 +38,8 @@ Protocols:
                2,309 test, 2,240 dev and 19,154 train. Strong: |rating| >= 0.5,
                and whether positive outranks negative where people were positive
 
-  recommenders-75-25, recbole-811-full, user-90-10, leave-last-out-full,
-  global-time, users-cold, items-cold
+  recommenders-75-25, recbole-811-full, recbole-811-refit, user-90-10,
+  leave-last-out-full, global-time, users-cold, items-cold
                recommenders, trained here on the training part of each split and
                asked to rank all items: MovieLens-100K (attune models pull
                movielens-100k), or events of your own with --events. Every event
@@ -60,8 +60,8 @@ pub struct Options {
     /// What is measured, and how
     #[arg(long, value_name = "NAME", required_unless_present = "compare", value_parser = protocol_name)]
     protocol: Option<String>,
-    /// The configured classifier, or what to train: popular, item-knn, als, ease, sequential, blend [default: sentiment,
-    /// ease]
+    /// The configured classifier, or what to train: popular, item-knn, als, ease, sequential, naive-bayes, content,
+    /// blend [default: sentiment, ease]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Flags of recommenders.

@@ -12,6 +12,7 @@
 //! Memory is bounded whatever the size of the input: a batch of rows ([`job::BATCH_ROWS`], [`job::BATCH_BYTES`]), one
 //! row group of the output ([`write::ROW_GROUP_BYTES`]), one page of each column of a Parquet input.
 
+pub mod attributes;
 pub mod history;
 pub mod job;
 pub mod read;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use attune_batch::attributes::Attributes;
 use attune_batch::history::History;
 use attune_batch::read::ColumnMap;
 use attune_ranking::data::Worth;
@@ -12,7 +13,7 @@ use attune_ranking::evaluate::{
 };
 use clap::Args;
 
-use super::trained::{Kind, train};
+use super::trained::{About, Kind, train};
 use crate::bench::{workers, write_json};
 use crate::config::Config;
 use crate::term;
@@ -50,13 +51,16 @@ pub fn run(
 ) -> Result<()> {
     ensure!(flags.seeds > 0, "--seeds must be above 0");
     let kind: Kind = model.unwrap_or("ease").parse()?;
-    let history = read(config, flags)?;
+    let (history, about) = read(config, flags)?;
     let stage = if flags.validation { Stage::Validation } else { Stage::Test };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for seed in 0..flags.seeds {
-        let task = Task::new(protocol, &history.log, &Worth::alike(), seed, stage)?;
+        let mut task = Task::new(protocol, &history.log, &Worth::alike(), seed, stage)?;
+        if let Some(users) = &about.users {
+            task = task.with_user_attributes(users.clone());
+        }
         let first = seed == 0;
-        let scorer = train(kind, &history.log.subset(&task.split.train), protocol, seed)?;
+        let scorer = train(kind, &history.log.subset(&task.split.train), &about, protocol, seed)?;
         let outcome = evaluate(scorer.as_ref(), &task, workers(config))?;
         // A split that does not depend on the seed is judged once.
         if !first && outcome.groups == outcomes[0].groups {
@@ -74,7 +78,8 @@ pub fn run(
     json.map_or(Ok(()), |path| write_json(&outcomes, path))
 }
 
-fn read(config: &Config, flags: &Flags) -> Result<History> {
+fn read(config: &Config, flags: &Flags) -> Result<(History, About)> {
+    let mut about = About::default();
     let history = match &flags.events {
         Some(path) => History::read(path, &ColumnMap::parse(&flags.map)?)?,
         None => {
@@ -84,7 +89,11 @@ fn read(config: &Config, flags: &Flags) -> Result<History> {
                 "{} is not there: fetch it with `attune models pull movielens-100k`, or name your own --events",
                 path.display()
             );
-            History::movielens(&path)?
+            let history = History::movielens(&path)?;
+            let users = Attributes::movielens_users(&path.with_extension("user"), &history.users)?;
+            let items = Attributes::movielens_items(&path.with_extension("item"), &history.items)?;
+            about = About { users: Some(users.table), items: Some(items.table) };
+            history
         }
     };
     if let Some(first) = history.rejected.first() {
@@ -93,7 +102,7 @@ fn read(config: &Config, flags: &Flags) -> Result<History> {
     }
     let (events, users, items) = (history.log.events().len(), history.users.len(), history.items.len());
     term::detail(&format!("{events} events of {users} users with {items} items"));
-    Ok(history)
+    Ok((history, about))
 }
 
 /// Mean and standard deviation of each figure over the splits.

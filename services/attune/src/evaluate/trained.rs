@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use attune_ranking::data::{EventLog, History, Interactions, Scorer, Worth, interactions};
 use attune_ranking::evaluate::{Case, Protocol, Rule, Stage, Task};
 use attune_ranking::train::{
-    Als, AlsOptions, Blend, BlendCase, BlendOptions, Ease, EaseOptions, ItemKnn, ItemKnnOptions, Popular, Sequential,
-    SequentialOptions,
+    Als, AlsOptions, Blend, BlendCase, BlendOptions, ContentMapOptions, Ease, EaseOptions, ItemKnn, ItemKnnOptions,
+    NaiveBayes, NaiveBayesOptions, Popular, Sequential, SequentialOptions, place_new_items,
 };
 
 /// What can be trained.
@@ -20,15 +20,19 @@ pub enum Kind {
     Als,
     Ease,
     Sequential,
+    NaiveBayes,
+    Content,
     Blend,
 }
 
-const NAMES: [(&str, Kind); 6] = [
+const NAMES: [(&str, Kind); 8] = [
     ("popular", Kind::Popular),
     ("item-knn", Kind::ItemKnn),
     ("als", Kind::Als),
     ("ease", Kind::Ease),
     ("sequential", Kind::Sequential),
+    ("naive-bayes", Kind::NaiveBayes),
+    ("content", Kind::Content),
     ("blend", Kind::Blend),
 ];
 
@@ -53,9 +57,16 @@ impl fmt::Display for Kind {
 /// A trained model, shared by those who blend it.
 pub type Trained = Arc<dyn Scorer + Send>;
 
-/// Trains on a log, every event of which counts alike. A blend learns its weights on a part of the log that it splits off
+/// What is known of the users and items of a log beside its events; a row each.
+#[derive(Debug, Default)]
+pub struct About {
+    pub users: Option<Interactions>,
+    pub items: Option<Interactions>,
+}
+
+/// Trains on a log, every event of which counts alike. A blend learns its weights on parts of the log that it splits off
 /// as `protocol` splits; the models in it are then trained on all of it.
-pub fn train(kind: Kind, log: &EventLog, protocol: &Protocol, seed: u64) -> Result<Trained> {
+pub fn train(kind: Kind, log: &EventLog, about: &About, protocol: &Protocol, seed: u64) -> Result<Trained> {
     let data = Data::new(log)?;
     Ok(match kind {
         Kind::Popular => Arc::new(Popular::train(&data.table)?),
@@ -63,26 +74,55 @@ pub fn train(kind: Kind, log: &EventLog, protocol: &Protocol, seed: u64) -> Resu
         Kind::Als => Arc::new(Als::train(&data.table, &AlsOptions { seed, ..AlsOptions::default() })?),
         Kind::Ease => Arc::new(Ease::train(&data.table, &EaseOptions::default())?),
         Kind::Sequential => Arc::new(Sequential::train(&data.table, &data.histories(), &SequentialOptions::default())?),
-        Kind::Blend => Arc::new(blend(log, protocol, seed)?),
+        Kind::NaiveBayes => {
+            let (histories, options) = (data.histories(), NaiveBayesOptions::default());
+            Arc::new(NaiveBayes::train(&data.table, &histories, about.users.as_ref(), &options)?)
+        }
+        Kind::Content => {
+            let Some(items) = &about.items else { bail!("content needs attributes of the items") };
+            let als = Als::train(&data.table, &AlsOptions { seed, ..AlsOptions::default() })?;
+            let options = ContentMapOptions::default();
+            Arc::new(place_new_items(als, &data.table, &dense(items), items.width(), &options)?)
+        }
+        Kind::Blend => Arc::new(blend(log, about, protocol, seed)?),
     })
 }
 
 /// The parts of a blend.
-const PARTS: [Kind; 4] = [Kind::Ease, Kind::Als, Kind::ItemKnn, Kind::Sequential];
+const PARTS: [Kind; 5] = [Kind::Ease, Kind::Als, Kind::ItemKnn, Kind::Sequential, Kind::NaiveBayes];
 
-fn blend(log: &EventLog, protocol: &Protocol, seed: u64) -> Result<Blend> {
+/// The weights are learned with users whom the parts do not know at all, beginning with no event, and with events held
+/// out of all others.
+fn blend(log: &EventLog, about: &About, protocol: &Protocol, seed: u64) -> Result<Blend> {
     let in_time = matches!(protocol.rule, Rule::LeaveLastOut | Rule::GlobalTime { .. });
     let inner = Protocol::named(if in_time { "leave-last-out-full" } else { "user-90-10" })?;
-    let task = Task::new(inner, log, &Worth::alike(), seed, Stage::Test)?;
-    let parts = |log: &EventLog| PARTS.iter().map(|kind| train(*kind, log, inner, seed)).collect::<Result<Vec<_>>>();
-    let cases = task.groups.iter().flat_map(|group| &group.cases);
-    let cases: Vec<BlendCase<'_>> = cases.map(blend_case).collect();
-    let fitted = Blend::fit(parts(&log.subset(&task.split.train))?, &cases, &BlendOptions::default())?;
+    let cold = Task::new(Protocol::named("users-cold")?, log, &Worth::alike(), seed, Stage::Test)?;
+    let known = log.subset(&cold.split.train);
+    let warm = Task::new(inner, &known, &Worth::alike(), seed, Stage::Test)?;
+    let parts =
+        |log: &EventLog| PARTS.iter().map(|kind| train(*kind, log, about, inner, seed)).collect::<Result<Vec<_>>>();
+    let cases = warm.groups.iter().chain(&cold.groups).flat_map(|group| &group.cases);
+    let cases: Vec<BlendCase<'_>> = cases.map(|case| blend_case(case, about)).collect();
+    let fitted = Blend::fit(parts(&known.subset(&warm.split.train))?, &cases, &BlendOptions::default())?;
     Ok(Blend::new(parts(log)?, fitted.weights().to_vec())?)
 }
 
-fn blend_case(case: &Case) -> BlendCase<'_> {
-    BlendCase { user: case.known.then_some(case.user), history: case.history(), relevant: &case.relevant }
+fn blend_case<'a>(case: &'a Case, about: &'a About) -> BlendCase<'a> {
+    let attributes = about.users.as_ref().map_or(&[][..], |users| users.row(case.user as usize).0);
+    BlendCase { user: case.known.then_some(case.user), history: case.history(), attributes, relevant: &case.relevant }
+}
+
+/// Rows by columns, with the zeros.
+fn dense(table: &Interactions) -> Vec<f32> {
+    let mut values = vec![0.0; table.rows() * table.width()];
+    for row in 0..table.rows() {
+        let (columns, weights) = table.row(row);
+        columns
+            .iter()
+            .zip(weights)
+            .for_each(|(column, weight)| values[row * table.width() + *column as usize] = *weight);
+    }
+    values
 }
 
 /// A log as models read it.
