@@ -159,9 +159,40 @@ impl Worth {
         Self { kinds: BTreeMap::new(), other: KindWorth::of(1.0) }
     }
 
+    /// The same ratios with all weights multiplied by the one factor that makes the mean liked event of `log` worth 1 at
+    /// the time `now` (Unix seconds), and the factor. Models whose settings are in events then mean the same whatever the
+    /// weights are, and a history can be told in events of weight 1.
+    ///
+    /// # Errors
+    /// [`WorthError::Setting`] names the kind whose setting makes no sense.
+    pub fn in_events(&self, log: &EventLog, now: i64) -> Result<(Self, f32), WorthError> {
+        let worths = self.by_kind(log)?;
+        let weights = log.events().iter().map(|event| worths[usize::from(event.kind)].weigh(event, now));
+        let liked = weights.filter(|weight| *weight > 0.0).map(f64::from);
+        let (count, sum) = liked.fold((0_usize, 0.0), |(count, sum), weight| (count + 1, sum + weight));
+        let factor = if sum > 0.0 && sum.is_finite() { (count as f64 / sum) as f32 } else { 1.0 };
+        Ok((self.times(factor), factor))
+    }
+
+    /// All weights multiplied.
+    pub fn times(&self, factor: f32) -> Self {
+        let times = |worth: &KindWorth| KindWorth { weight: worth.weight * factor, ..*worth };
+        let kinds = self.kinds.iter().map(|(name, worth)| (name.clone(), times(worth))).collect();
+        Self { kinds, other: times(&self.other) }
+    }
+
     /// What events of the kind called `name` are worth.
     pub fn of(&self, name: &str) -> &KindWorth {
         self.kinds.get(name).unwrap_or(&self.other)
+    }
+
+    /// Refuses settings that make no sense.
+    ///
+    /// # Errors
+    /// [`WorthError::Setting`] names the kind.
+    pub fn check(&self) -> Result<(), WorthError> {
+        self.other.check("other")?;
+        self.kinds.iter().try_for_each(|(name, worth)| worth.check(name))
     }
 
     /// The worth of each kind of `log`, by its index.
@@ -169,8 +200,7 @@ impl Worth {
     /// # Errors
     /// [`WorthError::Setting`] names the kind whose setting makes no sense.
     pub fn by_kind(&self, log: &EventLog) -> Result<Vec<KindWorth>, WorthError> {
-        self.other.check("other")?;
-        self.kinds.iter().try_for_each(|(name, worth)| worth.check(name))?;
+        self.check()?;
         Ok(log.kinds().iter().map(|name| *self.of(name)).collect())
     }
 }
@@ -244,6 +274,18 @@ mod tests {
         assert_eq!(once.row(0).0, twice.row(0).0);
         let doubled: Vec<f32> = once.row(0).1.iter().map(|weight| weight * 2.0).collect();
         assert_eq!(doubled, twice.row(0).1);
+    }
+
+    #[test]
+    fn in_events_the_mean_liked_one_is_worth_one_whatever_the_weights_are() {
+        let events = vec![event(0, 0, None, 0), event(1, 1, None, 0), event(2, 2, None, 0)];
+        let log = log(&["view", "purchase", "dislike"], events);
+        let worth = Worth::default();
+        let (once, factor) = worth.in_events(&log, 0).unwrap();
+        assert!((once.of("view").weight + once.of("purchase").weight - 2.0).abs() < 1e-6, "{once:?} {factor}");
+        assert_eq!(once.of("dislike").weight, 4.0 * factor);
+        assert_eq!(worth.times(2.0).in_events(&log, 0).unwrap(), (once, factor / 2.0));
+        assert_eq!(Worth::alike().in_events(&log, 0).unwrap(), (Worth::alike(), 1.0));
     }
 
     #[test]

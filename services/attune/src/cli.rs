@@ -54,12 +54,12 @@ enum Command {
     /// Fetch, list, describe and remove models
     #[command(subcommand)]
     Models(models::Command),
-    /// Fine-tune a model on the labelled sentences
+    /// Train a recommender on events, or fine-tune a model on the labelled sentences
     #[command(subcommand)]
     Train(train::Command),
     /// How good a model is under a named protocol, in this process or through a running server
     Evaluate(evaluate::Options),
-    /// Embed or judge every row of a file; killed, it goes on where it was
+    /// Embed or judge every text of a file, or recommend to every user; killed, it goes on where it was
     Score(score::Options),
     /// Measure: the engine alone, or a server under load
     #[command(subcommand)]
@@ -99,7 +99,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Demo(options) => demo::run(&config, &options),
         Command::Doctor(options) => doctor::run(&config, &options),
         Command::Models(command) => models::run(&config, &command),
-        Command::Train(train::Command::Sentiment(options)) => train::sentiment(&config, &options),
+        Command::Train(command) => train::run(&config, &command),
         Command::Evaluate(options) => evaluate::run(&config, &options),
         Command::Score(options) => score::run(&config, &options),
         Command::Bench(command) => bench::run(&config, &command),

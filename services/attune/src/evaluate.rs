@@ -4,7 +4,6 @@
 //! Recommenders are trained on the protocol's own split, see [`recommend`].
 
 mod recommend;
-mod trained;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -43,7 +42,9 @@ Protocols:
                recommenders, trained here on the training part of each split and
                asked to rank all items: MovieLens-100K (attune models pull
                movielens-100k), or events of your own with --events. Every event
-               counts alike, as in the published figures
+               counts alike, as in the published figures, unless --worth says
+               otherwise. A folder that `attune train` wrote gives its options and
+               is trained anew: its own model has seen the events asked about
 
 Examples:
   attune evaluate --protocol sentiment
@@ -60,8 +61,8 @@ pub struct Options {
     /// What is measured, and how
     #[arg(long, value_name = "NAME", required_unless_present = "compare", value_parser = protocol_name)]
     protocol: Option<String>,
-    /// The configured classifier, or what to train: popular, item-knn, als, ease, sequential, naive-bayes, content,
-    /// blend [default: sentiment, ease]
+    /// The configured classifier; or what to train: popular, item-knn, als, ease, sequential, naive-bayes, content, blend, or with the options
+    /// of which recommender, by name or folder [default: sentiment, ease]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Flags of recommenders.

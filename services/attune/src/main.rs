@@ -20,6 +20,7 @@ mod score;
 mod serve;
 mod texts;
 mod train;
+mod worth;
 
 use std::process::ExitCode;
 

@@ -1,10 +1,13 @@
-//! `attune score`: embed or judge every row of a file, in a job that can be killed and given again.
+//! `attune score`: embed or judge every text of a file, or recommend to every user, in a job that can be killed and
+//! given again.
+
+mod recommend;
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use attune_batch::job::{self, JobOptions, Output, PART_ROWS_DEFAULT, Progress, Summary};
-use attune_batch::read::{ColumnMap, Text};
+use attune_batch::read::{ColumnMap, Row, Text};
 use attune_batch::task::{Embed, Sentiment, Task};
 use attune_batch::uri::local_path;
 use attune_inference::Inference;
@@ -24,30 +27,41 @@ Writes a folder of parts that pandas, DuckDB and Spark read as one table, with
 the columns row, id, then embedding, or label, score and scores, then truncated.
 Rows that cannot be read are listed in OUTPUT.rejected.jsonl, with the reason.
 
+recommend reads a column user_id and, where there is one, history: a list of item
+ids (in CSV in JSON, or with spaces between), or of objects with item_id and any
+of type, value, timestamp. A history stands in the place of what the model knows
+of the user. It writes a row for each item of each list: row, user_id, rank,
+item_id, score, based_on, model_version. based_on is user, history, or popular:
+nothing is known of the user, and he gets what everybody likes.
+
 Killed or out of disk, the same command goes on behind the last finished part,
 and the output is the same to the byte.
 
 Examples:
   attune score --task embed --input items.parquet --output items-embedded.parquet
   attune score --task sentiment --input reviews.csv --map text=review \\
-               --output opinions.jsonl --precision int8")]
+               --output opinions.jsonl --precision int8
+  attune score --task recommend --model als --input users.csv --output lists.parquet
+  attune score --task recommend --model als --input users.csv --output cheap.parquet \\
+               --items items.csv --filter 'price < 20 and not hidden' --k 20")]
 pub struct Options {
     /// Flags of the engine.
     #[command(flatten)]
     pub flags: EngineFlags,
-    /// What is made of each text
+    /// What is made of each text or user
     #[arg(long)]
     task: TaskName,
-    /// The file of texts
+    /// The file of texts or users
     #[arg(long, value_name = "URI")]
     input: String,
     /// The folder for the parts; ends in .parquet or .jsonl
     #[arg(long, value_name = "URI")]
     output: String,
-    /// The configured model [default: the first for embed, sentiment for sentiment]
+    /// The configured model [default: the first for embed, sentiment for sentiment]; a recommender by its name,
+    /// NAME/VERSION or folder
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// A column that has another name in the file; may be given for each of id and text
+    /// A column that has another name in the file; may be given for each
     #[arg(long = "map", value_name = "OURS=THEIRS")]
     columns: Vec<String>,
     /// Rows of the input in a part: what a kill loses at most
@@ -57,6 +71,8 @@ pub struct Options {
     /// Delete what is there and begin again
     #[arg(long)]
     restart: bool,
+    #[command(flatten)]
+    recommend: recommend::Flags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,6 +81,8 @@ enum TaskName {
     Embed,
     /// Negative, neutral or positive, and how probable each is
     Sentiment,
+    /// The best items for each user
+    Recommend,
 }
 
 /// Scores the file, shows a bar, and prints what it came to.
@@ -73,14 +91,21 @@ enum TaskName {
 /// The model is missing, the input cannot be read or the output cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     let job = options.job()?;
+    if options.task == TaskName::Recommend {
+        let mut task = recommend::load(config, options.model.as_deref(), &options.recommend)?;
+        return complete(&mut task, &job, &options.input);
+    }
     let model = options.model(config)?;
     let runtime = serve::runtime()?;
-    let mut task = options.load(config, model, &runtime)?;
+    complete(options.load(config, model, &runtime)?.as_mut(), &job, &options.input)
+}
+
+fn complete<R: Row>(task: &mut dyn Task<Row = R>, job: &JobOptions, label: &str) -> Result<()> {
     let start = Instant::now();
-    let mut bar = Bar::new(&options.input);
-    let summary = job::run(task.as_mut(), &job, |progress| bar.show(progress));
+    let mut bar = Bar::new(label);
+    let summary = job::run(task, job, |progress| bar.show(progress));
     bar.finish();
-    report(&job, summary?, start.elapsed().as_secs_f64());
+    report(job, summary?, start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -99,7 +124,7 @@ impl Options {
         let name = match (&self.model, self.task) {
             (Some(name), _) => name.as_str(),
             (None, TaskName::Sentiment) => "sentiment",
-            (None, TaskName::Embed) => return config.models.first().context("no model is configured"),
+            (None, _) => return config.models.first().context("no model is configured"),
         };
         let model = config.models.iter().find(|model| model.name == name || model.aliases.iter().any(|a| a == name));
         model.with_context(|| {
@@ -113,8 +138,8 @@ impl Options {
         let inference = Inference::start(compose::inference(config), vec![compose::spec(config, model)?])?;
         let handle = runtime.handle().clone();
         Ok(match self.task {
-            TaskName::Embed => Box::new(Embed::new(inference, handle, &model.name)?),
             TaskName::Sentiment => Box::new(Sentiment::new(inference, handle, &model.name)?),
+            _ => Box::new(Embed::new(inference, handle, &model.name)?),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use attune_ranking::data::Interactions;
 
+use crate::names::Names;
 use crate::read::ReadError;
 
 /// Years of age in one column.
@@ -28,7 +29,7 @@ impl Attributes {
     ///
     /// # Errors
     /// [`ReadError::File`].
-    pub fn movielens_users(path: &Path, users: &[String]) -> Result<Self, ReadError> {
+    pub fn movielens_users(path: &Path, users: &Names) -> Result<Self, ReadError> {
         let said = |columns: &[&str]| match columns {
             [age, gender, occupation, ..] => {
                 let age = age.parse::<u32>().ok().map(|age| format!("age={}", age / AGE_YEARS * AGE_YEARS));
@@ -45,7 +46,7 @@ impl Attributes {
     ///
     /// # Errors
     /// [`ReadError::File`].
-    pub fn movielens_items(path: &Path, items: &[String]) -> Result<Self, ReadError> {
+    pub fn movielens_items(path: &Path, items: &Names) -> Result<Self, ReadError> {
         let said = |columns: &[&str]| match columns {
             [_title, year, genres, ..] => {
                 let year = year.parse::<u32>().ok().map(|year| match year {
@@ -60,14 +61,13 @@ impl Attributes {
     }
 
     /// Lines of a name and other columns, by tabs, below a line of names.
-    fn read(path: &Path, names: &[String], said: impl Fn(&[&str]) -> Vec<String>) -> Result<Self, ReadError> {
+    fn read(path: &Path, names: &Names, said: impl Fn(&[&str]) -> Vec<String>) -> Result<Self, ReadError> {
         let bytes = fs::read(path).map_err(|source| ReadError::File { path: path.to_owned(), source })?;
-        let rows: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
         let (mut columns, mut entries) = (HashMap::new(), Vec::new());
         // Titles of films are not all in UTF-8; they are not looked at.
         for line in String::from_utf8_lossy(&bytes).lines().skip(1) {
             let fields: Vec<&str> = line.split('\t').collect();
-            let Some(&row) = rows.get(fields[0]) else { continue };
+            let Some(row) = names.row(fields[0]) else { continue };
             for attribute in said(&fields[1..]) {
                 let next = columns.len() as u32;
                 entries.push((row, *columns.entry(attribute).or_insert(next), 1.0));

@@ -1,18 +1,20 @@
 //! A file of events as a log that models are trained on: names become rows, and are kept.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use attune_ranking::data::{Event, EventError, EventLog};
 use thiserror::Error;
 
+use crate::names::Names;
 use crate::read::{self, BatchLimits, ColumnMap, ReadError, Reader, Rejected};
 
 /// Rows that are read at once.
 const LIMITS: BatchLimits = BatchLimits { rows_max: 10_000, bytes_max: 8 << 20 };
-/// Rejected rows that are kept to be shown; the others are counted.
-const REJECTED_KEPT: usize = 10;
+/// Rejected rows that are kept with the reason; the others are counted.
+pub const REJECTED_KEPT: usize = 10_000;
+/// The end of the name of RecBole's files of interactions.
+const RECBOLE_END: &str = "inter";
 
 /// Events, and the names behind their rows.
 #[derive(Clone, Debug)]
@@ -20,10 +22,10 @@ pub struct History {
     /// The events, in the order of the file.
     pub log: EventLog,
     /// Names of the users, by row.
-    pub users: Vec<String>,
+    pub users: Names,
     /// Names of the items, by row.
-    pub items: Vec<String>,
-    /// Some of the rows that were left out.
+    pub items: Names,
+    /// The rows that were left out, the first [`REJECTED_KEPT`] of them.
     pub rejected: Vec<Rejected>,
     /// How many were left out.
     pub rejected_count: usize,
@@ -62,19 +64,23 @@ pub enum HistoryError {
 }
 
 impl History {
-    /// Reads CSV, JSON lines or Parquet with the columns of events; bad rows are left out and counted.
+    /// Reads CSV, JSON lines or Parquet with the columns of events, or RecBole's `.inter`; bad rows are left out and
+    /// counted.
     ///
     /// # Errors
     /// [`HistoryError`].
     pub fn read(path: &Path, map: &ColumnMap) -> Result<Self, HistoryError> {
+        if path.extension().is_some_and(|end| end == RECBOLE_END) {
+            return Self::movielens(path);
+        }
         let mut building = Building::default();
         let mut reader = Reader::<read::Event>::open(path, map, 0)?;
         while let Some(batch) = reader.next_batch(LIMITS)? {
             batch.rejected.into_iter().for_each(|rejected| building.reject(rejected));
             for numbered in batch.rows {
                 let event = numbered.row;
-                let kinds_fit = building.kinds.names.len() < usize::from(u16::MAX);
-                if !kinds_fit && !building.kinds.rows.contains_key(&event.kind) {
+                let kinds_fit = building.kinds.len() < usize::from(u16::MAX);
+                if !kinds_fit && building.kinds.row(&event.kind).is_none() {
                     return Err(HistoryError::Kinds { path: path.to_owned() });
                 }
                 building.push(
@@ -115,25 +121,6 @@ fn rating(line: &str) -> Option<(&str, &str, f64, i64)> {
     columns.next().is_none().then_some(row)
 }
 
-/// Names, numbered in the order in which they come.
-#[derive(Default)]
-struct Names {
-    names: Vec<String>,
-    rows: HashMap<String, u32>,
-}
-
-impl Names {
-    fn row(&mut self, name: String) -> u32 {
-        if let Some(&row) = self.rows.get(&name) {
-            return row;
-        }
-        let row = self.names.len() as u32;
-        self.names.push(name.clone());
-        self.rows.insert(name, row);
-        row
-    }
-}
-
 #[derive(Default)]
 struct Building {
     events: Vec<Event>,
@@ -146,8 +133,8 @@ struct Building {
 
 impl Building {
     fn push(&mut self, user: String, item: String, kind: String, value: Option<f64>, time: i64) {
-        let kind = self.kinds.row(kind) as u16;
-        let (user, item) = (self.users.row(user), self.items.row(item));
+        let kind = self.kinds.row_or_new(kind) as u16;
+        let (user, item) = (self.users.row_or_new(user), self.items.row_or_new(item));
         self.events.push(Event { user, item, kind, value: value.map(|value| value as f32), time });
     }
 
@@ -165,9 +152,9 @@ impl Building {
             let first = rejected.first().map(|one| format!(", the first because: {}", one.reason)).unwrap_or_default();
             return Err(HistoryError::Empty { path, rejected: rejected_count, first });
         }
-        let log = EventLog::new(events, users.names.len(), items.names.len(), kinds.names);
+        let log = EventLog::new(events, users.len(), items.len(), kinds.iter().map(str::to_owned).collect());
         let log = log.map_err(|source| HistoryError::Events { path, source })?;
-        Ok(History { log, users: users.names, items: items.names, rejected, rejected_count })
+        Ok(History { log, users, items, rejected, rejected_count })
     }
 }
 
@@ -190,10 +177,7 @@ mod tests {
             "user_id,item_id,type,value,timestamp\nb,x,view,,10\na,y,rating,4.5,2026-01-01T00:00:00Z\nb,y,view,,oops\nb,y,view,,12\n",
         );
         let history = History::read(csv.path(), &ColumnMap::default()).unwrap();
-        assert_eq!(
-            (&history.users[..], &history.items[..]),
-            (&["b".to_owned(), "a".to_owned()][..], &["x".to_owned(), "y".to_owned()][..])
-        );
+        assert_eq!((history.users.to_lines().as_str(), history.items.to_lines().as_str()), ("b\na\n", "x\ny\n"));
         assert_eq!(history.log.kinds(), ["view", "rating"]);
         let event = Event { user: 1, item: 1, kind: 1, value: Some(4.5), time: 1_767_225_600 };
         assert_eq!(history.log.events()[1], event);
@@ -206,7 +190,7 @@ mod tests {
             file(".inter", "user_id:token\titem_id:token\trating:float\ttimestamp:float\n7\t9\t3\t881250949\nbad\n");
         let history = History::movielens(inter.path()).unwrap();
         assert_eq!(history.log.events(), [Event { user: 0, item: 0, kind: 0, value: Some(3.0), time: 881_250_949 }]);
-        assert_eq!((history.users[0].as_str(), history.items[0].as_str(), history.rejected_count), ("7", "9", 1));
+        assert_eq!((history.users.name(0), history.items.name(0), history.rejected_count), ("7", "9", 1));
     }
 
     #[test]

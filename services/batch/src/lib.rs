@@ -13,9 +13,12 @@
 //! row group of the output ([`write::ROW_GROUP_BYTES`]), one page of each column of a Parquet input.
 
 pub mod attributes;
+pub mod folder;
 pub mod history;
 pub mod job;
+pub mod names;
 pub mod read;
+pub mod recommender;
 pub mod task;
 pub mod uri;
 pub mod write;

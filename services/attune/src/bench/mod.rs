@@ -1,5 +1,6 @@
 //! `attune bench`: how fast the engines are alone, and how the server stands under load.
 
+pub mod als;
 pub mod infer;
 pub mod rank;
 mod report;
@@ -22,6 +23,8 @@ pub enum Command {
     Infer(infer::Options),
     /// Exact top-k alone: queries/s by batch, with and without a filter, and recall against brute force
     Rank(rank::Options),
+    /// Training a factor model: seconds an epoch by the number of interactions
+    Als(als::Options),
     /// A server under open load: Poisson arrivals, latency from the moment a request was due
     Serve(serve::Options),
 }
@@ -32,6 +35,7 @@ impl Command {
         match self {
             Self::Infer(options) => options.flags.overrides(),
             Self::Rank(options) => options.flags.overrides(),
+            Self::Als(options) => options.flags.overrides(),
             Self::Serve(options) => options.flags.overrides(),
         }
     }
@@ -40,11 +44,12 @@ impl Command {
 /// Measures.
 ///
 /// # Errors
-/// As [`infer::run`], [`rank::run`] and [`serve::run`].
+/// As [`infer::run`], [`rank::run`], [`als::run`] and [`serve::run`].
 pub fn run(config: &Config, command: &Command) -> Result<()> {
     match command {
         Command::Infer(options) => infer::run(config, options),
         Command::Rank(options) => rank::run(config, options),
+        Command::Als(options) => als::run(config, options),
         Command::Serve(options) => serve::run(config, options),
     }
 }

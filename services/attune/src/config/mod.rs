@@ -8,7 +8,8 @@ mod load;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use attune_ranking::data::Worth;
 use serde::{Deserialize, Serialize};
 
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
@@ -37,6 +38,8 @@ pub struct Config {
     pub server: Server,
     /// How texts are batched and computed.
     pub inference: Inference,
+    /// What an event of each type is worth to recommenders.
+    pub worth: Worth,
     /// The models to serve.
     pub models: Vec<Model>,
 }
@@ -161,6 +164,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             server: Server::default(),
             inference: Inference::default(),
+            worth: Worth::default(),
             models: vec![
                 Model {
                     name: "all-MiniLM-L6-v2".into(),
@@ -250,6 +254,7 @@ impl Config {
             batch_ms_max > 0.0 && batch_ms_max <= BATCH_MS_MAX,
             "inference.batch_ms_max is {batch_ms_max}, it must be above 0 and at most {BATCH_MS_MAX}"
         );
+        self.worth.check().context("worth")?;
         ensure!(!self.models.is_empty(), "there is no model to serve: add a [[models]] section");
         self.check_names()
     }

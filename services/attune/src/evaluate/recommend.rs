@@ -7,16 +7,15 @@ use anyhow::{Context, Result, ensure};
 use attune_batch::attributes::Attributes;
 use attune_batch::history::History;
 use attune_batch::read::ColumnMap;
+use attune_batch::recommender::{self, About, BlendSettings, Kind, Settings, measure};
 use attune_ranking::data::Worth;
-use attune_ranking::evaluate::{
-    Bootstrap, Comparison, GroupOutcome, Metric, Outcome, Protocol, Report, Stage, Task, evaluate,
-};
+use attune_ranking::evaluate::{Bootstrap, Comparison, GroupOutcome, Metric, Outcome, Protocol, Report, Rule, Stage};
 use clap::Args;
 
-use super::trained::{About, Kind, train};
 use crate::bench::{workers, write_json};
 use crate::config::Config;
-use crate::term;
+use crate::train::told;
+use crate::worth::WorthFlag;
 
 /// Flags of recommenders.
 #[derive(Debug, Args)]
@@ -30,6 +29,9 @@ pub struct Flags {
     /// Splits, each with a seed of its own; protocols that split by time have one
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,
+    /// What events are worth.
+    #[command(flatten)]
+    worth: WorthFlag,
     /// Judge on the validation part, to choose settings
     #[arg(long)]
     validation: bool,
@@ -50,24 +52,26 @@ pub fn run(
     json: Option<&Path>,
 ) -> Result<()> {
     ensure!(flags.seeds > 0, "--seeds must be above 0");
-    let kind: Kind = model.unwrap_or("ease").parse()?;
+    let (name, settings) = settings(config, model.unwrap_or("ease"), protocol)?;
     let (history, about) = read(config, flags)?;
+    let worth = flags.worth.or(&Worth::alike(), config)?;
+    let (worth, _) = worth.in_events(&history.log, history.log.latest().unwrap_or(0))?;
     let stage = if flags.validation { Stage::Validation } else { Stage::Test };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for seed in 0..flags.seeds {
-        let mut task = Task::new(protocol, &history.log, &Worth::alike(), seed, stage)?;
-        if let Some(users) = &about.users {
-            task = task.with_user_attributes(users.clone());
-        }
+        let settings = settings.clone().with_seed(seed);
+        let outcome = measure(&settings, (&history.log, &about), &worth, (protocol, seed, stage), workers(config))?;
         let first = seed == 0;
-        let scorer = train(kind, &history.log.subset(&task.split.train), &about, protocol, seed)?;
-        let outcome = evaluate(scorer.as_ref(), &task, workers(config))?;
         // A split that does not depend on the seed is judged once.
         if !first && outcome.groups == outcomes[0].groups {
             break;
         }
         if first {
-            say!("{kind} under {}: {}", protocol.name, protocol.description);
+            say!("{name} under {}: {}", protocol.name, protocol.description);
+            say!(
+                "{}",
+                if flags.worth.is_given() { "events are worth what --worth says" } else { "every event counts alike" }
+            );
             say!("{}", Report::new(&outcome, Bootstrap::default()));
         }
         outcomes.push(outcome);
@@ -76,6 +80,25 @@ pub fn run(
         print_seeds(&outcomes);
     }
     json.map_or(Ok(()), |path| write_json(&outcomes, path))
+}
+
+/// What is trained on each split: the default settings of a model, or those of a trained folder. The folder's own model is
+/// never asked: it has seen the events that it would be asked about.
+fn settings(config: &Config, model: &str, protocol: &Protocol) -> Result<(String, Settings)> {
+    if let Ok(kind) = model.parse::<Kind>() {
+        let in_time = matches!(protocol.rule, Rule::LeaveLastOut | Rule::GlobalTime { .. });
+        return Ok((
+            model.to_owned(),
+            match Settings::new(kind, 0) {
+                Settings::Blend(blend) => Settings::Blend(BlendSettings { in_time, ..blend }),
+                settings => settings,
+            },
+        ));
+    }
+    let folder = recommender::resolve(&config.data, model)?;
+    let (settings, _) = recommender::config(&folder)?;
+    let name = format!("{} with the options of {}, trained anew on each split,", settings.name(), folder.display());
+    Ok((name, settings))
 }
 
 fn read(config: &Config, flags: &Flags) -> Result<(History, About)> {
@@ -96,12 +119,7 @@ fn read(config: &Config, flags: &Flags) -> Result<(History, About)> {
             history
         }
     };
-    if let Some(first) = history.rejected.first() {
-        let (count, row, reason) = (history.rejected_count, first.row, &first.reason);
-        term::warn(&format!("{count} rows were left out, the first is row {row}: {reason}"));
-    }
-    let (events, users, items) = (history.log.events().len(), history.users.len(), history.items.len());
-    term::detail(&format!("{events} events of {users} users with {items} items"));
+    told(&history);
     Ok((history, about))
 }
 

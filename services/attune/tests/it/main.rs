@@ -4,6 +4,7 @@ mod golden;
 mod http;
 mod lifecycle;
 mod pull;
+mod recommend;
 mod refusals;
 mod score;
 mod server;

@@ -49,7 +49,7 @@ fn parts(output: &Path) -> usize {
 }
 
 /// Waits for so many finished parts, or for the end, and kills.
-fn kill_after(mut child: Child, output: &Path, count: usize) -> bool {
+pub fn kill_after(mut child: Child, output: &Path, count: usize) -> bool {
     let start = Instant::now();
     while parts(output) < count && child.try_wait().unwrap().is_none() {
         assert!(start.elapsed() < PATIENCE, "no {count} parts in {PATIENCE:?}");
@@ -61,12 +61,12 @@ fn kill_after(mut child: Child, output: &Path, count: usize) -> bool {
     was_running
 }
 
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())).collect()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

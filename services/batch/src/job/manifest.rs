@@ -1,10 +1,10 @@
 //! What an output was made of, and which of its parts are finished.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::output::{MANIFEST, Output};
 use super::storage::Storage;
@@ -31,8 +31,12 @@ pub struct Identity {
     pub instruction_set: String,
     /// In which number format.
     pub precision: String,
-    /// Longest text in tokens; the rest of a longer one is cut off.
-    pub tokens_max: usize,
+    /// Longest text in tokens; the rest of a longer one is cut off. Absent where no text is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_max: Option<usize>,
+    /// What else decides the output, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// Size of the input.
     pub input_bytes: u64,
     /// SHA-256 of the whole input. Of its head and tail alone it would cost less, and would not see a row that was
@@ -54,8 +58,11 @@ impl Identity {
             _ => unreachable!("a struct is an object"),
         };
         let (there, now) = (fields(self), fields(now));
-        let different = there.iter().filter(|(name, value)| now[name.as_str()] != **value);
-        different.map(|(name, value)| format!("{name} was {value} and is {}", now[name.as_str()])).collect()
+        let names: BTreeSet<&String> = there.keys().chain(now.keys()).collect();
+        let of = |fields: &Map<String, Value>, name: &str| fields.get(name).cloned().unwrap_or_default();
+        let different = names.into_iter().map(|name| (name, of(&there, name), of(&now, name)));
+        let different = different.filter(|(_, was, is)| was != is);
+        different.map(|(name, was, is)| format!("{name} was {was} and is {is}")).collect()
     }
 }
 

@@ -141,6 +141,7 @@ fn identity(about: About, input: &Input, options: &JobOptions) -> Identity {
         instruction_set: about.instruction_set,
         precision: about.precision,
         tokens_max: about.tokens_max,
+        settings: about.settings,
         input_bytes: input.bytes,
         input_sha256: input.sha256.clone(),
         columns: options.columns.pairs().clone(),

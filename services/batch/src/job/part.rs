@@ -108,7 +108,7 @@ impl<R: Row> Work<'_, R> {
                 row_last: batch.rows[batch.rows.len() - 1].number,
                 source,
             })?;
-            assert_eq!(made.rows.num_rows() + made.rejected.len(), batch.rows.len(), "a task answers every row");
+            assert_eq!(made.answered + made.rejected.len(), batch.rows.len(), "a task answers every row");
             rows = made.rows.num_rows() as u64;
             writer.write(&made.rows).map_err(|error| self.failed(error))?;
             rejected.extend(made.rejected);
@@ -120,7 +120,8 @@ impl<R: Row> Work<'_, R> {
 
     /// The next rows of a part that has `rows_read` already; `None` when it is whole, or there are no more.
     fn next_batch(&mut self, rows_read: u64) -> Result<Option<Batch<R>>, JobError> {
-        let rows_max = BATCH_ROWS.min(self.options.part_rows.saturating_sub(rows_read));
+        let rows_max =
+            self.task.batch_rows().clamp(1, BATCH_ROWS).min(self.options.part_rows.saturating_sub(rows_read));
         if rows_max == 0 {
             return Ok(None);
         }

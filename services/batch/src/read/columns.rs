@@ -7,22 +7,30 @@ use super::ReadError;
 
 /// A column that rows are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct Field<'a> {
     /// What we call it.
-    pub name: &'static str,
+    pub name: &'a str,
     /// Whether a file has to have it.
     pub required: bool,
+    /// Whether lists and truth values are taken too, and not only text, numbers and times.
+    pub any_type: bool,
 }
 
-impl Field {
+impl<'a> Field<'a> {
     /// A column that has to be there.
-    pub const fn required(name: &'static str) -> Self {
-        Self { name, required: true }
+    pub const fn required(name: &'a str) -> Self {
+        Self { name, required: true, any_type: false }
     }
 
     /// A column that may be there.
-    pub const fn optional(name: &'static str) -> Self {
-        Self { name, required: false }
+    pub const fn optional(name: &'a str) -> Self {
+        Self { name, required: false, any_type: false }
+    }
+
+    /// The same of any type.
+    #[must_use]
+    pub const fn of_any_type(self) -> Self {
+        Self { any_type: true, ..self }
     }
 }
 
@@ -72,18 +80,18 @@ impl ColumnMap {
     }
 
     /// Whether the file has to have it: what was mapped is meant to be there.
-    fn is_required(&self, field: Field) -> bool {
+    fn is_required(&self, field: Field<'_>) -> bool {
         field.required || self.0.contains_key(field.name)
     }
 
     /// # Errors
     /// [`ReadError::UnknownMapping`] when a mapped column is none of `fields`.
-    pub(super) fn check(&self, fields: &[Field]) -> Result<(), ReadError> {
+    pub(super) fn check(&self, fields: &[Field<'_>]) -> Result<(), ReadError> {
         match self.0.keys().find(|ours| fields.iter().all(|field| field.name != **ours)) {
             None => Ok(()),
             Some(ours) => Err(ReadError::UnknownMapping {
                 ours: ours.clone(),
-                known: fields.iter().map(|field| field.name).collect(),
+                known: fields.iter().map(|field| field.name.to_owned()).collect(),
             }),
         }
     }
@@ -92,30 +100,32 @@ impl ColumnMap {
     ///
     /// # Errors
     /// [`ReadError::MissingColumn`], [`ReadError::TwoColumns`].
-    pub(super) fn places(
+    pub(crate) fn places(
         &self,
         path: &Path,
-        fields: &[Field],
+        fields: &[Field<'_>],
         found: &[String],
     ) -> Result<Vec<Option<usize>>, ReadError> {
-        let place = |&field: &Field| {
+        let place = |&field: &Field<'_>| {
             let theirs = self.theirs(field.name);
             let mut places = found.iter().enumerate().filter(|(_, name)| *name == theirs).map(|(place, _)| place);
             match (places.next(), places.next()) {
                 (None, _) if self.is_required(field) => Err(self.missing(path, field, found)),
-                (_, Some(_)) => {
-                    Err(ReadError::TwoColumns { path: path.to_owned(), ours: field.name, theirs: theirs.to_owned() })
-                }
+                (_, Some(_)) => Err(ReadError::TwoColumns {
+                    path: path.to_owned(),
+                    ours: field.name.to_owned(),
+                    theirs: theirs.to_owned(),
+                }),
                 (place, None) => Ok(place),
             }
         };
         fields.iter().map(place).collect()
     }
 
-    fn missing(&self, path: &Path, field: Field, found: &[String]) -> ReadError {
+    fn missing(&self, path: &Path, field: Field<'_>, found: &[String]) -> ReadError {
         ReadError::MissingColumn {
             path: path.to_owned(),
-            ours: field.name,
+            ours: field.name.to_owned(),
             theirs: self.theirs(field.name).to_owned(),
             found: found.to_vec(),
         }
@@ -126,7 +136,7 @@ impl ColumnMap {
 mod tests {
     use super::*;
 
-    const FIELDS: [Field; 2] = [Field::optional("id"), Field::required("text")];
+    const FIELDS: [Field<'_>; 2] = [Field::optional("id"), Field::required("text")];
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

@@ -29,7 +29,7 @@ pub(super) struct CsvSource {
 }
 
 impl CsvSource {
-    pub(super) fn open(path: &Path, fields: &[Field], map: &ColumnMap) -> Result<Self, ReadError> {
+    pub(super) fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap) -> Result<Self, ReadError> {
         let unreadable = |source| ReadError::File { path: path.to_owned(), source };
         let mut records = Records::new(TextFile::open(path).map_err(unreadable)?);
         let damaged = |detail: String| ReadError::Damaged { path: path.to_owned(), format: "CSV", detail };

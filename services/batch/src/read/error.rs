@@ -42,7 +42,7 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// What we call it.
-        ours: &'static str,
+        ours: String,
         /// What it should be called there.
         theirs: String,
         /// The columns there are.
@@ -55,7 +55,7 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// What we call it.
-        ours: &'static str,
+        ours: String,
         /// Their name.
         theirs: String,
     },
@@ -67,7 +67,7 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// What we call it.
-        ours: &'static str,
+        ours: String,
         /// What it is called there.
         theirs: String,
         /// Its type.
@@ -79,7 +79,7 @@ pub enum ReadError {
         /// What was typed.
         ours: String,
         /// What there is.
-        known: Vec<&'static str>,
+        known: Vec<String>,
     },
 }
 

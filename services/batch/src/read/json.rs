@@ -25,7 +25,7 @@ pub(super) struct JsonSource {
 }
 
 impl JsonSource {
-    pub(super) fn open(path: &Path, fields: &[Field], map: &ColumnMap) -> Result<Self, ReadError> {
+    pub(super) fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap) -> Result<Self, ReadError> {
         let unreadable = |source| ReadError::File { path: path.to_owned(), source };
         if let Some(found) = columns(&mut Lines::open(path).map_err(unreadable)?).map_err(unreadable)? {
             map.places(path, fields, &found)?;
@@ -109,7 +109,8 @@ fn parse(line: &[u8]) -> Result<Map<String, Json>, String> {
     }
 }
 
-fn value(json: Option<&Json>) -> Value<'_> {
+/// A value as rows are made of.
+pub(super) fn value(json: Option<&Json>) -> Value<'_> {
     match json {
         None | Some(Json::Null) => Value::Absent,
         Some(Json::String(text)) => Value::Text(text),
@@ -117,8 +118,8 @@ fn value(json: Option<&Json>) -> Value<'_> {
             (Some(whole), _) => Value::Integer(whole),
             (None, float) => Value::Number(float.unwrap_or(f64::NAN)),
         },
-        Some(Json::Bool(_)) => Value::Other("true or false"),
-        Some(Json::Array(_)) => Value::Other("a list"),
+        Some(Json::Bool(flag)) => Value::Flag(*flag),
+        Some(Json::Array(list)) => Value::List(list),
         Some(Json::Object(_)) => Value::Other("an object"),
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Rows count from 1, without the header and without blank lines.
 
+mod attributes;
 mod columns;
 mod csv;
 mod error;
@@ -21,9 +22,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use attributes::{ItemAttributes, ItemAttributesError, KindFlag};
 pub use columns::{ColumnMap, Field, MapError};
 pub use error::ReadError;
-pub use rows::{Event, Row, Text};
+pub use rows::{Done, Event, HISTORY_MAX, Row, Text, User};
 pub use text::ROW_BYTES_MAX;
 pub use value::{ID_BYTES_MAX, TEXT_BYTES_MAX, Value};
 
@@ -72,6 +74,28 @@ pub struct BatchLimits {
     pub bytes_max: usize,
 }
 
+/// Opens a file behind its first `skip` rows, and says how many were skipped. Its name says the format.
+fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap, skip: u64) -> Result<(Box<dyn Source>, u64), ReadError> {
+    map.check(fields)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let plain = name.strip_suffix(".gz").unwrap_or(&name);
+    if name.ends_with(".parquet") {
+        return Ok((Box::new(parquet::ParquetSource::open(path, fields, map, skip)?), skip));
+    }
+    let mut source: Box<dyn Source> = if plain.ends_with(".csv") {
+        Box::new(csv::CsvSource::open(path, fields, map)?)
+    } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
+        Box::new(json::JsonSource::open(path, fields, map)?)
+    } else {
+        return Err(ReadError::UnknownFormat { path: path.to_owned() });
+    };
+    let mut rows_read = 0;
+    while rows_read < skip && source.next()?.is_some() {
+        rows_read += 1;
+    }
+    Ok((source, rows_read))
+}
+
 /// Reads the rows of one file.
 pub struct Reader<R> {
     source: Box<dyn Source>,
@@ -85,25 +109,8 @@ impl<R: Row> Reader<R> {
     /// # Errors
     /// [`ReadError`].
     pub fn open(path: &Path, map: &ColumnMap, skip: u64) -> Result<Self, ReadError> {
-        map.check(R::FIELDS)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let plain = name.strip_suffix(".gz").unwrap_or(&name);
-        if name.ends_with(".parquet") {
-            let source = Box::new(parquet::ParquetSource::open(path, R::FIELDS, map, skip)?);
-            return Ok(Self { source, rows_read: skip, rows: PhantomData });
-        }
-        let source: Box<dyn Source> = if plain.ends_with(".csv") {
-            Box::new(csv::CsvSource::open(path, R::FIELDS, map)?)
-        } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
-            Box::new(json::JsonSource::open(path, R::FIELDS, map)?)
-        } else {
-            return Err(ReadError::UnknownFormat { path: path.to_owned() });
-        };
-        let mut reader = Self { source, rows_read: 0, rows: PhantomData };
-        while reader.rows_read < skip && reader.source.next()?.is_some() {
-            reader.rows_read += 1;
-        }
-        Ok(reader)
+        let (source, rows_read) = open(path, R::FIELDS, map, skip)?;
+        Ok(Self { source, rows_read, rows: PhantomData })
     }
 
     /// The next rows, or `None` at the end. The same rows come in the same batches wherever the reading began, as long

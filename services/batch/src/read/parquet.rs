@@ -4,12 +4,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{
-    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray, UInt64Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use serde_json::Value as Json;
 
 use super::ReadError;
 use super::columns::{ColumnMap, Field};
@@ -36,7 +38,7 @@ pub(super) struct ParquetSource {
 
 impl ParquetSource {
     /// Opens a file behind its first `skip` rows.
-    pub(super) fn open(path: &Path, fields: &[Field], map: &ColumnMap, skip: u64) -> Result<Self, ReadError> {
+    pub(super) fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap, skip: u64) -> Result<Self, ReadError> {
         let unreadable = |source| ReadError::File { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
         let bytes_total = file.metadata().map_err(unreadable)?.len();
@@ -50,12 +52,17 @@ impl ParquetSource {
         let mut read: Vec<usize> = places.iter().flatten().copied().collect();
         read.sort_unstable();
         read.dedup();
-        let column = |(field, place): (&Field, &Option<usize>)| {
+        let column = |(field, place): (&Field<'_>, &Option<usize>)| {
             let Some(place) = *place else { return Ok(None) };
             let found = schema.field(place).data_type();
-            let Some(target) = read_as(found) else {
+            let Some(target) = read_as(found, field.any_type) else {
                 let (theirs, found) = (names[place].clone(), found.to_string());
-                return Err(ReadError::ColumnType { path: path.to_owned(), ours: field.name, theirs, found });
+                return Err(ReadError::ColumnType {
+                    path: path.to_owned(),
+                    ours: field.name.to_owned(),
+                    theirs,
+                    found,
+                });
             };
             Ok(Some((read.binary_search(&place).expect("it is among those that are read"), target)))
         };
@@ -116,16 +123,23 @@ enum Column {
     Unsigned(UInt64Array),
     Number(Float64Array),
     Time(TimestampMillisecondArray),
+    Flag(BooleanArray),
+    /// A list for each row that has one.
+    Lists(Vec<Option<Vec<Json>>>),
 }
 
 impl Column {
     fn new(array: &ArrayRef, target: &DataType) -> Result<Self, arrow::error::ArrowError> {
+        if let DataType::List(item) = target {
+            return Ok(Self::Lists(lists(&cast(array, target)?, item.data_type())?));
+        }
         let data = cast(array, target)?.to_data();
         Ok(match target {
             DataType::Utf8 => Self::Text(data.into()),
             DataType::Int64 => Self::Integer(data.into()),
             DataType::UInt64 => Self::Unsigned(data.into()),
             DataType::Float64 => Self::Number(data.into()),
+            DataType::Boolean => Self::Flag(data.into()),
             _ => Self::Time(data.into()),
         })
     }
@@ -136,17 +150,36 @@ impl Column {
             Self::Integer(array) if array.is_valid(row) => Value::Integer(array.value(row).into()),
             Self::Unsigned(array) if array.is_valid(row) => Value::Integer(array.value(row).into()),
             Self::Number(array) if array.is_valid(row) => Value::Number(array.value(row)),
+            Self::Flag(array) if array.is_valid(row) => Value::Flag(array.value(row)),
+            Self::Lists(lists) => lists[row].as_ref().map_or(Value::Absent, |list| Value::List(list)),
             Self::Time(array) if array.is_valid(row) => Value::TimeMs(array.value(row)),
             _ => Value::Absent,
         }
     }
 }
 
+/// The values of each row's list.
+fn lists(array: &ArrayRef, item: &DataType) -> Result<Vec<Option<Vec<Json>>>, arrow::error::ArrowError> {
+    let lists = array.as_list::<i32>();
+    let json = |value: Value<'_>| match value {
+        Value::Text(text) => text.into(),
+        Value::Integer(number) => i64::try_from(number).map_or(Json::Null, Json::from),
+        Value::Number(number) => number.into(),
+        Value::Flag(flag) => flag.into(),
+        _ => Json::Null,
+    };
+    let list = |row| {
+        let values = Column::new(&lists.value(row), item)?;
+        Ok((0..lists.value_length(row) as usize).map(|at| json(values.value(at))).collect())
+    };
+    (0..lists.len()).map(|row| lists.is_valid(row).then(|| list(row)).transpose()).collect()
+}
+
 /// The type that a column is read as; `None` where no field can be made of it. Times without a zone are UTC.
-fn read_as(found: &DataType) -> Option<DataType> {
+fn read_as(found: &DataType, any_type: bool) -> Option<DataType> {
     use DataType::{
-        Date32, Date64, Decimal128, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8,
-        Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+        Boolean, Date32, Date64, Decimal128, Dictionary, FixedSizeList, Float16, Float32, Float64, Int8, Int16, Int32,
+        Int64, LargeList, LargeUtf8, List, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
     };
     match found {
         Utf8 | LargeUtf8 | Utf8View => Some(Utf8),
@@ -155,7 +188,12 @@ fn read_as(found: &DataType) -> Option<DataType> {
         Float16 | Float32 | Float64 | Decimal128(..) => Some(Float64),
         Timestamp(_, zone) => Some(Timestamp(TimeUnit::Millisecond, zone.clone())),
         Date32 | Date64 => Some(Timestamp(TimeUnit::Millisecond, None)),
-        Dictionary(_, inner) => read_as(inner),
+        Dictionary(_, inner) => read_as(inner, any_type),
+        Boolean if any_type => Some(Boolean),
+        List(item) | LargeList(item) | FixedSizeList(item, _) if any_type => {
+            let item = read_as(item.data_type(), false)?;
+            Some(DataType::new_list(item, true))
+        }
         _ => None,
     }
 }

@@ -5,6 +5,7 @@
 //! beginning.
 
 use chrono::DateTime;
+use serde_json::Value as Json;
 
 /// Longest id in bytes, as everywhere in Attune.
 pub const ID_BYTES_MAX: usize = 256;
@@ -32,11 +33,28 @@ pub enum Value<'a> {
     Number(f64),
     /// A moment in Unix milliseconds, from a format that has times of its own.
     TimeMs(i64),
-    /// What no column takes, by its name: an object, a list, true or false.
+    /// True or false.
+    Flag(bool),
+    /// A list, as JSON has it.
+    List(&'a [Json]),
+    /// What no column takes, by its name: an object.
     Other(&'static str),
 }
 
 impl Value<'_> {
+    /// What it is called where something else is wanted.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Absent => "nothing",
+            Self::Text(_) => "text",
+            Self::Integer(_) | Self::Number(_) => "a number",
+            Self::TimeMs(_) => "a time",
+            Self::Flag(_) => "true or false",
+            Self::List(_) => "a list",
+            Self::Other(what) => what,
+        }
+    }
+
     /// The text; `None` where there is none.
     ///
     /// # Errors
@@ -49,8 +67,7 @@ impl Value<'_> {
             Self::Number(_) => {
                 return Err(format!("{name} is a number with a fraction, or a very large one: quote it"));
             }
-            Self::TimeMs(_) => return Err(format!("{name} is a time where text is wanted")),
-            Self::Other(what) => return Err(format!("{name} is {what} where text is wanted")),
+            other => return Err(format!("{name} is {} where text is wanted", other.what())),
         };
         match text.len() {
             bytes if bytes > TEXT_BYTES_MAX => {
@@ -87,8 +104,7 @@ impl Value<'_> {
             Self::Integer(number) => number as f64,
             Self::Number(number) => number,
             Self::Text(text) => text.trim().parse().map_err(|_| format!("{name} {} is not a number", quoted(text)))?,
-            Self::TimeMs(_) => return Err(format!("{name} is a time where a number is wanted")),
-            Self::Other(what) => return Err(format!("{name} is {what} where a number is wanted")),
+            other => return Err(format!("{name} is {} where a number is wanted", other.what())),
         };
         if number.is_finite() { Ok(Some(number)) } else { Err(format!("{name} is not a finite number")) }
     }
@@ -107,7 +123,7 @@ impl Value<'_> {
             Self::Text(text) => i128::from(parse_time_ms(text.trim()).ok_or_else(|| {
                 format!("{name} {} is neither RFC 3339 (2026-01-31T12:00:00Z) nor Unix seconds", quoted(text))
             })?),
-            Self::Other(what) => return Err(format!("{name} is {what} where a time is wanted")),
+            other => return Err(format!("{name} is {} where a time is wanted", other.what())),
         };
         let years = i128::from(TIME_S_MIN) * 1000..i128::from(TIME_S_END) * 1000;
         let beyond =

@@ -71,6 +71,7 @@ impl Task for Embed {
         let mut columns = row_columns(&rows);
         columns.push(Arc::new(lists));
         columns.push(truncated_column(truncated));
-        Ok(OutputBatch { rows: RecordBatch::try_new(self.columns(), columns)?, rejected })
+        let answered = rows.len();
+        Ok(OutputBatch { rows: RecordBatch::try_new(self.columns(), columns)?, answered, rejected })
     }
 }

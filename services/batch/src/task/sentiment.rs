@@ -90,6 +90,7 @@ impl Task for Sentiment {
         let mut columns = row_columns(&rows);
         columns.extend(self.judged(&probabilities)?);
         columns.push(truncated_column(truncated));
-        Ok(OutputBatch { rows: RecordBatch::try_new(self.columns(), columns)?, rejected })
+        let answered = rows.len();
+        Ok(OutputBatch { rows: RecordBatch::try_new(self.columns(), columns)?, answered, rejected })
     }
 }

@@ -1,5 +1,6 @@
 //! Texts through the models: many calls in flight, so that every engine finds a full batch whenever it is free.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,8 @@ impl Texts {
             engine: engine.name.to_string(),
             instruction_set: engine.instruction_set.to_string(),
             precision: engine.precision.to_string(),
-            tokens_max: self.model.max_tokens,
+            tokens_max: Some(self.model.max_tokens),
+            settings: BTreeMap::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A task without a model: texts in capitals, so that a test is about the job alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray, UInt64Array};
@@ -30,7 +31,8 @@ impl Task for Shout {
             engine: "test".into(),
             instruction_set: "none".into(),
             precision: "f32".into(),
-            tokens_max: 8,
+            tokens_max: Some(8),
+            settings: BTreeMap::new(),
         }
     }
 
@@ -48,6 +50,6 @@ impl Task for Shout {
         let loud: StringArray = good.iter().map(|row| Some(row.row.text.to_uppercase())).collect();
         let rows = RecordBatch::try_new(self.columns(), vec![Arc::new(numbers), Arc::new(loud)])?;
         let rejected = bad.iter().map(|row| Rejected { row: row.number, reason: "nobody says that".into() });
-        Ok(OutputBatch { rows, rejected: rejected.collect() })
+        Ok(OutputBatch { rows, answered: good.len(), rejected: rejected.collect() })
     }
 }

@@ -1,0 +1,271 @@
+//! `attune train als|ease|...`: events in, a verified folder out.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use attune_batch::history::History;
+use attune_batch::job::MANIFEST;
+use attune_batch::read::ColumnMap;
+use attune_batch::recommender::{DataCard, InputFile, Kind, Measured, Place, Settings, Stored, Trained, search, train};
+use attune_batch::write::digest;
+use attune_ranking::data::Worth;
+use attune_ranking::evaluate::Protocol;
+use clap::Args;
+
+use crate::bench::workers;
+use crate::config::Config;
+use crate::worth::WorthFlag;
+use crate::{models, term};
+
+/// What can be typed after `attune train als` and the others.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads CSV with a header, JSON lines or Parquet with the columns user_id, item_id,
+type, timestamp and, where there is one, value; or RecBole's .inter. What an
+event of each type is worth is the section [worth] of the configuration.
+
+Writes a version, a folder named by the hash of its content: the same command on
+the same file writes the same bytes. First, a model with the same options is
+trained without a part of the events and asked about them (--protocol): the
+folder's README.md has the figures.
+
+Examples:
+  attune train als --events events.csv
+  attune train ease --events log.parquet --map user_id=visitor --map item_id=sku
+  attune train als --events events.csv --set factors=128 --search 30
+  attune score --task recommend --model als --input users.csv --output lists.parquet")]
+pub struct Options {
+    /// Events to learn from
+    #[arg(long, value_name = "FILE")]
+    events: PathBuf,
+    /// A column that has another name in the file
+    #[arg(long = "map", value_name = "OURS=THEIRS")]
+    columns: Vec<String>,
+    /// What events are worth.
+    #[command(flatten)]
+    worth: WorthFlag,
+    #[command(flatten)]
+    place: PlaceFlags,
+    /// Changes an option of the model; may be given for each
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Decides what is random: the first values of factors, and the splits
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Try so many settings first, and take the best on a validation part [default: none]
+    #[arg(long, value_name = "TRIALS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    search: Option<u32>,
+    /// How events are held out to measure, or `none` [default: user-90-10; leave-last-out-full for sequential; with
+    /// --search recbole-811-full]
+    #[arg(long, value_name = "NAME", value_parser = protocol_name)]
+    protocol: Option<String>,
+}
+
+/// Where a recommender goes.
+#[derive(Debug, Args)]
+pub struct PlaceFlags {
+    /// Its name: the versions are in DATA/recommenders/NAME [default: what is trained]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Write this folder instead, which must not be there
+    #[arg(long, value_name = "DIR", conflicts_with = "name")]
+    output: Option<PathBuf>,
+}
+
+const NO_PROTOCOL: &str = "none";
+
+fn protocol_name(name: &str) -> Result<String, String> {
+    match name {
+        NO_PROTOCOL => Ok(name.to_owned()),
+        _ => Protocol::named(name).map(|protocol| protocol.name.to_owned()).map_err(|error| error.to_string()),
+    }
+}
+
+/// Trains, measures, and writes the folder.
+///
+/// # Errors
+/// The events cannot be read or nothing can be learned from them, or the folder cannot be written.
+pub fn run(config: &Config, kind: Kind, options: &Options) -> Result<()> {
+    let start = Instant::now();
+    let place = options.place.at(config, &kind.to_string())?;
+    let (worth, map) = (options.worth.or(&config.worth, config)?, ColumnMap::parse(&options.columns)?);
+    let mut settings = Settings::new(kind, options.seed).set(&options.set)?;
+    let input = input_file("events", &options.events, &map)?;
+    let history = History::read(&options.events, &map)?;
+    told(&history);
+    let threads = workers(config);
+    let protocol = options.protocol(kind)?;
+    if let Some(trials) = options.search {
+        let protocol = protocol.context("--search needs a protocol with a validation part")?;
+        settings = searched(settings, &history, &worth, (protocol, options.seed, trials as usize), threads)?;
+    }
+    let measured = match protocol {
+        Some(protocol) => Measured::new(&settings, &history.log, &worth, (protocol, options.seed), threads),
+        None => Measured::Not { reason: "it was not asked for (--protocol none)".to_owned() },
+    };
+    show(&measured);
+    let trained = train(&settings, &history, &worth)?;
+    let command = options.command(kind, &settings, &input);
+    let data = data_card(vec![input], &history, worth, trained.unit);
+    let name = options.place.name(&kind.to_string());
+    let folder = stored(name, command, settings, trained, history, data, measured).write(place.as_place())?;
+    term::good(&format!("{kind} trained in {:.1} s, written to {}", start.elapsed().as_secs_f64(), folder.display()));
+    say!("{}", folder.display());
+    Ok(())
+}
+
+fn searched(
+    settings: Settings,
+    history: &History,
+    worth: &Worth,
+    asked: (&'static Protocol, u64, usize),
+    threads: usize,
+) -> Result<Settings> {
+    let bar = term::count_bar("search", asked.2 as u64);
+    let tried = |trial, _| bar.set_position(trial as u64);
+    let found = search(&settings, &history.log, worth, asked, threads, tried)?;
+    bar.finish_and_clear();
+    let (best, found) = found.with_context(|| format!("{} has no settings to search for", settings.name()))?;
+    let params: Vec<String> = found.best().params.iter().map(|(name, value)| format!("{name} {value:.3e}")).collect();
+    term::detail(&format!("best of {} trials, ndcg {:.4}: {}", asked.2, found.best().value, params.join(", ")));
+    Ok(best)
+}
+
+fn stored(
+    name: String,
+    command: String,
+    settings: Settings,
+    trained: Trained,
+    history: History,
+    data: DataCard,
+    measured: Measured,
+) -> Stored {
+    let History { users, items, rejected, .. } = history;
+    let Trained { model, histories, .. } = trained;
+    Stored { name, command, settings, model, users, items, histories, data, measured, rejected }
+}
+
+/// What was read, and what was left out.
+pub fn told(history: &History) {
+    if let Some(first) = history.rejected.first() {
+        let (count, row, reason) = (term::grouped(history.rejected_count as u64), first.row, &first.reason);
+        term::warn(&format!("{count} rows were left out, the first is row {row}: {reason}"));
+    }
+    let [events, users, items] = [history.log.events().len(), history.users.len(), history.items.len()];
+    let [events, users, items] = [events, users, items].map(|count| term::grouped(count as u64));
+    term::detail(&format!("{events} events of {users} users with {items} items"));
+}
+
+fn show(measured: &Measured) {
+    match measured {
+        Measured::HeldOut(report) => say!("{report}"),
+        Measured::Not { reason } => term::warn(&format!("not measured: {reason}")),
+    }
+}
+
+/// What a file is, by its content.
+pub fn input_file(role: &str, path: &Path, map: &ColumnMap) -> Result<InputFile> {
+    // A folder of parts has a manifest with their hashes, if it is one of Attune's.
+    let content = if path.is_dir() { path.join(MANIFEST) } else { path.to_owned() };
+    let (bytes, sha256) =
+        File::open(&content).and_then(digest).with_context(|| format!("cannot read {}", content.display()))?;
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(InputFile { role: role.to_owned(), file, bytes, sha256, columns: map.pairs().clone() })
+}
+
+/// What a recommender was trained on.
+pub fn data_card(inputs: Vec<InputFile>, history: &History, worth: Worth, unit: f32) -> DataCard {
+    let log = &history.log;
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for event in log.events() {
+        *kinds.entry(log.kinds()[usize::from(event.kind)].clone()).or_default() += 1;
+    }
+    DataCard {
+        inputs,
+        events: log.events().len(),
+        rejected: history.rejected_count,
+        kinds,
+        users: history.users.len(),
+        items: history.items.len(),
+        first: log.events().iter().map(|event| event.time).min(),
+        last: log.latest(),
+        worth,
+        unit,
+    }
+}
+
+/// A [`Place`] that owns its parts.
+pub struct Target {
+    data: PathBuf,
+    name: String,
+    folder: Option<PathBuf>,
+}
+
+impl Target {
+    /// The place.
+    pub fn as_place(&self) -> Place<'_> {
+        match &self.folder {
+            Some(folder) => Place::Folder(folder),
+            None => Place::Named(&self.data, &self.name),
+        }
+    }
+}
+
+impl PlaceFlags {
+    /// What it is called.
+    pub fn name(&self, default: &str) -> String {
+        let folder = self.output.as_ref().and_then(|folder| folder.file_name());
+        let folder = folder.map(|name| name.to_string_lossy().into_owned());
+        self.name.clone().or(folder).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// Where it goes, before any work is done.
+    ///
+    /// # Errors
+    /// The folder is there, or the name is none.
+    pub fn at(&self, config: &Config, default: &str) -> Result<Target> {
+        let name = self.name.clone().unwrap_or_else(|| default.to_owned());
+        models::check_name(&name)?;
+        if let Some(folder) = &self.output {
+            ensure!(folder.file_name().is_some(), "--output {} names no folder", folder.display());
+        }
+        let target = Target { data: config.data.clone(), name, folder: self.output.clone() };
+        target.as_place().check_free()?;
+        Ok(target)
+    }
+}
+
+impl Options {
+    fn protocol(&self, kind: Kind) -> Result<Option<&'static Protocol>> {
+        let default = match kind {
+            Kind::Sequential => "leave-last-out-full",
+            _ if self.search.is_some() => "recbole-811-full",
+            _ => "user-90-10",
+        };
+        match self.protocol.as_deref().unwrap_or(default) {
+            NO_PROTOCOL => Ok(None),
+            name => Ok(Some(Protocol::named(name)?)),
+        }
+    }
+
+    /// The command that does it again: what differs from the defaults, with what a search found.
+    fn command(&self, kind: Kind, settings: &Settings, input: &InputFile) -> String {
+        let mut command = format!("attune train {kind} --events {} --seed {}", input.file, self.seed);
+        let mut add = |flag: &str, value: &str| command.push_str(&format!(" --{flag} {value}"));
+        self.columns.iter().for_each(|pair| add("map", pair));
+        settings.changes(&Settings::new(kind, self.seed)).iter().for_each(|pair| add("set", pair));
+        if let Some(file) = self.worth.file_name() {
+            add("worth", &file);
+        }
+        if let Some(protocol) = &self.protocol {
+            add("protocol", protocol);
+        } else if self.search.is_some() && kind != Kind::Sequential {
+            add("protocol", "recbole-811-full");
+        }
+        command
+    }
+}

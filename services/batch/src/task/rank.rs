@@ -1,0 +1,54 @@
+//! The best of all items by their scores, for models that score them all.
+
+use std::cmp::Ordering;
+
+/// The best `k` of the items that are allowed and not excluded (`excluded` rises), best first, equal scores by row. What
+/// is not a number is never among them.
+pub(super) fn best(
+    scores: &[f32],
+    k: usize,
+    allowed: Option<&[bool]>,
+    excluded: &[u32],
+    candidates: &mut Vec<(f32, u32)>,
+) -> Vec<(f32, u32)> {
+    candidates.clear();
+    let mut excluded = excluded.iter().copied().peekable();
+    for (row, &score) in (0..).zip(scores) {
+        while excluded.next_if(|&excluded| excluded < row).is_some() {}
+        let is_in = allowed.is_none_or(|allowed| allowed[row as usize]);
+        if is_in && excluded.peek() != Some(&row) && !score.is_nan() {
+            candidates.push((score, row));
+        }
+    }
+    let order = |left: &(f32, u32), right: &(f32, u32)| {
+        right.0.partial_cmp(&left.0).unwrap_or(Ordering::Equal).then(left.1.cmp(&right.1))
+    };
+    if candidates.len() > k {
+        candidates.select_nth_unstable_by(k, order);
+        candidates.truncate(k);
+    }
+    candidates.sort_unstable_by(order);
+    candidates.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_are_those_of_a_sort() {
+        let scores: Vec<f32> = (0..60_u32).map(|row| ((row * 37) % 11) as f32).collect();
+        let allowed: Vec<bool> = (0..60).map(|row| row % 3 != 1).collect();
+        let excluded = [0, 5, 6, 33, 59];
+        let mut need: Vec<(f32, u32)> = (0..60)
+            .filter(|row| allowed[*row as usize] && !excluded.contains(row))
+            .map(|row| (scores[row as usize], row))
+            .collect();
+        need.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
+        for k in [1, 7, 100] {
+            let found = best(&scores, k, Some(&allowed), &excluded, &mut Vec::new());
+            assert_eq!(found, need[..k.min(need.len())]);
+        }
+        assert_eq!(best(&[f32::NAN, 1.0], 2, None, &[], &mut Vec::new()), [(1.0, 1)]);
+    }
+}
