@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use attune_batch::read::{ItemAttributes, ColumnMap, KindFlag};
 use attune_batch::recommender::{self, Recommender};
-use attune_batch::task::{Recommend, RecommendOptions};
+use attune_batch::task::{ItemFilter, Recommend, RecommendOptions};
 use attune_kernels::Isa;
 use attune_ranking::filter::{Expr, Filter, parse};
 use clap::Args;
@@ -77,7 +77,7 @@ pub fn load(config: &Config, model: Option<&str>, flags: &Flags) -> Result<Recom
         options.settings.insert("filter".into(), text.clone());
         options.settings.insert("items_sha256".into(), input_file("items", path, &map)?.sha256);
         options.settings.insert("items_schema".into(), serde_json::to_string(&found.schema)?);
-        options.filter = Some((filter, found.schema, found.by_row));
+        options.filter = Some(ItemFilter { filter, schema: found.schema, by_row: found.by_row });
     }
     Ok(Recommend::new(recommender, options)?)
 }

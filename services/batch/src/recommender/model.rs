@@ -118,9 +118,10 @@ impl Model {
         match self {
             Self::Popular(popular) => put("popular", 1, Values::F32(popular.scores().to_vec())),
             Self::Als(als) => {
-                let AlsParts { options, users, items, popular } = als.into_parts();
+                let AlsParts { options, users, items, popular, weight_scale } = als.into_parts();
                 put("users", options.factors, Values::F32(users));
                 put("items", options.factors, Values::F32(items));
+                put("weight_scale", 1, Values::F32(vec![weight_scale]));
                 Self::Popular(popular).into_tensors(before, tensors);
             }
             Self::Ease(ease) => {
@@ -168,7 +169,10 @@ impl Model {
                 if options.factors != 1 && (width, items_width) != (options.factors, options.factors) {
                     return Err(format!("its vectors have {width} and {items_width} values, not {}", options.factors));
                 }
-                let parts = AlsParts { options: options.clone(), users, items, popular: popular(before, tensors)? };
+                let weight_scale = tensors.f32(&name("weight_scale"))?.0;
+                let [weight_scale] = weight_scale[..] else { return Err("weight_scale is not one number".to_owned()) };
+                let popular = popular(before, tensors)?;
+                let parts = AlsParts { options: options.clone(), users, items, popular, weight_scale };
                 Self::Als(Als::from_parts(parts).map_err(said)?)
             }
             Settings::Ease(_) => Self::Ease(ease(before, tensors)?),

@@ -126,7 +126,7 @@ impl Table {
         let lists = lists.as_list::<i32>();
         for at in 0..batch.num_rows() {
             *row += 1;
-            let id = ids.is_valid(at).then(|| ids.value(at)).unwrap_or_default();
+            let id = if ids.is_valid(at) { ids.value(at) } else { "" };
             let vector = if lists.is_valid(at) { Some(lists.value(at)) } else { None };
             let vector = vector.as_ref().map(|values| values.as_primitive::<Float32Type>());
             self.add_row(id, vector, metric).map_err(|detail| VectorError::Row {

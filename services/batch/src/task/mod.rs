@@ -18,7 +18,7 @@ use attune_inference::InferenceError;
 use attune_ranking::index::IndexError;
 
 pub use embed::Embed;
-pub use recommend::{Recommend, RecommendError, RecommendOptions};
+pub use recommend::{ItemFilter, Recommend, RecommendError, RecommendOptions};
 pub use sentiment::Sentiment;
 
 use crate::job::BATCH_ROWS;

@@ -33,7 +33,7 @@ pub struct RecommendOptions {
     /// Leave out what a user has met: what the model saw of him, and the history of his row.
     pub exclude_seen: bool,
     /// What an item must fulfil, and what is known of the items, by row.
-    pub filter: Option<(Filter, attributes::Schema, Vec<Vec<(String, attributes::Value)>>)>,
+    pub filter: Option<ItemFilter>,
     /// What the events of a row's history are worth; what the model was trained with if absent.
     pub worth: Option<Worth>,
     /// What else decides the output, by name: the text of the filter, the hash of the file of items.
@@ -42,6 +42,17 @@ pub struct RecommendOptions {
     pub instruction_set: String,
     /// Threads.
     pub threads: usize,
+}
+
+/// A filter, and what it is held against.
+#[derive(Clone, Debug)]
+pub struct ItemFilter {
+    /// The filter.
+    pub filter: Filter,
+    /// The attributes' kinds.
+    pub schema: attributes::Schema,
+    /// Attributes of each item, by row.
+    pub by_row: Vec<Vec<(String, attributes::Value)>>,
 }
 
 /// Why nothing can be recommended.
@@ -218,7 +229,7 @@ impl Recommend {
         if places.is_empty() {
             return Ok(lists);
         }
-        let filter = self.options.filter.as_ref().map(|(filter, ..)| filter);
+        let filter = self.options.filter.as_ref().map(|filter| &filter.filter);
         let (k, threads) = (self.options.k, self.options.threads);
         let found = view.search(&Query { queries: &queries, k, filter, excluded: &excluded, threads })?;
         for (place, found) in places.into_iter().zip(found) {
@@ -295,10 +306,10 @@ fn some(vector: &[f32]) -> bool {
 
 /// All items with their vectors, and with attributes where there is a filter.
 fn index(factors: Factors<'_>, options: &RecommendOptions) -> Result<View, IndexError> {
-    let schema = options.filter.as_ref().map(|(_, schema, _)| schema.clone()).unwrap_or_default();
+    let schema = options.filter.as_ref().map(|filter| filter.schema.clone()).unwrap_or_default();
     let index = Index::new(factors.width, factors.metric, schema)?;
     let item = |(row, vector): (usize, &[f32])| {
-        let attributes = options.filter.as_ref().map(|(_, _, by_row)| by_row[row].clone()).unwrap_or_default();
+        let attributes = options.filter.as_ref().map(|filter| filter.by_row[row].clone()).unwrap_or_default();
         Item { row: row as u32, vector: vector.to_vec(), attributes }
     };
     let items: Vec<Item> = factors.items.chunks_exact(factors.width).enumerate().map(item).collect();
@@ -309,10 +320,7 @@ fn index(factors: Factors<'_>, options: &RecommendOptions) -> Result<View, Index
 }
 
 /// Which items fulfil a filter.
-fn allowed(
-    (filter, schema, by_row): &(Filter, attributes::Schema, Vec<Vec<(String, attributes::Value)>>),
-    items: usize,
-) -> Result<Vec<bool>, ColumnsError> {
+fn allowed(ItemFilter { filter, schema, by_row }: &ItemFilter, items: usize) -> Result<Vec<bool>, ColumnsError> {
     let mut builder = Columns::builder(schema);
     by_row.iter().try_for_each(|attributes| builder.push(attributes).map(|_| ()))?;
     let columns = builder.finish();
