@@ -1,6 +1,5 @@
 //! A scorer asked a task: every case ranked in full, on several threads, with results that do not depend on their number.
 
-use std::cmp::Ordering;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use thiserror::Error;
 use super::lists::{coverage, novelty};
 use super::metrics::{Metric, UserMetrics, user_metrics};
 use super::task::{Case, Group, Stage, Task};
-use crate::data::Scorer;
+use crate::data::{Scorer, keep_best};
 
 /// What a scorer answered: plain data, to be kept, shown and compared.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -174,14 +173,7 @@ fn collect(task: &Task, case: &Case, scores: &[f32], candidates: &mut Vec<(f32, 
 
 /// The best `k` candidates in order, which are selected first and sorted alone; empties `candidates`.
 fn top(candidates: &mut Vec<(f32, u32)>, k: usize) -> Vec<u32> {
-    let order = |left: &(f32, u32), right: &(f32, u32)| {
-        right.0.partial_cmp(&left.0).unwrap_or(Ordering::Equal).then(left.1.cmp(&right.1))
-    };
-    if candidates.len() > k {
-        candidates.select_nth_unstable_by(k, order);
-        candidates.truncate(k);
-    }
-    candidates.sort_unstable_by(order);
+    keep_best(candidates, k);
     candidates.drain(..).map(|(_, item)| item).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The best of all items by their scores, for models that score them all.
 
-use std::cmp::Ordering;
+use attune_ranking::data::keep_best;
 
 /// The best `k` of the items that are allowed and not excluded (`excluded` rises), best first, equal scores by row. What
 /// is not a number is never among them.
@@ -20,14 +20,7 @@ pub(super) fn best(
             candidates.push((score, row));
         }
     }
-    let order = |left: &(f32, u32), right: &(f32, u32)| {
-        right.0.partial_cmp(&left.0).unwrap_or(Ordering::Equal).then(left.1.cmp(&right.1))
-    };
-    if candidates.len() > k {
-        candidates.select_nth_unstable_by(k, order);
-        candidates.truncate(k);
-    }
-    candidates.sort_unstable_by(order);
+    keep_best(candidates, k);
     candidates.clone()
 }
 
