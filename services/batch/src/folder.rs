@@ -172,22 +172,22 @@ impl FileEntry {
 
 /// A folder being put together, invisible until [`commit`](Self::commit).
 ///
-/// Holds the lock of the folder around it, so two processes never work on one; dropped without a commit, it leaves
-/// nothing.
+/// Dropped without a commit, it leaves nothing.
 pub struct Staging {
     parent: PathBuf,
     folder: TempDir,
     files: Vec<FileEntry>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Staging {
-    /// Waits for others who write into `parent` to end, clears what killed ones left, and makes an empty folder.
+    /// In a folder that is this program's own: waits for others who write into `parent` to end, so that two processes
+    /// never work on one, and clears what killed ones left.
     ///
     /// # Errors
     /// `parent` cannot be written.
     pub fn begin(parent: &Path) -> Result<Self, FolderError> {
-        let make = || {
+        let lock = || {
             fs::create_dir_all(parent)?;
             let lock = File::create(parent.join(".lock"))?;
             lock.lock()?;
@@ -196,9 +196,22 @@ impl Staging {
                     let _ = fs::remove_dir_all(stale.path());
                 }
             }
+            Ok(lock)
+        };
+        let lock = lock().map_err(failed(parent))?;
+        Ok(Self { _lock: Some(lock), ..Self::beside(parent)? })
+    }
+
+    /// In a folder of somebody else's: no lock is left there, and nothing is cleared.
+    ///
+    /// # Errors
+    /// `parent` cannot be written.
+    pub fn beside(parent: &Path) -> Result<Self, FolderError> {
+        let make = || {
+            fs::create_dir_all(parent)?;
             let folder = tempfile::Builder::new().prefix(STAGING_PREFIX).tempdir_in(parent)?;
             fs::create_dir(folder.path().join(CONTENT))?;
-            Ok(Self { parent: parent.to_owned(), folder, files: Vec::new(), _lock: lock })
+            Ok(Self { parent: parent.to_owned(), folder, files: Vec::new(), _lock: None })
         };
         make().map_err(failed(parent))
     }

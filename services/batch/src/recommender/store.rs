@@ -164,14 +164,13 @@ impl Stored {
     /// The folder is there or cannot be written; nothing is left of what was begun.
     pub fn write(self, place: Place<'_>) -> Result<PathBuf, RecommenderError> {
         place.check_free()?;
-        let parent = match place {
-            Place::Named(data, name) => recommenders(data).join(name),
+        let mut staging = match place {
+            Place::Named(data, name) => Staging::begin(&recommenders(data).join(name))?,
             Place::Folder(folder) => match folder.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-                _ => PathBuf::from("."),
+                Some(parent) if !parent.as_os_str().is_empty() => Staging::beside(parent)?,
+                _ => Staging::beside(Path::new("."))?,
             },
         };
-        let mut staging = Staging::begin(&parent)?;
         self.stage(&mut staging)?;
         let sealed = staging.seal(|files| Manifest { format: FORMAT.into(), format_version: FORMAT_VERSION, files })?;
         match place {
@@ -182,7 +181,8 @@ impl Stored {
                 sealed.commit(&name)?;
                 Ok(folder.to_owned())
             }
-            Place::Named(..) => {
+            Place::Named(data, name) => {
+                let parent = recommenders(data).join(name);
                 let version = sealed.sha256()[..VERSION_CHARS].to_owned();
                 let folder = parent.join(&version);
                 if whole(&folder).is_err() {

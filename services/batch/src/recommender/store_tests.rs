@@ -110,6 +110,7 @@ fn a_folder_of_ones_own_is_never_written_over() {
     let settings = small(Kind::Popular);
     assert_eq!(stored(&settings).write(Place::Folder(&folder)).unwrap(), folder);
     assert_eq!(Recommender::load(&folder).unwrap().name, "mine");
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing else is left there");
     let before = fs::read(folder.join(folder::MANIFEST)).unwrap();
     let error = stored(&settings.with_seed(1)).write(Place::Folder(&folder)).unwrap_err();
     assert!(matches!(error, RecommenderError::Exists { .. }), "{error}");
