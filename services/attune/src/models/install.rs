@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use attune_batch::folder;
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,8 @@ impl Staging {
     /// # Errors
     /// The data folder cannot be written.
     pub fn begin(data: &Path) -> Result<Self> {
-        Ok(Self(folder::Staging::begin(&models_folder(data))?))
+        let staging = folder::Staging::begin(&models_folder(data));
+        Ok(Self(staging.with_context(|| format!("the data folder {} cannot be written", data.display()))?))
     }
 
     /// A place for downloads, on the same disk, gone with the staging folder.
