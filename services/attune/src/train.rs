@@ -27,6 +27,8 @@ pub enum Command {
     Popular(recommender::Options),
     /// A recommender: what comes next
     Sequential(recommender::Options),
+    /// A recommender: what is liked lately, and what goes with it; for people of whom little is known
+    NaiveBayes(recommender::Options),
     /// A recommender: a weighted sum of the others
     Blend(recommender::Options),
     /// A recommender of vectors that were made elsewhere
@@ -45,6 +47,7 @@ pub fn run(config: &Config, command: &Command) -> Result<()> {
         Command::ItemKnn(options) => recommender::run(config, Kind::ItemKnn, options),
         Command::Popular(options) => recommender::run(config, Kind::Popular, options),
         Command::Sequential(options) => recommender::run(config, Kind::Sequential, options),
+        Command::NaiveBayes(options) => recommender::run(config, Kind::NaiveBayes, options),
         Command::Blend(options) => recommender::run(config, Kind::Blend, options),
         Command::Vectors(options) => vectors::run(config, options),
     }

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn users_have_age_gender_and_occupation() {
         let file = file(b"user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n7\t29\tF\tartist\t1\n9\t30\tF\tother\t2\nx\t1\n");
-        let users = ["9", "8", "7"].map(str::to_owned);
+        let users = Names::from_lines("9\n8\n7\n").unwrap();
         let attributes = Attributes::movielens_users(file.path(), &users).unwrap();
         assert_eq!(said(&attributes, 2), ["age=20", "gender=F", "occupation=artist"]);
         assert_eq!(said(&attributes, 0), ["gender=F", "age=30", "occupation=other"]);
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn films_have_a_year_or_decade_and_genres() {
         let file = file(b"item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tMis\xe9rables\t1995\tDrama War\n2\tM\t1931\tCrime\n3\t?\tunknown\tDrama\n");
-        let items = ["1", "2", "3"].map(str::to_owned);
+        let items = Names::from_lines("1\n2\n3\n").unwrap();
         let attributes = Attributes::movielens_items(file.path(), &items).unwrap();
         assert_eq!(said(&attributes, 0), ["year=1995", "genre=Drama", "genre=War"]);
         assert_eq!(said(&attributes, 1), ["decade=1930", "genre=Crime"]);

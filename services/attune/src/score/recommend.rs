@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use attune_batch::read::{ItemAttributes, ColumnMap, KindFlag};
+use attune_batch::read::{ColumnMap, ItemAttributes, KindFlag};
 use attune_batch::recommender::{self, Recommender};
 use attune_batch::task::{ItemFilter, Recommend, RecommendOptions};
 use attune_kernels::Isa;

@@ -35,6 +35,8 @@ fn about(settings: &Settings) -> &'static str {
         Settings::Als(_) => "a factor model (implicit alternating least squares)",
         Settings::Ease(_) => "a linear item-to-item model in closed form (EASE)",
         Settings::Sequential(_) => "what comes next, from a history that fades",
+        Settings::NaiveBayes(_) => "what is liked lately, and what goes with it",
+        Settings::Content(_) => "a factor model in which new items are placed by their attributes",
         Settings::Blend(_) => "a weighted sum of several models",
         Settings::Vectors(_) => "vectors that were made elsewhere",
     }

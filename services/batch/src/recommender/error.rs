@@ -51,7 +51,7 @@ pub enum RecommenderError {
         count: usize,
     },
     /// A model that cannot be trained on events.
-    #[error("vectors made elsewhere are not trained on events: {0}")]
+    #[error("this cannot be trained on events: {0}")]
     NotTrainable(&'static str),
     /// The folder cannot be written.
     #[error(transparent)]

@@ -6,7 +6,7 @@ use attune_ranking::train::{self, Budget, Found, Params, Range};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{RecommenderError, Settings, train_model};
+use super::{About, RecommenderError, Settings, train_model};
 
 /// What is known of a model's quality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,13 +27,16 @@ pub enum Measured {
 /// The events cannot be split, or not be trained on.
 pub fn measure(
     settings: &Settings,
-    log: &EventLog,
+    (log, about): (&EventLog, &About),
     worth: &Worth,
     (protocol, seed, stage): (&'static Protocol, u64, Stage),
     threads: usize,
 ) -> Result<Outcome, RecommenderError> {
-    let task = Task::new(protocol, log, worth, seed, stage)?;
-    let model = train_model(settings, &log.subset(&task.split.train), worth)?;
+    let mut task = Task::new(protocol, log, worth, seed, stage)?;
+    if let Some(users) = &about.users {
+        task = task.with_user_attributes(users.clone());
+    }
+    let model = train_model(settings, (&log.subset(&task.split.train), about), worth)?;
     Ok(evaluate(&model, &task, threads)?)
 }
 
@@ -51,7 +54,7 @@ impl Measured {
             Ok((worth, _)) => worth,
             Err(error) => return Self::Not { reason: error.to_string() },
         };
-        match measure(settings, log, &worth, (protocol, seed, Stage::Test), threads) {
+        match measure(settings, (log, &About::default()), &worth, (protocol, seed, Stage::Test), threads) {
             Ok(outcome) => Self::HeldOut(Box::new(Report::new(&outcome, Bootstrap::default()))),
             Err(error) => Self::Not { reason: error.to_string() },
         }
@@ -104,7 +107,8 @@ pub fn search(
     let part = log.subset(&task.split.train);
     let (mut failed, mut trial) = (None, 0);
     let value = |params: &Params| {
-        let asked = with_params(settings, params).and_then(|settings| train_model(&settings, &part, &worth));
+        let asked = with_params(settings, params)
+            .and_then(|settings| train_model(&settings, (&part, &About::default()), &worth));
         let outcome = asked.and_then(|model| Ok(evaluate(&model, &task, threads)?));
         let value = outcome.map(|outcome| mean_ndcg(&outcome)).unwrap_or_else(|error| {
             failed.get_or_insert(error);

@@ -42,6 +42,6 @@ pub use error::RecommenderError;
 pub use histories::Histories;
 pub use measure::{Measured, measure, search};
 pub use model::{Factors, Model};
-pub use settings::{BlendSettings, Kind, Settings, SettingsError, VectorSettings};
+pub use settings::{BlendSettings, ContentSettings, Kind, Settings, SettingsError, VectorSettings};
 pub use store::{DataCard, InputFile, Place, Recommender, Stored, config, resolve};
-pub use train::{Trained, train, train_model};
+pub use train::{About, Trained, train, train_model};

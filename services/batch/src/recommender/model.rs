@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use attune_ranking::data::{History, Scorer};
 use attune_ranking::index::Metric;
-use attune_ranking::train::{Als, AlsParts, Blend, Ease, ItemKnn, Popular, Sequential, SparseParts};
+use attune_ranking::train::{
+    Als, AlsParts, Blend, Ease, ItemKnn, Lately, NaiveBayes, NaiveBayesParts, Popular, Sequential, SparseParts,
+};
 
-use super::settings::{BlendSettings, Settings, VectorSettings};
+use super::settings::{BlendSettings, ContentSettings, Settings, VectorSettings};
 use super::tensors::{Tensors, Values};
 use super::vectors::Vectors;
 
@@ -22,6 +24,8 @@ pub enum Model {
     Ease(Ease),
     /// What follows what.
     Sequential(Sequential),
+    /// What is liked lately, and what goes with it.
+    NaiveBayes(NaiveBayes),
     /// Several models as one.
     Blend(Blended),
     /// Vectors made elsewhere.
@@ -107,6 +111,7 @@ impl Model {
             Self::Als(model) => model,
             Self::Ease(model) => model,
             Self::Sequential(model) => model,
+            Self::NaiveBayes(model) => model,
             Self::Blend(model) => &model.blend,
             Self::Vectors(model) => model,
         }
@@ -139,6 +144,15 @@ impl Model {
                 put_sparse(&format!("{before}follows"), follows, tensors);
                 Self::Ease(ease).into_tensors(before, tensors);
             }
+            Self::NaiveBayes(naive_bayes) => {
+                let NaiveBayesParts { liked_by, lately, items, attributes, .. } = naive_bayes.into_parts();
+                put("liked_by", 1, Values::F32(liked_by));
+                put("lately.offsets", 1, Values::U64(lately.offsets));
+                put("lately.times", 1, Values::I64(lately.times));
+                put("lately.sums", 1, Values::F32(lately.sums));
+                put_sparse(&format!("{before}evidence"), items, tensors);
+                put_sparse(&format!("{before}attributes"), attributes, tensors);
+            }
             Self::Blend(Blended { parts, blend }) => {
                 put("blend", 1, Values::F32(blend.weights().to_vec()));
                 // The blend shares the parts; without it each has one owner.
@@ -163,7 +177,7 @@ impl Model {
         let name = |name: &str| format!("{before}{name}");
         Ok(match settings {
             Settings::Popular => Self::Popular(popular(before, tensors)?),
-            Settings::Als(options) => {
+            Settings::Als(options) | Settings::Content(ContentSettings { als: options, .. }) => {
                 let (users, width) = tensors.f32(&name("users"))?;
                 let (items, items_width) = tensors.f32(&name("items"))?;
                 if options.factors != 1 && (width, items_width) != (options.factors, options.factors) {
@@ -184,6 +198,21 @@ impl Model {
                 let follows = take_sparse(&name("follows"), tensors)?;
                 let ease = ease(before, tensors)?;
                 Self::Sequential(Sequential::from_parts(options.clone(), ease, follows).map_err(said)?)
+            }
+            Settings::NaiveBayes(options) => {
+                let lately = Lately {
+                    offsets: tensors.u64(&name("lately.offsets"))?,
+                    times: tensors.i64(&name("lately.times"))?,
+                    sums: tensors.f32(&name("lately.sums"))?.0,
+                };
+                let parts = NaiveBayesParts {
+                    options: options.clone(),
+                    liked_by: tensors.f32(&name("liked_by"))?.0,
+                    lately,
+                    items: take_sparse(&name("evidence"), tensors)?,
+                    attributes: take_sparse(&name("attributes"), tensors)?,
+                };
+                Self::NaiveBayes(NaiveBayes::from_parts(parts).map_err(said)?)
             }
             Settings::Blend(BlendSettings { parts, .. }) => {
                 let weights = tensors.f32(&name("blend"))?.0;
@@ -237,5 +266,9 @@ impl Scorer for Model {
 
     fn score(&self, user: Option<u32>, history: History<'_>, scores: &mut [f32]) {
         self.scorer().score(user, history, scores);
+    }
+
+    fn score_described(&self, user: Option<u32>, history: History<'_>, attributes: &[u32], scores: &mut [f32]) {
+        self.scorer().score_described(user, history, attributes, scores);
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use attune_ranking::index::Metric;
-use attune_ranking::train::{AlsOptions, BlendOptions, EaseOptions, ItemKnnOptions, SequentialOptions};
+use attune_ranking::train::{
+    AlsOptions, BlendOptions, ContentMapOptions, EaseOptions, ItemKnnOptions, NaiveBayesOptions, SequentialOptions,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,6 +24,10 @@ pub enum Settings {
     Ease(EaseOptions),
     /// What follows what.
     Sequential(SequentialOptions),
+    /// What is liked lately, and what goes with it.
+    NaiveBayes(NaiveBayesOptions),
+    /// Matrix factorisation, with new items placed by their attributes.
+    Content(ContentSettings),
     /// Several models as one.
     Blend(BlendSettings),
     /// Vectors made elsewhere.
@@ -49,9 +55,20 @@ impl Default for BlendSettings {
             Settings::Als(AlsOptions::default()),
             Settings::ItemKnn(ItemKnnOptions::default()),
             Settings::Sequential(SequentialOptions::default()),
+            Settings::NaiveBayes(NaiveBayesOptions::default()),
         ];
         Self { parts, in_time: false, seed: 0, fit: BlendOptions::default() }
     }
+}
+
+/// The settings of factors with new items.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContentSettings {
+    /// The factors.
+    pub als: AlsOptions,
+    /// How attributes are mapped to them.
+    pub map: ContentMapOptions,
 }
 
 /// The settings of vectors made elsewhere.
@@ -75,17 +92,23 @@ pub enum Kind {
     Ease,
     /// What follows what.
     Sequential,
+    /// What is liked lately, and what goes with it.
+    NaiveBayes,
+    /// Matrix factorisation, with new items placed by their attributes.
+    Content,
     /// Several models as one.
     Blend,
 }
 
 /// Names as they are typed.
-const NAMES: [(&str, Kind); 6] = [
+const NAMES: [(&str, Kind); 8] = [
     ("popular", Kind::Popular),
     ("item-knn", Kind::ItemKnn),
     ("als", Kind::Als),
     ("ease", Kind::Ease),
     ("sequential", Kind::Sequential),
+    ("naive-bayes", Kind::NaiveBayes),
+    ("content", Kind::Content),
     ("blend", Kind::Blend),
 ];
 
@@ -147,6 +170,8 @@ impl Settings {
             Kind::Als => Self::Als(AlsOptions::default()),
             Kind::Ease => Self::Ease(EaseOptions::default()),
             Kind::Sequential => Self::Sequential(SequentialOptions::default()),
+            Kind::NaiveBayes => Self::NaiveBayes(NaiveBayesOptions::default()),
+            Kind::Content => Self::Content(ContentSettings::default()),
             Kind::Blend => Self::Blend(BlendSettings::default()),
         };
         settings.with_seed(seed)
@@ -160,6 +185,8 @@ impl Settings {
             Self::Als(_) => Kind::Als,
             Self::Ease(_) => Kind::Ease,
             Self::Sequential(_) => Kind::Sequential,
+            Self::NaiveBayes(_) => Kind::NaiveBayes,
+            Self::Content(_) => Kind::Content,
             Self::Blend(_) => Kind::Blend,
             Self::Vectors(_) => return "vectors",
         };
@@ -171,6 +198,7 @@ impl Settings {
     pub fn with_seed(mut self, seed: u64) -> Self {
         match &mut self {
             Self::Als(options) => options.seed = seed,
+            Self::Content(options) => options.als.seed = seed,
             Self::Blend(options) => {
                 options.seed = seed;
                 let parts = std::mem::take(&mut options.parts);

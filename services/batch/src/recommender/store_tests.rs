@@ -74,7 +74,7 @@ fn scores(model: &Model, histories: &Histories) -> Vec<f32> {
 #[test]
 fn every_model_comes_back_as_it_was_and_its_version_is_its_content() {
     let data = tempfile::tempdir().unwrap();
-    for name in ["popular", "item-knn", "als", "ease", "sequential", "blend"] {
+    for name in ["popular", "item-knn", "als", "ease", "sequential", "naive-bayes", "blend"] {
         let settings = small(name.parse().unwrap());
         let before = stored(&settings);
         let need = scores(&before.model, &before.histories);
@@ -95,7 +95,7 @@ fn every_model_comes_back_as_it_was_and_its_version_is_its_content() {
 #[test]
 fn weights_doubled_are_the_same_model() {
     let history = history();
-    for name in ["popular", "item-knn", "als", "ease", "sequential", "blend"] {
+    for name in ["popular", "item-knn", "als", "ease", "sequential", "naive-bayes", "blend"] {
         let settings = small(name.parse().unwrap());
         let [one, two] = [1.0, 2.0].map(|factor| train(&settings, &history, &Worth::default().times(factor)).unwrap());
         assert_eq!(scores(&one.model, &one.histories), scores(&two.model, &two.histories), "{name}");

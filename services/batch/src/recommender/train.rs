@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use attune_ranking::data::{EventLog, Scorer, Worth, interactions};
+use attune_ranking::data::{EventLog, Interactions, Scorer, Worth, interactions};
 use attune_ranking::evaluate::{Case, Protocol, Stage, Task};
-use attune_ranking::train::{Als, Blend, BlendCase, Ease, ItemKnn, Popular, Sequential};
+use attune_ranking::train::{Als, Blend, BlendCase, Ease, ItemKnn, NaiveBayes, Popular, Sequential, place_new_items};
 
 use super::model::Blended;
-use super::{BlendSettings, Histories, Model, RecommenderError, Settings};
+use super::{BlendSettings, ContentSettings, Histories, Model, RecommenderError, Settings};
 use crate::history::History;
 
 /// Users and items that there are at least.
@@ -23,6 +23,15 @@ pub struct Trained {
     pub unit: f32,
 }
 
+/// What is known of the users and items of a log beside its events; a row each, and 1 for each attribute that applies.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Users by attributes.
+    pub users: Option<Interactions>,
+    /// Items by attributes.
+    pub items: Option<Interactions>,
+}
+
 /// Trains on all events of a history. Only the ratios between weights matter.
 ///
 /// # Errors
@@ -31,7 +40,7 @@ pub fn train(settings: &Settings, history: &History, worth: &Worth) -> Result<Tr
     check_sides(history)?;
     let now = history.log.latest().unwrap_or(0);
     let (worth, unit) = worth.in_events(&history.log, now)?;
-    let model = train_model(settings, &history.log, &worth)?;
+    let model = train_model(settings, (&history.log, &About::default()), &worth)?;
     Ok(Trained { model, histories: Histories::new(&history.log, &worth, now)?, unit })
 }
 
@@ -49,7 +58,11 @@ fn check_sides(history: &History) -> Result<(), RecommenderError> {
 ///
 /// # Errors
 /// As [`train`].
-pub fn train_model(settings: &Settings, log: &EventLog, worth: &Worth) -> Result<Model, RecommenderError> {
+pub fn train_model(
+    settings: &Settings,
+    (log, about): (&EventLog, &About),
+    worth: &Worth,
+) -> Result<Model, RecommenderError> {
     let now = log.latest().unwrap_or(0);
     let table = || interactions(log, worth, now);
     Ok(match settings {
@@ -61,29 +74,59 @@ pub fn train_model(settings: &Settings, log: &EventLog, worth: &Worth) -> Result
             let histories = Histories::new(log, worth, now)?;
             Model::Sequential(Sequential::train(&table()?, &histories.all(), options)?)
         }
-        Settings::Blend(options) => Model::Blend(blend(options, log, worth)?),
+        Settings::NaiveBayes(options) => {
+            let histories = Histories::new(log, worth, now)?;
+            Model::NaiveBayes(NaiveBayes::train(&table()?, &histories.all(), about.users.as_ref(), options)?)
+        }
+        Settings::Content(ContentSettings { als, map }) => {
+            let Some(items) = &about.items else {
+                return Err(RecommenderError::NotTrainable("content needs attributes of the items"));
+            };
+            let table = table()?;
+            Model::Als(place_new_items(Als::train(&table, als)?, &table, &dense(items), items.width(), map)?)
+        }
+        Settings::Blend(options) => Model::Blend(blend(options, (log, about), worth)?),
         Settings::Vectors(_) => {
-            return Err(RecommenderError::NotTrainable("use `attune train vectors` to make a recommender of them"));
+            return Err(RecommenderError::NotTrainable("vectors made elsewhere are not trained on events"));
         }
     })
 }
 
-/// Learns the weights on a part of the log that is split off; the models are then trained on all of it.
-fn blend(options: &BlendSettings, log: &EventLog, worth: &Worth) -> Result<Blended, RecommenderError> {
-    let name = if options.in_time { "leave-last-out-full" } else { "user-90-10" };
-    let protocol = Protocol::named(name).expect("both are in the table");
-    let task = Task::new(protocol, log, worth, options.seed, Stage::Test)?;
+/// Learns the weights with users whom the parts do not know at all, beginning with no event, and with events held out of
+/// all others; the parts are then trained on all of the log.
+fn blend(
+    options: &BlendSettings,
+    (log, about): (&EventLog, &About),
+    worth: &Worth,
+) -> Result<Blended, RecommenderError> {
+    let protocol = |name| Protocol::named(name).expect("it is in the table");
+    let inner = protocol(if options.in_time { "leave-last-out-full" } else { "user-90-10" });
+    let cold = Task::new(protocol("users-cold"), log, worth, options.seed, Stage::Test)?;
+    let known = log.subset(&cold.split.train);
+    let warm = Task::new(inner, &known, worth, options.seed, Stage::Test)?;
     let parts = |log: &EventLog| {
-        let part = |settings: &Settings| train_model(settings, log, worth).map(Arc::new);
+        let part = |settings: &Settings| train_model(settings, (log, about), worth).map(Arc::new);
         options.parts.iter().map(part).collect::<Result<Vec<_>, _>>()
     };
-    let cases: Vec<BlendCase<'_>> = task.groups.iter().flat_map(|group| &group.cases).map(blend_case).collect();
-    let fitted = parts(&log.subset(&task.split.train))?;
+    let cases = warm.groups.iter().chain(&cold.groups).flat_map(|group| &group.cases);
+    let cases: Vec<BlendCase<'_>> = cases.map(|case| blend_case(case, about)).collect();
+    let fitted = parts(&known.subset(&warm.split.train))?;
     let fitted = fitted.into_iter().map(|part| part as Arc<dyn Scorer + Send>).collect();
     let weights = Blend::fit(fitted, &cases, &options.fit)?.weights().to_vec();
     Ok(Blended::new(parts(log)?, weights)?)
 }
 
-fn blend_case(case: &Case) -> BlendCase<'_> {
-    BlendCase { user: case.known.then_some(case.user), history: case.history(), relevant: &case.relevant }
+fn blend_case<'a>(case: &'a Case, about: &'a About) -> BlendCase<'a> {
+    let attributes = about.users.as_ref().map_or(&[][..], |users| users.row(case.user as usize).0);
+    BlendCase { user: case.known.then_some(case.user), history: case.history(), attributes, relevant: &case.relevant }
+}
+
+/// Rows by columns, with the zeros.
+fn dense(table: &Interactions) -> Vec<f32> {
+    let mut values = vec![0.0; table.rows() * table.width()];
+    for (row, values) in values.chunks_exact_mut(table.width().max(1)).enumerate() {
+        let (columns, weights) = table.row(row);
+        columns.iter().zip(weights).for_each(|(&column, weight)| values[column as usize] = *weight);
+    }
+    values
 }
