@@ -4,9 +4,11 @@
 //! installed, and a networked one; one conformance suite runs against both. Every call takes the [`Tenant`] whose data it
 //! touches, so that no function can read across tenants by forgetting an argument.
 
+pub mod embedded;
 mod error;
 pub mod guard;
 mod health;
+pub mod search;
 mod tenant;
 
 pub use error::{ErrorKind, StoreError, StoreKind};

@@ -1,1 +1,4 @@
-//! The conformance suites.
+//! Every store against the behaviour that its trait promises.
+
+mod search;
+mod servers;

@@ -1,0 +1,5 @@
+//! Stores within this process: nothing to install, files in the data folder.
+
+mod search;
+
+pub use search::TantivySearch;
