@@ -8,6 +8,7 @@ pub mod embedded;
 mod error;
 pub mod guard;
 mod health;
+pub mod network;
 pub mod search;
 mod tenant;
 

@@ -5,9 +5,9 @@ use std::ops::Range;
 /// How long a fragment is, about.
 const FRAGMENT_CHARACTERS: usize = 150;
 
-/// Characters that backends put around words for [`Fragment::marked`]. They are control characters, which a text that
+/// Characters that backends put around words for [`Fragment::marked`]. They are of Unicode's private use, which a text that
 /// people read does not have; where it has them a mark may be in the wrong place, and nothing else.
-pub(crate) const MARKS: (char, char) = ('\u{2}', '\u{3}');
+pub(crate) const MARKS: (char, char) = ('\u{E000}', '\u{E001}');
 
 /// A piece of a text, and which bytes of it are words of the query. Plain data: whoever shows it escapes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +86,10 @@ mod tests {
 
     #[test]
     fn marks_are_read_and_taken_out() {
-        let fragment = Fragment::marked("the \u{2}grün\u{3}er \u{2}x\u{3}");
+        let fragment = Fragment::marked("the \u{E000}grün\u{E001}er \u{E000}x\u{E001}");
         assert_eq!(fragment.text, "the grüner x");
         assert_eq!(fragment.marks, [4..9, 12..13]);
-        assert!(Fragment::marked("\u{3}a\u{2}").marks.is_empty());
+        assert!(Fragment::marked("\u{E001}a\u{E000}").marks.is_empty());
     }
 
     #[test]

@@ -26,6 +26,15 @@ async fn tantivy() -> Option<Backend> {
     Some(Backend { search: Box::new(search), _folder: Some(folder) })
 }
 
+async fn elasticsearch() -> Option<Backend> {
+    use attune_store::network::search::{ElasticsearchOptions, ElasticsearchSearch};
+    let uri = servers::server("ATTUNE_TEST_ELASTICSEARCH")?;
+    // The scheme of the store says over which protocol of the network it speaks.
+    let url = uri.replacen("elasticsearchs://", "https://", 1).replacen("elasticsearch://", "http://", 1);
+    let search = ElasticsearchSearch::new(ElasticsearchOptions::new(url.parse().unwrap())).unwrap();
+    Some(Backend { search: Box::new(search), _folder: None })
+}
+
 macro_rules! conform {
     ($backend:ident: $($module:ident::$behaviour:ident),* $(,)?) => {
         mod $backend {
@@ -75,7 +84,7 @@ macro_rules! conform_all {
     };
 }
 
-conform_all!(tantivy);
+conform_all!(tantivy, elasticsearch);
 
 /// The attributes of most tests.
 pub fn schema() -> Schema {

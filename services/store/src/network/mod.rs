@@ -1,0 +1,3 @@
+//! Backends that are servers.
+
+pub mod search;
