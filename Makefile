@@ -14,7 +14,7 @@ ATTUNE = $(CARGO) run --quiet --locked --package attune -- --data $(DATA)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the attune binary with the profile that demo and tests share
@@ -32,6 +32,22 @@ demo: models ## start a server and walk through it; ONCE=1 ends after the walk, 
 .PHONY: test
 test: models ## run all tests
 	$(CARGO) test --locked --workspace
+
+# The six real servers, each by its own script; SERVERS="redis kafka" is a part of them.
+SERVERS_ALL = docker/servers/all
+
+.PHONY: services
+services: ## install and start the six real servers, without Docker (SERVERS="redis kafka" for some of them)
+	@$(SERVERS_ALL) start
+
+.PHONY: services-stop
+services-stop: ## stop them; their data stays
+	@$(SERVERS_ALL) stop
+
+.PHONY: test-services
+test-services: ## run the tests that need the real servers; fails when one is missing
+	@$(SERVERS_ALL) status
+	@eval "$$($(SERVERS_ALL) env)" && $(CARGO) test --locked --package attune-store
 
 .PHONY: lint
 lint: ## formatting and clippy, warnings are errors

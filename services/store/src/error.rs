@@ -87,6 +87,10 @@ impl StoreError {
 }
 
 impl StoreKind {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 6] =
+        [Self::Relational, Self::Cache, Self::Search, Self::Documents, Self::Events, Self::Objects];
+
     /// As in configuration, logs and metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,3 @@
-//! Stores within this process: nothing to install, files in the data folder.
+//! Backends that need nothing installed.
 
-mod search;
-
-pub use search::TantivySearch;
+pub mod search;

@@ -83,6 +83,11 @@ impl Guard {
         self
     }
 
+    /// How long one attempt of an ordinary call may take.
+    pub fn attempt_max(&self) -> Duration {
+        self.settings.attempt_max
+    }
+
     /// The kind of store behind it.
     pub fn store(&self) -> StoreKind {
         self.store
@@ -217,6 +222,25 @@ impl Guard {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A backend behind a guard. It is what its trait says it is: each trait delegates its calls for this type.
+pub struct Guarded<T: ?Sized> {
+    pub(crate) inner: Arc<T>,
+    pub(crate) guard: Guard,
+}
+
+impl<T: ?Sized> Guarded<T> {
+    /// Puts a guard before a backend.
+    pub fn new(inner: Arc<T>, guard: Guard) -> Self {
+        Self { inner, guard }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Guarded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.guard.fmt(f)
     }
 }
 

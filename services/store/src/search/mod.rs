@@ -15,6 +15,7 @@
 //! is written meanwhile. The first index of a tenant is made in the same way.
 
 mod cursor;
+mod guarded;
 mod highlight;
 mod limits;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use attune_store::embedded::TantivySearch;
+use attune_store::embedded::search::TantivySearch;
 
 use super::*;
 

@@ -22,7 +22,7 @@ pub struct Backend {
 
 async fn tantivy() -> Option<Backend> {
     let folder = tempfile::tempdir().unwrap();
-    let search = attune_store::embedded::TantivySearch::open(&folder.path().join("search")).await.unwrap();
+    let search = attune_store::embedded::search::TantivySearch::open(&folder.path().join("search")).await.unwrap();
     Some(Backend { search: Box::new(search), _folder: Some(folder) })
 }
 

@@ -1,0 +1,128 @@
+//! Search in a folder over 100,000 items: how long writing them takes, and each kind of query.
+//!
+//! `cargo bench --package attune-benches --bench store_search`. Words are drawn by Zipf's law, so that a query has common
+//! and rare ones as real ones do. The figures are for one caller; facets count every match.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use attune_ranking::attributes::{Kind, Schema, Value};
+use attune_ranking::filter::parse;
+use attune_store::embedded::search::TantivySearch;
+use attune_store::search::{CHANGES_MAX, Change, Entry, FacetQuery, Order, Query, Search};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const ITEMS: u64 = 100_000;
+const QUERIES: usize = 2_000;
+const VOCABULARY: f64 = 50_000.0;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let search = TantivySearch::open(folder.path()).await.expect("the folder");
+    let tenant = "bench".parse().expect("a tenant");
+    let mut random = StdRng::seed_from_u64(1);
+    let schema =
+        [("category", Kind::Keyword), ("price", Kind::Number), ("tags", Kind::KeywordList), ("new", Kind::Boolean)];
+    search.begin(&tenant, &Schema::new(schema).expect("names")).await.expect("begin");
+    search.publish(&tenant).await.expect("publish");
+
+    let begun = Instant::now();
+    let mut entries = (0..ITEMS).map(|number| Change::Put(entry(number, &mut random)));
+    loop {
+        let changes: Vec<Change> = entries.by_ref().take(CHANGES_MAX).collect();
+        if changes.is_empty() {
+            break;
+        }
+        search.write(&tenant, &changes).await.expect("write");
+    }
+    let took = begun.elapsed();
+    say(&format!(
+        "write      {ITEMS} items in {:.1} s, {:.0} items/s",
+        took.as_secs_f64(),
+        ITEMS as f64 / took.as_secs_f64()
+    ));
+    say(&format!("resident   {} MiB", resident_bytes() >> 20));
+    for name in ["words", "filter", "facets", "typo", "sorted", "deep page"] {
+        let mut times = Vec::with_capacity(QUERIES);
+        for _ in 0..QUERIES {
+            let query = query(name, &mut random);
+            let begun = Instant::now();
+            search.search(&tenant, &query).await.expect("search");
+            times.push(begun.elapsed());
+        }
+        say(&report(name, times));
+    }
+}
+
+fn entry(number: u64, random: &mut StdRng) -> Entry {
+    let words = |count: usize, random: &mut StdRng| (0..count).map(|_| word(random)).collect::<Vec<_>>().join(" ");
+    let tags = (0..3).map(|_| format!("tag{}", random.random_range(0..500))).collect();
+    Entry {
+        id: format!("item-{number}"),
+        version: 1,
+        title: words(4, random),
+        text: words(40, random),
+        attributes: vec![
+            ("category".to_owned(), Value::Keyword(format!("category{}", random.random_range(0..40)))),
+            ("price".to_owned(), Value::Number(random.random_range(1.0..100.0))),
+            ("tags".to_owned(), Value::Keywords(tags)),
+            ("new".to_owned(), Value::Boolean(random.random_bool(0.1))),
+        ],
+    }
+}
+
+/// The word of a rank that is drawn by Zipf's law, spelt in syllables.
+fn word(random: &mut StdRng) -> String {
+    const SYLLABLES: [&str; 16] =
+        ["ka", "lo", "mi", "ter", "san", "vu", "ren", "do", "pel", "gri", "no", "sha", "bel", "fo", "qui", "zan"];
+    let mut rank = VOCABULARY.powf(random.random::<f64>()) as usize;
+    let mut word = String::new();
+    while rank > 0 {
+        word.push_str(SYLLABLES[rank % 16]);
+        rank /= 16;
+    }
+    word
+}
+
+fn query(name: &str, random: &mut StdRng) -> Query {
+    let two_words = format!("{} {}", word(random), word(random));
+    let filter = || parse(r#"price < 30 and not new and category in ["category1", "category2", "category3"]"#).ok();
+    let facet = |attribute: &str| FacetQuery { attribute: attribute.to_owned(), values_max: 20 };
+    let plain = Query { text: two_words, hits_max: 20, highlight: true, ..Query::default() };
+    match name {
+        "words" => plain,
+        "filter" => Query { filter: filter(), ..plain },
+        "facets" => {
+            Query { facets: vec![facet("category"), facet("tags"), facet("new")], text: String::new(), ..plain }
+        }
+        "typo" => Query { text: format!("{}x", word(random)), ..plain },
+        "sorted" => {
+            let order = Order::By { attribute: "price".to_owned(), descending: true };
+            Query { order, filter: filter(), text: String::new(), ..plain }
+        }
+        _ => Query { text: word(random), hits_max: 1_000, highlight: false, ..plain },
+    }
+}
+
+fn report(name: &str, mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() as f64 * share) as usize).min(times.len() - 1)].as_secs_f64() * 1e3;
+    format!("{name:<10} p50 {:>6.2} ms   p99 {:>6.2} ms   most {:>6.2} ms", at(0.5), at(0.99), at(1.0))
+}
+
+/// Memory of this process in RAM; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+}
+
+fn say(line: &str) {
+    let _closed = writeln!(std::io::stdout(), "{line}");
+}
