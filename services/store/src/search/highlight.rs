@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_at_spaces_around_the_first_word() {
         let text = format!("{}needle {}", "hay ".repeat(100), "straw ".repeat(100));
-        let fragment = Fragment::around(&text, &[400..406]).unwrap();
+        let words = std::iter::once(400..406).collect::<Vec<_>>();
+        let fragment = Fragment::around(&text, &words).unwrap();
         assert_eq!(&fragment.text[fragment.marks[0].clone()], "needle");
         assert!(fragment.text.starts_with("hay") && fragment.text.ends_with("straw"), "{}", fragment.text);
         assert!(fragment.text.len() <= FRAGMENT_CHARACTERS);

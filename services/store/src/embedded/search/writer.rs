@@ -50,7 +50,7 @@ pub(super) fn run(catalogue: &Catalogue, jobs: &Receiver<Job>) {
         let first = match jobs.recv_timeout(IDLE) {
             Ok(job) => job,
             Err(RecvTimeoutError::Timeout) => {
-                warm.take().map(Warm::close);
+                close(&mut warm);
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -82,7 +82,7 @@ fn work(catalogue: &Catalogue, warm: &mut Option<Warm>, waiting: &mut Waiting, j
     commit(warm, waiting);
     // Writers hold the indices that are about to change.
     if warm.as_ref().is_some_and(|warm| warm.tenant == tenant) {
-        warm.take().map(Warm::close);
+        close(warm);
     }
     let result = match task {
         Task::Begin(schema) => catalogue.begin(&tenant, &schema),
@@ -102,7 +102,7 @@ fn write(
 ) -> Result<Written, StoreError> {
     if warm.as_ref().is_none_or(|warm| warm.tenant != *tenant) {
         commit(warm, waiting);
-        warm.take().map(Warm::close);
+        close(warm);
         *warm = Some(Warm::open(catalogue, tenant)?);
     }
     match warm {
@@ -119,6 +119,13 @@ fn commit(warm: &mut Option<Warm>, waiting: &mut Waiting) {
     }
     for (answer, written) in waiting.drain(..) {
         let _gone = answer.send(Ok(written));
+    }
+}
+
+/// Closes the writers, if any are open.
+fn close(warm: &mut Option<Warm>) {
+    if let Some(warm) = warm.take() {
+        warm.close();
     }
 }
 
