@@ -11,6 +11,7 @@ mod cpu;
 pub use cpu::attention::*;
 pub use cpu::bf16::*;
 pub use cpu::gemm::*;
+pub use cpu::huge_vec;
 pub use cpu::int8::*;
 pub use cpu::layers::*;
 pub use cpu::limits;

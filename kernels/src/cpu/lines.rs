@@ -61,19 +61,25 @@ pub(crate) fn elements_mut<T: Element>(lines: &mut [Line]) -> &mut [T] {
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines) / size_of::<T>()) }
 }
 
-/// So many zero lines. A product streams its weights, and pages of 4 KiB cost it 4 to 8% where a text comes alone; so large
-/// memory is asked for in huge pages, of which Linux gives none unasked by default.
+/// So many zero lines. A product streams its weights, and pages of 4 KiB cost it 4 to 8% where a text comes alone.
 fn zeros(count: usize) -> Vec<Line> {
-    let mut lines = Vec::with_capacity(count);
-    #[cfg(target_os = "linux")]
-    ask_for_huge_pages(lines.spare_capacity_mut());
+    let mut lines = huge_vec(count);
     lines.resize(count, Line::ZERO);
     lines
 }
 
+/// An empty vector with room for `capacity` values, in huge pages where that is large: for what is read in many places, each
+/// of which would miss the address cache with pages of 4 KiB. Linux gives none unasked by default.
+pub fn huge_vec<T>(capacity: usize) -> Vec<T> {
+    let mut values = Vec::with_capacity(capacity);
+    #[cfg(target_os = "linux")]
+    ask_for_huge_pages(values.spare_capacity_mut());
+    values
+}
+
 /// Must come before the first write, which is when the system chooses. Its refusal changes nothing but speed.
 #[cfg(target_os = "linux")]
-fn ask_for_huge_pages(memory: &mut [std::mem::MaybeUninit<Line>]) {
+fn ask_for_huge_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
     const HUGE_PAGE_BYTES: usize = 2 << 20;
     if size_of_val(memory) < HUGE_PAGE_BYTES {
         return;

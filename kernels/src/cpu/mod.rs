@@ -34,4 +34,5 @@ mod scalar;
 
 pub use dispatch::{ISA_VARIABLE, Isa, IsaError};
 pub use epilogue::{Activation, Epilogue};
+pub use lines::huge_vec;
 pub use scratch::Scratch;

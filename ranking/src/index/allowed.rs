@@ -1,5 +1,7 @@
 //! Which items of a segment a query may have.
 
+use std::ops::Range;
+
 use roaring::RoaringBitmap;
 
 /// A set of places in a segment, one bit each.
@@ -20,6 +22,17 @@ impl Allowed {
             words[place as usize / 64] |= 1 << (place % 64);
         }
         Self { words }
+    }
+
+    /// The set whose bits are in these words, if they have none beyond `places`.
+    pub(super) fn from_words(words: Vec<u64>, places: usize) -> Option<Self> {
+        let spare = words.len() == places.div_ceil(64)
+            && words.last().is_none_or(|last| places.is_multiple_of(64) || last >> (places % 64) == 0);
+        spare.then_some(Self { words })
+    }
+
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
     }
 
     /// Takes a place out; whether it was in.
@@ -46,6 +59,11 @@ impl Allowed {
     /// How many.
     pub fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// How many there are in some panels.
+    pub(super) fn count_in(&self, panels: Range<usize>) -> u32 {
+        panels.map(|panel| self.lanes(panel as u32).count_ones()).sum()
     }
 
     /// The bits of one panel of 16.

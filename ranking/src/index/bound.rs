@@ -11,7 +11,7 @@
 //! is left; the query as `q = d v + t` likewise. Then
 //!
 //! ```text
-//! q.x = q.(c w) + q.r = c d (v.w) + t.(c w) + q.r  <=  c d (v.w) + |t| W + |q| R
+//! q.x = q.(c w) + q.r = c d (v.w) + t.(c w) + q.r,    and    |t.(c w) + q.r| <= |t| W + |q| R
 //! ```
 //!
 //! where `W` is the largest `|c w|` in the block and `R` the largest `|r|`: by Cauchy and Schwarz, and both are computed
@@ -21,14 +21,21 @@
 //! v.w  >=  (threshold - |t| W - |q| R - g |q| X) / (c d)
 //! ```
 //!
-//! and the left side is what the integer kernel computes, exactly. ([`Ball::at_least`])
+//! and the left side is what the integer kernel computes, exactly. ([`Grid::at_least`])
 //!
-//! **Block.** For a unit vector `e`, write `x = a e + y` with `y` orthogonal to `e`, and `q = b e + p` likewise. Then
-//! `q.x = a b + p.y <= a b + |p| |y|`, and `|p|^2 = |q|^2 - b^2`. A block knows the smallest and the largest `a` and the
+//! **Cone.** For a unit vector `e`, write `x = a e + y` with `y` orthogonal to `e`, and `q = b e + p` likewise. Then
+//! `q.x = a b + p.y <= a b + |p| |y|`, and `|p|^2 = |q|^2 - b^2`. A cone knows the smallest and the largest `a` and the
 //! largest `|y|` of its items, so `b`, one inner product, bounds them all. A ball around the centre would give
 //! `a b + |q| |y|`: for vectors of length 1 around many centres that is above every threshold, and this is not. `b` comes
-//! from the f32 kernel too, and is wrong by at most `h = g |q|`; both places where it stands allow for that. Blocks of one
-//! direction share all of it but a sum of three products. ([`Facing`], [`Ball::bound`])
+//! from the f32 kernel too, and is wrong by at most `h = g |q|`; both places where it stands allow for that.
+//! ([`Facing`], [`Cone::bound`])
+//!
+//! **Landmark.** The cone's bound assumes that an item lies across its direction just as the query does. Most do not, and
+//! one number tells: the inner product with a second direction `f`, one that much of the query points in. For any `m >= 0`
+//! let `q = m f + q'`. Then `q.x = m (f.x) + q'.x`, and the bound is `m` times the largest `f.x` of the block, which is
+//! stored for every `f` that may come, plus the cone's bound for `q'`, which is shorter than `q`. What rounding makes of
+//! `q'` is wrong by less than `g |q|`, which the error of `q'` allows for. (Every `m` is right. The best for an item with
+//! `f.x = z |y|` is about `q.f - z |q - (q.f) f|`; [`Landmark::new`] takes one `z` for all.)
 //!
 //! The norms are computed in f64, whose own errors (n 2^-53) the room in [`rounding`] covers many times over.
 
@@ -39,27 +46,40 @@ pub fn rounding(width: usize) -> f64 {
     (width + 16) as f64 * f64::from(f32::EPSILON)
 }
 
+/// Above what underflow may add to an inner product of `width` values.
+fn underflow(width: usize) -> f64 {
+    width as f64 * f64::from(f32::MIN_POSITIVE)
+}
+
 /// A query's numbers that bounds need.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach {
     /// `|q|`.
-    pub norm: f64,
+    norm: f64,
     /// `|t|`: what its levels leave.
-    pub residual: f64,
+    residual: f64,
     /// `1 / d`, `d` being what a level is worth.
-    pub levels_a_unit: f64,
+    levels_a_unit: f64,
+    /// `h`.
+    error: f64,
 }
 
 impl Reach {
     /// Quantises a query into `levels`.
     pub fn quantise(query: &[f32], level_max: i8, levels: &mut [i8]) -> Self {
-        let scale = scale(query, level_max);
+        let (scale, norm) = (scale(query, level_max), norm(query));
         let (_, residual) = quantise(query, scale, level_max, levels);
-        Self { norm: norm(query), residual, levels_a_unit: 1.0 / scale }
+        let error = rounding(query.len()) * norm + underflow(query.len());
+        Self { norm, residual, levels_a_unit: 1.0 / scale, error }
+    }
+
+    /// The query as seen from a direction; `along` is the inner product with it, as the f32 kernel gives it.
+    pub fn facing(&self, along: f32) -> Facing {
+        Facing::new(self.norm, self.error, along)
     }
 }
 
-/// A query as seen from one direction.
+/// A vector as seen from one direction.
 #[derive(Clone, Copy, Debug)]
 pub struct Facing {
     /// `b`.
@@ -71,26 +91,151 @@ pub struct Facing {
 }
 
 impl Facing {
-    /// `along` is the query's inner product with the direction, as the f32 kernel gives it.
-    pub fn new(query: &Reach, along: f32, width: usize) -> Self {
-        let (along, error) = (f64::from(along), rounding(width) * query.norm);
+    fn new(norm: f64, error: f64, along: f32) -> Self {
+        let along = f64::from(along);
         // The direction is a unit vector but for rounding, which `error` stands for as well.
-        let across = (query.norm.powi(2) - (along.abs() - error).max(0.0).powi(2)).max(0.0).sqrt();
+        let across = (norm.powi(2) - (along.abs() - error).max(0.0).powi(2)).max(0.0).sqrt();
         Self { along, across, error }
     }
 }
 
-/// What is known of all items of a block.
+/// The part of a query that one direction explains, and how long the rest is.
 #[derive(Clone, Copy, Debug)]
-pub struct Ball {
-    /// Smallest `a`: length along the direction of the block.
+pub struct Landmark {
+    /// `m`.
+    weight: f64,
+    /// `|q'|`.
+    norm: f64,
+    /// Of an inner product with `q'`, and for `q` not being exactly what its parts are.
+    error: f64,
+}
+
+impl Landmark {
+    /// Where items are expected: `f.x = z |y|`.
+    const EXPECTED: f32 = 0.25;
+    /// A landmark with a smaller share of the query's length says too little to be asked.
+    const SHARE_MIN: f32 = 0.3;
+
+    /// Writes to `rest` what `direction` leaves of a query; `along` is their inner product as the f32 kernel gives it.
+    /// None if it is a small part of the query.
+    pub fn new(query: &[f32], reach: &Reach, direction: &[f32], along: f32, rest: &mut [f32]) -> Option<Self> {
+        let across = reach.facing(along).across as f32;
+        let weight = along - Self::EXPECTED * across;
+        if weight <= Self::SHARE_MIN * reach.norm as f32 {
+            return None;
+        }
+        for ((rest, value), direction) in rest.iter_mut().zip(query).zip(direction) {
+            *rest = value - weight * direction;
+        }
+        Some(Self { weight: f64::from(weight), norm: norm(rest), error: 4.0 * reach.error })
+    }
+
+    /// The rest as seen from a direction; `along` is the inner product with it, as the f32 kernel gives it.
+    pub fn facing(&self, along: f32) -> Facing {
+        Facing::new(self.norm, self.error, along)
+    }
+
+    /// No item of a cone has a larger score, if `support` is the cone's for this landmark, and `rest` looks at its direction.
+    pub fn bound(&self, support: Support, cone: &Cone, rest: &Facing) -> f64 {
+        self.weight * support.of(cone) + cone.bound(rest)
+    }
+}
+
+/// The largest inner product of a cone's items with a landmark, rounded up, as a share of the longest item's norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Support(pub i8);
+
+impl Support {
+    /// Levels of 1: some are left for rounding above it.
+    const LEVELS: f64 = 120.0;
+
+    /// `largest` is as the f32 kernel gives it.
+    pub fn new(largest: f32, cone: &Cone, width: usize) -> Self {
+        if cone.norm_max == 0.0 {
+            return Self(0);
+        }
+        let error = 2.0 * rounding(width) + underflow(width) / cone.norm_max;
+        // More than 1 is nobody's inner product with a unit vector; the cast saturates.
+        Self(((f64::from(largest) / cone.norm_max + error).min(1.0 + error) * Self::LEVELS).ceil() as i8)
+    }
+
+    /// Of a cone that has the items of others, from theirs.
+    pub fn of_all<'a>(parts: impl Iterator<Item = (Self, &'a Cone)>, all: &Cone) -> Self {
+        if all.norm_max == 0.0 {
+            return Self(0);
+        }
+        let largest = parts.map(|(support, cone)| support.of(cone)).fold(f64::NEG_INFINITY, f64::max);
+        Self((largest / all.norm_max * Self::LEVELS).ceil() as i8)
+    }
+
+    fn of(self, cone: &Cone) -> f64 {
+        f64::from(self.0) / Self::LEVELS * cone.norm_max
+    }
+}
+
+/// What is known of items that follow one direction.
+#[derive(Clone, Copy, Debug)]
+pub struct Cone {
+    /// Smallest `a`: length along the direction.
     along_min: f64,
     /// Largest `a`.
     along_max: f64,
-    /// Largest `|y|`: length across that direction.
+    /// Largest `|y|`: length across the direction.
     across_max: f64,
+    /// `X`.
+    norm_max: f64,
     /// `X` and the largest `|a|` and `|y|` together: what `h` is multiplied with.
     extent: f64,
+    /// What underflow may add to a score.
+    underflow: f64,
+}
+
+impl Cone {
+    /// Of no items.
+    pub const EMPTY: Self = Self {
+        along_min: f64::INFINITY,
+        along_max: f64::NEG_INFINITY,
+        across_max: 0.0,
+        norm_max: 0.0,
+        extent: 0.0,
+        underflow: 0.0,
+    };
+
+    /// Of one item. `direction` is a unit vector up to rounding, or zero.
+    fn of(item: &[f32], direction: &[f32]) -> Self {
+        let ((along, across), norm) = (split(item, direction), norm(item));
+        Self {
+            along_min: along,
+            along_max: along,
+            across_max: across,
+            norm_max: norm,
+            extent: along.abs() + across + norm,
+            underflow: underflow(item.len()),
+        }
+    }
+
+    /// Of the items of both.
+    pub fn with(&self, other: &Self) -> Self {
+        Self {
+            along_min: self.along_min.min(other.along_min),
+            along_max: self.along_max.max(other.along_max),
+            across_max: self.across_max.max(other.across_max),
+            norm_max: self.norm_max.max(other.norm_max),
+            extent: self.extent.max(other.extent),
+            underflow: self.underflow.max(other.underflow),
+        }
+    }
+
+    /// No item has a larger score.
+    pub fn bound(&self, query: &Facing) -> f64 {
+        let along = if query.along >= 0.0 { self.along_max } else { self.along_min };
+        along * query.along + query.across * self.across_max + query.error * self.extent + self.underflow
+    }
+}
+
+/// What is known of items that are quantised with one scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
     /// `W`.
     quantised_max: f64,
     /// `R + g X`.
@@ -101,59 +246,47 @@ pub struct Ball {
     underflow: f64,
 }
 
-impl Ball {
-    /// Quantises the items (rows of `direction`'s length) into `levels`, and gives their bounds. `direction` is a unit
-    /// vector up to rounding, or zero.
+impl Grid {
+    /// Quantises the items (rows of `direction`'s length) into `levels`, and says what is known of them. `direction` is a
+    /// unit vector up to rounding, or zero.
     ///
     /// # Panics
     /// If `levels` has not the length of `items`.
-    pub fn quantise(items: &[f32], direction: &[f32], levels: &mut [i8]) -> Self {
+    pub fn quantise(items: &[f32], direction: &[f32], levels: &mut [i8]) -> (Self, Cone) {
         assert_eq!(items.len(), levels.len(), "one level for each value");
         let width = direction.len();
         let scale = scale(items, 127);
-        let mut ball = Self {
-            along_min: f64::INFINITY,
-            along_max: f64::NEG_INFINITY,
-            across_max: 0.0,
-            extent: 0.0,
-            quantised_max: 0.0,
-            unseen_max: 0.0,
-            levels_a_unit: 1.0 / scale,
-            underflow: width as f64 * f64::from(f32::MIN_POSITIVE),
-        };
+        let (quantised_max, unseen_max, underflow) = (0.0, 0.0, underflow(width));
+        let mut grid = Self { quantised_max, unseen_max, levels_a_unit: 1.0 / scale, underflow };
+        let mut cone = Cone::EMPTY;
         for (item, levels) in items.chunks_exact(width).zip(levels.chunks_exact_mut(width)) {
             let (quantised, residual) = quantise(item, scale, 127, levels);
-            let ((along, across), norm) = (split(item, direction), norm(item));
-            ball.quantised_max = ball.quantised_max.max(quantised);
-            ball.unseen_max = ball.unseen_max.max(residual + rounding(width) * norm);
-            ball.across_max = ball.across_max.max(across);
-            ball.along_min = ball.along_min.min(along);
-            ball.along_max = ball.along_max.max(along);
-            ball.extent = ball.extent.max(along.abs() + across + norm);
+            let one = Cone::of(item, direction);
+            grid.quantised_max = grid.quantised_max.max(quantised);
+            grid.unseen_max = grid.unseen_max.max(residual + rounding(width) * one.norm_max);
+            cone = cone.with(&one);
         }
-        ball
-    }
-
-    /// No item of the block has a larger score.
-    pub fn bound(&self, query: &Facing) -> f64 {
-        let along = if query.along >= 0.0 { self.along_max } else { self.along_min };
-        along * query.along + query.across * self.across_max + query.error * self.extent + self.underflow
+        (grid, cone)
     }
 
     /// The smallest integer product of an item whose score is at least `threshold`.
     pub fn at_least(&self, query: &Reach, threshold: f32) -> i32 {
-        let error = query.residual * self.quantised_max + query.norm * self.unseen_max + self.underflow;
-        let levels = (f64::from(threshold) - error) * (self.levels_a_unit * query.levels_a_unit);
+        let levels = (f64::from(threshold) - self.error(query)) * (self.levels_a_unit * query.levels_a_unit);
         // The cast rounds towards zero and saturates; one more is for the rounding of these lines.
         (levels as i32).saturating_sub(2)
+    }
+
+    /// Between a score and what the integer product says it is.
+    fn error(&self, query: &Reach) -> f64 {
+        query.residual * self.quantised_max + query.norm * self.unseen_max + self.underflow
     }
 }
 
 /// An item as seen from a direction: its length along it, and across.
 pub fn split(item: &[f32], direction: &[f32]) -> (f64, f64) {
-    let along: f64 = item.iter().zip(direction).map(|(&x, &e)| f64::from(x) * f64::from(e)).sum();
+    let along = sum(item.iter().zip(direction).map(|(&x, &e)| f64::from(x) * f64::from(e)));
     let across = item.iter().zip(direction).map(|(&x, &e)| (f64::from(x) - along * f64::from(e)).powi(2));
-    (along, across.sum::<f64>().sqrt())
+    (along, sum(across).sqrt())
 }
 
 /// What a level must be worth for the largest magnitude to become `level_max`; 1 if all values are 0.
@@ -164,20 +297,30 @@ fn scale(values: &[f32], level_max: i8) -> f64 {
 
 /// Writes the levels of a row, and gives the norms of what they stand for and of what they leave.
 fn quantise(row: &[f32], scale: f64, level_max: i8, levels: &mut [i8]) -> (f64, f64) {
-    let (mut quantised, mut residual) = (0.0, 0.0);
+    /// Added and taken away, it leaves whole numbers: no smaller fraction fits beside it.
+    const WHOLE: f64 = 1.5 * (1_u64 << 52) as f64;
+    let (level_max, levels_a_unit) = (f64::from(level_max), 1.0 / scale);
+    let whole = |value: f32| ((f64::from(value) * levels_a_unit).clamp(-level_max, level_max) + WHOLE) - WHOLE;
     for (&value, level) in row.iter().zip(levels) {
-        let value = f64::from(value);
-        let whole = (value / scale).round().clamp(-f64::from(level_max), f64::from(level_max));
-        *level = whole as i8;
-        quantised += (whole * scale).powi(2);
-        residual += (value - whole * scale).powi(2);
+        *level = whole(value) as i8;
     }
+    let quantised = sum(row.iter().map(|&value| (whole(value) * scale).powi(2)));
+    let residual = sum(row.iter().map(|&value| (f64::from(value) - whole(value) * scale).powi(2)));
     (quantised.sqrt(), residual.sqrt())
 }
 
 /// The Euclidean norm.
 fn norm(row: &[f32]) -> f64 {
-    row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+    sum(row.iter().map(|&value| f64::from(value).powi(2))).sqrt()
+}
+
+/// The sum by four partial sums, which one instruction adds to.
+fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sums = [0.0; 4];
+    for (place, value) in values.enumerate() {
+        sums[place % 4] += value;
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
 }
 
 /// The score: one inner product in f32, in the kernel's fixed order. Zero has no sign, so that equal scores are equal.
@@ -208,25 +351,41 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// With the threshold at any item's own score, that item passes both bounds.
+        /// With the threshold at any item's own score, that item passes all bounds. `near` says how much of the landmark
+        /// is in the query: from nothing to all but rounding.
         #[test]
-        fn no_item_is_lost((width, mut items, query, magnitude) in vectors(), direction in 0_usize..20) {
+        fn no_item_is_lost(
+            (width, mut items, mut query, magnitude) in vectors(),
+            (direction, landmark) in (0_usize..20, 0_usize..20),
+            near in prop_oneof![0.0_f32..4.0, Just(1e6)],
+        ) {
             let isa = Isa::active().unwrap();
+            let unit = |number: usize| {
+                let mut unit = items[number % (items.len() / width) * width..][..width].to_vec();
+                attune_kernels::l2_normalize(isa, &mut unit, width);
+                unit
+            };
+            let (axis, landmark) = (unit(direction), unit(landmark));
+            query.iter_mut().zip(&landmark).for_each(|(value, landmark)| *value += near * landmark);
             items.iter_mut().for_each(|value| *value *= magnitude);
-            let mut axis = items[direction % (items.len() / width) * width..][..width].to_vec();
-            attune_kernels::l2_normalize(isa, &mut axis, width);
             let mut levels = vec![0; items.len()];
-            let ball = Ball::quantise(&items, &axis, &mut levels);
+            let (grid, cone) = Grid::quantise(&items, &axis, &mut levels);
+            let supports = items.chunks_exact(width).map(|item| score(isa, &landmark, item));
+            let support = Support::new(supports.fold(f32::NEG_INFINITY, f32::max), &cone, width);
 
             for level_max in [63, 127] {
                 let mut query_levels = vec![0; width];
                 let reach = Reach::quantise(&query, level_max, &mut query_levels);
-                let bound = ball.bound(&Facing::new(&reach, score(isa, &query, &axis), width));
+                let bound = cone.bound(&reach.facing(score(isa, &query, &axis)));
+                let mut rest = vec![0.0; width];
+                let seen = Landmark::new(&query, &reach, &landmark, score(isa, &query, &landmark), &mut rest);
+                let second = seen.map(|seen| seen.bound(support, &cone, &seen.facing(score(isa, &rest, &axis))));
                 for (item, levels) in items.chunks_exact(width).zip(levels.chunks_exact(width)) {
                     let exact = score(isa, &query, item);
                     let product: i32 = levels.iter().zip(&query_levels).map(|(&w, &v)| i32::from(w) * i32::from(v)).sum();
                     prop_assert!(f64::from(exact) <= bound, "score {exact} above the bound {bound}");
-                    prop_assert!(product >= ball.at_least(&reach, exact), "product {product}, score {exact}");
+                    prop_assert!(second.is_none_or(|bound| f64::from(exact) <= bound), "score {exact} above {second:?}");
+                    prop_assert!(product >= grid.at_least(&reach, exact), "product {product}, score {exact}");
                 }
             }
         }
@@ -237,12 +396,26 @@ mod tests {
         // A row of 64 values that fill the scale: the error is about a hundredth of the product of both norms.
         let row: Vec<f32> = (0..64).map(|i| (i as f32 * 0.7).sin()).collect();
         let mut levels = vec![0; 64];
-        let ball = Ball::quantise(&row, &row, &mut levels);
+        let (grid, _) = Grid::quantise(&row, &row, &mut levels);
         let reach = Reach::quantise(&row, 127, &mut levels);
         let exact = norm(&row).powi(2);
         let (below, above) =
-            (ball.at_least(&reach, (exact * 0.98) as f32), ball.at_least(&reach, (exact * 1.02) as f32));
+            (grid.at_least(&reach, (exact * 0.98) as f32), grid.at_least(&reach, (exact * 1.02) as f32));
         let product: i32 = levels.iter().map(|&level| i32::from(level).pow(2)).sum();
         assert!((below..above).contains(&product), "{below} {product} {above}");
+    }
+
+    #[test]
+    fn a_landmark_sharpens_the_bound_of_a_cone_it_is_not_in() {
+        // Three axes: the query lies along the second, the items along the first and the third.
+        let (items, query) = ([0.8, 0.0, 0.6], [0.0, 0.8, 0.6]);
+        let (axis, landmark) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+        let (_, cone) = Grid::quantise(&items, &axis, &mut [0; 3]);
+        let reach = Reach::quantise(&query, 127, &mut [0; 3]);
+        assert!(cone.bound(&reach.facing(0.0)) > 0.59, "it could lie along the second as well");
+        let mut rest = [0.0; 3];
+        let seen = Landmark::new(&query, &reach, &landmark, 0.8, &mut rest).unwrap();
+        let bound = seen.bound(Support::new(0.0, &cone, 3), &cone, &seen.facing(0.0));
+        assert!((0.36..0.39).contains(&bound), "{bound}");
     }
 }

@@ -67,7 +67,7 @@ pub struct Index {
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     pub places: HashMap<u32, (u32, u32)>,
-    id_last: u32,
+    pub id_last: u32,
 }
 
 impl Writer {
@@ -80,8 +80,8 @@ impl Writer {
 /// The index at one moment. Cheap to clone; what happens to the index later does not show.
 #[derive(Clone, Debug)]
 pub struct View {
-    width: usize,
-    metric: Metric,
+    pub(super) width: usize,
+    pub(super) metric: Metric,
     pub(super) sealed: Arc<Vec<Sealed>>,
 }
 

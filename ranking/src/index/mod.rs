@@ -1,8 +1,8 @@
 //! Exact top-k by inner product: the items that a full scan in f32 would find, without a full scan in f32.
 //!
-//! A [`Segment`] holds items three times over, each time coarser. **Blocks** of up to 256 items that point in a similar
-//! direction have one bound for all their items: a block that cannot reach the k-th best score found so far is skipped.
-//! What is left is **screened** as int8 rows, four times smaller than f32 and multiplied four times as fast, under a proven
+//! A [`Segment`] holds items three times over, each time coarser. **Clusters** of items that point in a similar direction,
+//! and **blocks** of 64 of them, have one bound for all their items: what cannot reach the k-th best score found so far is
+//! skipped. What is left is **screened** as int8 rows, four times smaller than f32 and multiplied four times as fast, under a proven
 //! error bound. What passes is **scored** in f32. Scores that do not pass never leave the registers. Nothing is
 //! approximate: [`bound`] has the proof, and the tests compare with brute force, score by score.
 //!
@@ -31,6 +31,8 @@ mod query;
 mod sealed;
 mod search;
 mod segment;
+mod snapshot;
+mod supports;
 mod top;
 
 pub use allowed::Allowed;
@@ -38,6 +40,7 @@ pub use error::IndexError;
 pub use live::{Index, Item, Metric, Query, View};
 pub use search::Search;
 pub use segment::Segment;
+pub use snapshot::SnapshotError;
 pub use top::Scored;
 
 /// The largest `k`.

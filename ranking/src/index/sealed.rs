@@ -48,6 +48,25 @@ impl Sealed {
         Ok(Self { id, base: Arc::new(Base { segment, columns: columns.finish() }), live, items: items.len() })
     }
 
+    /// From its parts, which fit each other.
+    pub(super) fn restore(id: u32, segment: Segment, columns: Columns, live: Allowed) -> Self {
+        let items = live.count();
+        Self { id, base: Arc::new(Base { segment, columns }), live, items }
+    }
+
+    pub(super) fn columns(&self) -> &Columns {
+        &self.base.columns
+    }
+
+    pub(super) fn live(&self) -> &Allowed {
+        &self.live
+    }
+
+    /// Whether its attributes are those of the schema.
+    pub(super) fn has(&self, schema: &Schema) -> bool {
+        Columns::builder(schema).finish().attributes().eq(self.base.columns.attributes())
+    }
+
     pub(super) fn segment(&self) -> &Segment {
         &self.base.segment
     }

@@ -1,17 +1,21 @@
 //! Items that do not change any more, laid out for search.
 
-use attune_kernels::{Isa, ScreenItems};
+use std::ops::Range;
+use std::thread;
 
-use super::bound::{Ball, split};
+use attune_kernels::{Epilogue, Isa, PackedF32, Scratch, ScreenItems, gemm_f32, huge_vec};
+
+use super::bound::{Cone, Grid, split};
 use super::cluster::{Clusters, cluster};
 use super::error::{IndexError, check};
+use super::supports::{Supports, Table};
 
 /// Items in a panel of the screen.
-const PANEL: usize = 16;
+pub(super) const PANEL: usize = 16;
 /// Items in a block: few, so that one far from its direction spoils the bound of few.
 const BLOCK: usize = 64;
 /// Items in a segment: places are u32, and padding needs some of them.
-const ITEMS_MAX: usize = 1 << 30;
+pub(super) const ITEMS_MAX: usize = 1 << 30;
 /// A place that holds no item, where a block ends before its last panel does.
 pub(super) const HOLE: u32 = u32::MAX;
 
@@ -20,6 +24,7 @@ pub(super) const HOLE: u32 = u32::MAX;
 pub struct Segment {
     pub(super) isa: Isa,
     pub(super) width: usize,
+    pub(super) items: usize,
     /// By place.
     pub(super) rows: Vec<u32>,
     /// By place, f32.
@@ -27,9 +32,19 @@ pub struct Segment {
     /// By place, int8.
     pub(super) screened: ScreenItems,
     pub(super) blocks: Vec<Block>,
-    /// Of the clusters: unit vectors.
+    pub(super) clusters: Vec<Cluster>,
+    /// Of the clusters: unit vectors. Each is a landmark, too.
     pub(super) directions: Vec<f32>,
-    items: usize,
+    /// The same, to be multiplied with.
+    packed: PackedF32,
+    pub(super) supports: Supports,
+}
+
+/// Neighbours that follow one direction.
+#[derive(Clone, Debug)]
+pub(super) struct Cluster {
+    pub blocks: Range<usize>,
+    pub cone: Cone,
 }
 
 /// Neighbours of one cluster that share a scale and a bound.
@@ -37,14 +52,25 @@ pub struct Segment {
 pub(super) struct Block {
     pub first_panel: u32,
     pub end_panel: u32,
-    pub cluster: u32,
-    pub ball: Ball,
+    pub grid: Grid,
+    pub cone: Cone,
+}
+
+impl Block {
+    pub(super) fn panels(&self) -> Range<usize> {
+        self.first_panel as usize..self.end_panel as usize
+    }
+
+    /// How many places it has.
+    pub(super) fn places(&self) -> u32 {
+        (self.end_panel - self.first_panel) * PANEL as u32
+    }
 }
 
 impl Segment {
     /// Lays out `rows.len()` items, `vectors` row-major; `rows` are the caller's numbers, below `u32::MAX`.
     ///
-    /// Takes as long as some hundred scans: about 4 s for a million items of 64 values on two threads.
+    /// Takes as long as some thousand scans: about 4 s for a million items of 64 values on two threads.
     ///
     /// # Errors
     /// [`IndexError`] names the vector at fault.
@@ -58,18 +84,15 @@ impl Segment {
         }
         let isa = Isa::active().expect("checked at start");
         let Clusters { directions, of } = cluster(isa, vectors, width, threads);
-        let mut layout = Layout { rows: Vec::new(), vectors: Vec::new(), levels: Vec::new(), blocks: Vec::new() };
-        for (number, members) in members(&of, directions.len() / width).into_iter().enumerate() {
-            let direction = &directions[number * width..][..width];
+        let members = members(&of, directions.len() / width);
+        let places: usize = members.iter().map(|members| members.len().next_multiple_of(PANEL)).sum();
+        let mut arrangement = Arrangement { width, vectors: huge_vec(places * width), ..Arrangement::default() };
+        for (members, direction) in members.into_iter().zip(directions.chunks_exact(width)) {
             let members = nearest_first(members, vectors, direction);
-            for members in members.chunks(BLOCK) {
-                let chosen = members.iter().map(|&item| (rows[item as usize], vector(vectors, width, item)));
-                layout.push_block(number, direction, chosen);
-            }
+            arrangement
+                .push(direction, members.iter().map(|&item| (rows[item as usize], vector(vectors, width, item))));
         }
-        let screened = ScreenItems::pack(isa, &layout.levels, width);
-        let Layout { rows: places, vectors, blocks, .. } = layout;
-        Ok(Self { isa, width, rows: places, vectors, screened, blocks, directions, items: rows.len() })
+        Ok(arrangement.finish(isa, None, threads))
     }
 
     /// How many items.
@@ -89,12 +112,30 @@ impl Segment {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let blocks = size_of_val(&self.blocks[..]) + size_of_val(&self.directions[..]);
-        size_of_val(&self.rows[..]) + size_of_val(&self.vectors[..]) + self.screened.bytes() + blocks
+        let blocks = size_of_val(&self.blocks[..]) + size_of_val(&self.clusters[..]) + self.supports.bytes();
+        let vectors = size_of_val(&self.vectors[..]) + size_of_val(&self.directions[..]) + self.packed.bytes();
+        size_of_val(&self.rows[..]) + vectors + self.screened.bytes() + blocks
     }
 
     pub(super) fn vector(&self, place: usize) -> &[f32] {
         &self.vectors[place * self.width..][..self.width]
+    }
+
+    /// How many items a cluster has.
+    pub(super) fn items_of(&self, cluster: &Cluster) -> usize {
+        let panels = self.blocks[cluster.blocks.start].panels().start..self.blocks[cluster.blocks.end - 1].panels().end;
+        self.rows[panels.start * PANEL..panels.end * PANEL].iter().filter(|row| **row != HOLE).count()
+    }
+
+    /// Writes the inner products of queries with all directions, query by query.
+    pub(super) fn along(&self, queries: &[f32], along: &mut [f32], scratch: &mut Scratch) {
+        if !along.is_empty() {
+            gemm_f32(&self.packed, queries, queries.len() / self.width, Epilogue::default(), along, scratch);
+        }
+    }
+
+    pub(super) fn direction(&self, cluster: usize) -> &[f32] {
+        &self.directions[cluster * self.width..][..self.width]
     }
 }
 
@@ -117,28 +158,115 @@ fn nearest_first(mut members: Vec<u32>, vectors: &[f32], direction: &[f32]) -> V
     members
 }
 
-/// A segment in the making.
-struct Layout {
-    rows: Vec<u32>,
-    vectors: Vec<f32>,
-    levels: Vec<i8>,
-    blocks: Vec<Block>,
+/// What a segment is made of: all else follows from it.
+#[derive(Debug, Default)]
+pub(super) struct Arrangement {
+    pub width: usize,
+    pub directions: Vec<f32>,
+    /// By place: clusters one after the other, each from the start of a panel.
+    pub rows: Vec<u32>,
+    pub vectors: Vec<f32>,
+    /// By cluster.
+    pub items: Vec<u32>,
 }
 
-impl Layout {
-    fn push_block<'a>(&mut self, cluster: usize, direction: &[f32], items: impl Iterator<Item = (u32, &'a [f32])>) {
-        let (first, width) = (self.rows.len(), direction.len());
+impl Arrangement {
+    /// Adds the items of the next cluster, if there are any.
+    fn push<'a>(&mut self, direction: &[f32], items: impl ExactSizeIterator<Item = (u32, &'a [f32])>) {
+        if items.len() == 0 {
+            return;
+        }
+        self.directions.extend_from_slice(direction);
+        self.items.push(items.len() as u32);
         for (row, vector) in items {
             self.rows.push(row);
             self.vectors.extend_from_slice(vector);
         }
-        let end = self.rows.len().next_multiple_of(PANEL);
-        self.levels.resize(end * width, 0);
-        let items = first * width..self.rows.len() * width;
-        let ball = Ball::quantise(&self.vectors[items.clone()], direction, &mut self.levels[items]);
-        self.rows.resize(end, HOLE);
-        self.vectors.resize(end * width, 0.0);
-        let panel = |place: usize| (place / PANEL) as u32;
-        self.blocks.push(Block { first_panel: panel(first), end_panel: panel(end), cluster: cluster as u32, ball });
+        self.rows.resize(self.rows.len().next_multiple_of(PANEL), HOLE);
+        self.vectors.resize(self.rows.len() * self.width, 0.0);
     }
+
+    /// Whether holes are where clusters end before their last panel, and nowhere else.
+    pub(super) fn holes_are_in_place(&self) -> bool {
+        let mut rest = &self.rows[..];
+        self.items.iter().all(|&items| {
+            let (cluster, others) = rest.split_at((items as usize).next_multiple_of(PANEL));
+            rest = others;
+            cluster.iter().enumerate().all(|(place, &row)| (row == HOLE) == (place >= items as usize))
+        })
+    }
+
+    /// Quantises and bounds what is there; `supports` of its blocks, if they are known.
+    pub(super) fn finish(self, isa: Isa, supports: Option<Table>, threads: usize) -> Segment {
+        let Self { width, directions, rows, vectors, items } = self;
+        let (mut sketches, mut clusters, mut place) = (Vec::new(), Vec::new(), 0);
+        for (cluster, &items) in items.iter().enumerate() {
+            let (first, end) = (sketches.len(), place + items as usize);
+            let block = |first: usize| Sketch { places: first..(first + BLOCK).min(end), cluster };
+            sketches.extend((place..end).step_by(BLOCK).map(block));
+            clusters.push(Cluster { blocks: first..sketches.len(), cone: Cone::EMPTY });
+            place = end.next_multiple_of(PANEL);
+        }
+        let mut levels = vec![0; vectors.len()];
+        let blocks = quantise(&sketches, &vectors, &directions, width, &mut levels, threads);
+        for cluster in &mut clusters {
+            let cones = blocks[cluster.blocks.clone()].iter().map(|block| &block.cone);
+            cluster.cone = cones.fold(Cone::EMPTY, |all, cone| all.with(cone));
+        }
+        let screened = ScreenItems::pack(isa, &levels, width);
+        drop(levels);
+        let reach = || Table::of_blocks(isa, &blocks, &vectors, &directions, width, threads);
+        let supports = Supports::of(supports.unwrap_or_else(reach), &blocks, &clusters);
+        let items = items.iter().map(|&items| items as usize).sum();
+        let packed = PackedF32::pack(isa, &directions, clusters.len(), width);
+        Segment { isa, width, items, rows, vectors, screened, blocks, clusters, directions, packed, supports }
+    }
+}
+
+/// How many blocks a cluster of so many items has.
+pub(super) fn blocks(items: usize) -> usize {
+    items.div_ceil(BLOCK)
+}
+
+/// A block in the making.
+struct Sketch {
+    places: Range<usize>,
+    cluster: usize,
+}
+
+impl Sketch {
+    /// `levels` are those of the places from `first` on.
+    fn quantise(&self, vectors: &[f32], directions: &[f32], width: usize, levels: &mut [i8], first: usize) -> Block {
+        let Range { start, end } = self.places;
+        let direction = &directions[self.cluster * width..][..width];
+        let levels = &mut levels[(start - first) * width..(end - first) * width];
+        let (grid, cone) = Grid::quantise(&vectors[start * width..end * width], direction, levels);
+        let panel = |place: usize| (place / PANEL) as u32;
+        Block { first_panel: panel(start), end_panel: panel(end.next_multiple_of(PANEL)), grid, cone }
+    }
+}
+
+/// Quantises all that is sketched.
+fn quantise(
+    sketches: &[Sketch],
+    vectors: &[f32],
+    directions: &[f32],
+    width: usize,
+    levels: &mut [i8],
+    threads: usize,
+) -> Vec<Block> {
+    let share = sketches.len().div_ceil(threads.max(1)).max(1);
+    thread::scope(|scope| {
+        let (mut rest, mut workers) = (levels, Vec::new());
+        for sketches in sketches.chunks(share) {
+            let first = sketches[0].places.start;
+            let end = sketches[sketches.len() - 1].places.end.next_multiple_of(PANEL);
+            let (mine, others) = rest.split_at_mut((end - first) * width);
+            rest = others;
+            let block =
+                move |sketch: &Sketch, mine: &mut [i8]| sketch.quantise(vectors, directions, width, mine, first);
+            workers.push(scope.spawn(move || sketches.iter().map(|sketch| block(sketch, mine)).collect::<Vec<_>>()));
+        }
+        workers.into_iter().flat_map(|worker| worker.join().expect("quantising does not panic")).collect()
+    })
 }

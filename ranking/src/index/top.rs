@@ -1,8 +1,5 @@
 //! The best so far of one query.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
 /// An item with its score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scored {
@@ -12,81 +9,96 @@ pub struct Scored {
     pub score: f32,
 }
 
+#[cfg(test)]
 impl Scored {
     /// Best first: the higher score, then the lower row.
-    pub(super) fn rank(&self, other: &Self) -> Ordering {
+    pub(super) fn rank(&self, other: &Self) -> std::cmp::Ordering {
         other.score.total_cmp(&self.score).then(self.row.cmp(&other.row))
     }
 }
 
-/// Greatest is worst, so that a heap has the worst on top.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct ByWorst(Scored);
+/// An item with its score as one number: the better, the larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u64);
 
-impl Eq for ByWorst {}
-
-impl Ord for ByWorst {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.rank(&other.0)
+impl From<Scored> for Key {
+    fn from(Scored { row, score }: Scored) -> Self {
+        let bits = score.to_bits();
+        // The order of floats is that of their bits, with those of negative ones turned round.
+        let ordered = if score.is_sign_negative() { !bits } else { bits | 1 << 31 };
+        Self(u64::from(ordered) << 32 | u64::from(!row))
     }
 }
 
-impl PartialOrd for ByWorst {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+impl From<Key> for Scored {
+    fn from(Key(key): Key) -> Self {
+        let ordered = (key >> 32) as u32;
+        let bits = if ordered & 1 << 31 == 0 { !ordered } else { ordered & !(1 << 31) };
+        Self { row: !(key as u32), score: f32::from_bits(bits) }
     }
 }
 
-/// Keeps the `k` best items it is shown.
+/// Keeps the `k` best items it is shown, and some more until the next time it sorts them out: cheaper by the item than a
+/// heap, at the price of a threshold that is a little behind.
 #[derive(Clone, Debug)]
 pub(super) struct Top {
     k: usize,
-    /// As far as is known from elsewhere.
-    floor: f32,
-    heap: BinaryHeap<ByWorst>,
+    threshold: f32,
+    keys: Vec<Key>,
+    /// So many are sorted out.
+    full: usize,
 }
 
 impl Top {
     pub(super) fn new(k: usize) -> Self {
-        Self { k, floor: f32::NEG_INFINITY, heap: BinaryHeap::with_capacity(k + 1) }
+        Self { k, threshold: f32::NEG_INFINITY, keys: Vec::new(), full: k + k / 4 + 16 }
     }
 
     /// An empty one that takes up nothing below the threshold of this one.
     pub(super) fn above(&self) -> Self {
-        Self { floor: self.threshold(), ..Self::new(self.k) }
+        Self { threshold: self.threshold(), ..Self::new(self.k) }
     }
 
     /// Shows it all that another one kept.
     pub(super) fn take_over(&mut self, other: Self) {
-        other.heap.into_iter().for_each(|ByWorst(scored)| self.show(scored));
+        other.keys.into_iter().for_each(|key| self.show(key.into()));
     }
 
     /// An item with a lower score is of no interest.
     pub(super) fn threshold(&self) -> f32 {
-        match self.heap.peek() {
-            Some(worst) if self.heap.len() == self.k => worst.0.score.max(self.floor),
-            _ => self.floor,
-        }
+        self.threshold
     }
 
     pub(super) fn show(&mut self, scored: Scored) {
-        if self.heap.len() < self.k {
-            self.heap.push(ByWorst(scored));
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && scored.rank(&worst.0) == Ordering::Less
-        {
-            worst.0 = scored;
+        if scored.score >= self.threshold {
+            self.keys.push(scored.into());
+            if self.keys.len() == self.full {
+                self.settle();
+            }
+        }
+    }
+
+    /// Keeps no more than `k`, and knows the threshold that follows from them.
+    pub(super) fn settle(&mut self) {
+        if self.keys.len() >= self.k {
+            let (_, worst, _) = self.keys.select_nth_unstable_by(self.k - 1, |left, right| right.cmp(left));
+            self.threshold = self.threshold.max(Scored::from(*worst).score);
+            self.keys.truncate(self.k);
         }
     }
 
     /// Best first.
-    pub(super) fn into_sorted(self) -> Vec<Scored> {
-        self.heap.into_sorted_vec().into_iter().map(|ByWorst(scored)| scored).collect()
+    pub(super) fn into_sorted(mut self) -> Vec<Scored> {
+        self.settle();
+        self.keys.sort_unstable_by(|left, right| right.cmp(left));
+        self.keys.into_iter().map(Scored::from).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -96,8 +108,26 @@ mod tests {
         for (row, score) in [(9, 1.0), (4, 2.0), (7, 1.0), (2, 0.5), (5, 1.0)] {
             top.show(Scored { row, score });
         }
+        top.settle();
         assert_eq!(top.threshold(), 1.0);
         let rows: Vec<_> = top.into_sorted().iter().map(|scored| scored.row).collect();
         assert_eq!(rows, [4, 5, 7]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever is shown, and wherever it is sorted out: the first `k` of all, sorted.
+        #[test]
+        fn a_top_is_a_sorted_list_cut_off(scores in prop::collection::vec(-4_i8..4, 0..200), k in 1_usize..50) {
+            let shown: Vec<Scored> =
+                (0..).zip(&scores).map(|(row, &score)| Scored { row, score: f32::from(score) / 3.0 }).collect();
+            let mut top = Top::new(k);
+            shown.iter().for_each(|&scored| top.show(scored));
+            let mut expected = shown;
+            expected.sort_by(Scored::rank);
+            expected.truncate(k);
+            prop_assert_eq!(top.into_sorted(), expected);
+        }
     }
 }

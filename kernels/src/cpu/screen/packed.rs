@@ -2,7 +2,8 @@
 
 use super::{Path, SCREEN_WIDTH_MAX, Starts};
 use crate::cpu::Isa;
-use crate::cpu::lines::{LANES, Line, Panels, RowLines};
+use crate::cpu::lines::{LANES, Line, Panels, RowLines, prefetch};
+use std::ops::Range;
 
 /// Items as int8 rows, sixteen to a panel.
 #[derive(Clone, Debug)]
@@ -50,6 +51,15 @@ impl ScreenItems {
     /// Values a row.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Asks for panels that will be screened soon.
+    ///
+    /// # Panics
+    /// If there are no such panels.
+    pub fn prefetch(&self, panels: Range<usize>) {
+        self.panels.panels_from(panels.start, panels.len()).iter().for_each(prefetch);
+        self.starts[panels].iter().for_each(prefetch);
     }
 
     /// The largest magnitude of a query's level that this tier multiplies exactly.
