@@ -70,7 +70,7 @@ impl Block {
 impl Segment {
     /// Lays out `rows.len()` items, `vectors` row-major; `rows` are the caller's numbers, below `u32::MAX`.
     ///
-    /// Takes as long as some thousand scans: about 4 s for a million items of 64 values on two threads.
+    /// Takes as long as some thousand scans: about 8 s for a million items of 64 values on two threads.
     ///
     /// # Errors
     /// [`IndexError`] names the vector at fault.
