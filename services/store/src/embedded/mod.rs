@@ -1,12 +1,16 @@
 //! Backends that need nothing installed.
 
+pub mod cache;
 pub mod disk;
+pub mod documents;
 pub mod events;
 mod format;
 pub mod objects;
+pub mod relational;
 pub mod search;
 
-use std::io;
+use std::path::Path;
+use std::{fs, io};
 
 use crate::{ErrorKind, StoreError, StoreKind};
 
@@ -20,4 +24,17 @@ fn disk_failure(store: StoreKind, call: &'static str, what: impl Into<String>, e
         _ => ErrorKind::Unavailable,
     };
     StoreError::new(store, call, kind, format!("{}: {error}", what.into()))
+}
+
+/// Makes the folder that a file is to be in.
+fn make_folder(store: StoreKind, path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    fs::create_dir_all(folder).map_err(|error| {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            _ => ErrorKind::Denied,
+        };
+        let detail = format!("cannot make the folder {}: {error}", folder.display());
+        StoreError::new(store, "open", kind, detail).caused_by(error)
+    })
 }

@@ -1,7 +1,10 @@
 //! Backends that are servers.
 
+pub mod cache;
+pub mod documents;
 pub mod events;
 pub mod objects;
+pub mod relational;
 pub mod search;
 
 /// Text in which bytes may be escaped as `%` and two hexadecimal digits; `None` where they are no text.
