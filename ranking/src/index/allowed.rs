@@ -1,10 +1,10 @@
-//! Which items of a segment a query may have.
+//! Which items a query may have.
 
 use std::ops::Range;
 
 use roaring::RoaringBitmap;
 
-/// A set of places in a segment, one bit each.
+/// A set of places in a segment, or of rows, one bit each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     words: Vec<u64>,
@@ -43,8 +43,32 @@ impl Allowed {
         was_in
     }
 
-    pub(super) fn contains(&self, place: u32) -> bool {
-        self.words[place as usize / 64] & 1 << (place % 64) != 0
+    /// Puts a place in.
+    pub(super) fn insert(&mut self, place: u32) {
+        self.words[place as usize / 64] |= 1 << (place % 64);
+    }
+
+    /// Whether a place is in; one beyond all is not.
+    pub fn contains(&self, place: u32) -> bool {
+        self.words.get(place as usize / 64).is_some_and(|word| word & 1 << (place % 64) != 0)
+    }
+
+    /// The places, rising.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.words).flat_map(|(word, bits)| {
+            let rest = std::iter::successors(Some(*bits), |bits| Some(bits & bits.wrapping_sub(1)));
+            rest.take_while(|bits| *bits != 0).map(move |bits| 64 * word + bits.trailing_zeros())
+        })
+    }
+
+    /// Those for which `kept` says so, one answer a place.
+    pub(super) fn and_each(&self, kept: impl Iterator<Item = bool>) -> Self {
+        let mut words = self.words.clone();
+        let mut kept = kept.fuse();
+        for word in &mut words {
+            *word &= (0..64).fold(0, |mask, bit| mask | u64::from(kept.next().unwrap_or(false)) << bit);
+        }
+        Self { words }
     }
 
     /// Those that are here and there.
@@ -80,6 +104,9 @@ mod tests {
     fn a_panel_has_the_bits_of_its_places() {
         let allowed = Allowed::new(100, [0, 17, 31, 64, 99]);
         assert_eq!(allowed.count(), 5);
+        assert_eq!(allowed.iter().collect::<Vec<u32>>(), [0, 17, 31, 64, 99]);
+        assert!(allowed.contains(99) && !allowed.contains(98) && !allowed.contains(1_000));
+        assert_eq!(allowed.and_each((0..100).map(|place| place % 2 == 1)), Allowed::new(100, [17, 31, 99]));
         let lanes: Vec<_> = (0..7).map(|panel| allowed.lanes(panel)).collect();
         assert_eq!(lanes, [1, 1 << 1 | 1 << 15, 0, 0, 1, 0, 1 << 3]);
     }

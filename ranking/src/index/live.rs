@@ -207,26 +207,39 @@ impl View {
     /// [`IndexError`] says what is wrong with the queries or `k`.
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Vec<Scored>>, IndexError> {
         let Query { queries, k, filter, excluded, threads } = *query;
-        let mut tops = tops(&Search { queries, k, allowed: None, excluded, threads }, self.width, self.items())?;
+        let search = Search { queries, k, allowed: None, excluded, threads };
+        self.search_masked(&search, |segment| segment.allowed(filter))
+    }
+
+    /// Searches each segment among the places that `allowed` says.
+    pub(super) fn search_masked(
+        &self,
+        search: &Search<'_>,
+        allowed: impl Fn(&Sealed) -> Allowed,
+    ) -> Result<Vec<Vec<Scored>>, IndexError> {
+        let mut tops = tops(search, self.width, self.items())?;
         let mut scaled = Vec::new();
         if self.metric == Metric::Cosine {
-            let mut vectors = queries.chunks_exact(self.width).enumerate();
+            let mut vectors = search.queries.chunks_exact(self.width).enumerate();
             vectors.try_for_each(|(number, vector)| check_direction(vector, number))?;
-            scaled.extend_from_slice(queries);
+            scaled.extend_from_slice(search.queries);
             normalize(&mut scaled, self.width);
         }
-        let queries = if self.metric == Metric::Cosine { &scaled } else { queries };
+        let queries = if self.metric == Metric::Cosine { &scaled } else { search.queries };
         // The largest first: what it finds lets most of the others be skipped.
         let mut sealed: Vec<&Sealed> = self.sealed.iter().collect();
         sealed.sort_by_key(|segment| std::cmp::Reverse((segment.items, segment.id)));
         for segment in sealed {
-            let allowed: Allowed = segment.allowed(filter);
-            let threads = if segment.items < ITEMS_A_THREAD { 1 } else { threads };
-            segment
-                .segment()
-                .search_into(&Search { queries, k, allowed: Some(&allowed), excluded, threads }, &mut tops);
+            let allowed: Allowed = allowed(segment);
+            let threads = if segment.items < ITEMS_A_THREAD { 1 } else { search.threads };
+            segment.segment().search_into(&Search { queries, allowed: Some(&allowed), threads, ..*search }, &mut tops);
         }
         Ok(tops.into_iter().map(Top::into_sorted).collect())
+    }
+
+    /// Values a vector.
+    pub fn width(&self) -> usize {
+        self.width
     }
 }
 

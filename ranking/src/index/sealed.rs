@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Allowed, IndexError, Item, Segment};
-use crate::attributes::{Columns, Schema};
-use crate::filter::Filter;
+use crate::attributes::{Columns, Schema, Value};
+use crate::filter::{Bound, Filter};
 
 /// What never changes once it is built; attributes are by place.
 #[derive(Debug)]
 struct Base {
     segment: Segment,
     columns: Columns,
+    /// The places that hold items, by rising row.
+    by_row: Vec<u32>,
 }
 
 /// A segment of an index. Cloning shares all but the bits of the living.
@@ -45,7 +47,12 @@ impl Sealed {
         }
         let taken = segment.places().enumerate().filter_map(|(place, row)| row.map(|_| place as u32));
         let live = Allowed::new(segment.places().len(), taken);
-        Ok(Self { id, base: Arc::new(Base { segment, columns: columns.finish() }), live, items: items.len() })
+        let mut by_row: Vec<(u32, u32)> =
+            (0..).zip(segment.places()).filter_map(|(place, row)| Some((row?, place))).collect();
+        by_row.sort_unstable();
+        let by_row = by_row.into_iter().map(|(_, place)| place).collect();
+        let base = Base { segment, columns: columns.finish(), by_row };
+        Ok(Self { id, base: Arc::new(base), live, items: items.len() })
     }
 
     /// From its parts, which fit each other.
@@ -74,6 +81,46 @@ impl Sealed {
     /// The living that a filter selects.
     pub(super) fn allowed(&self, filter: Option<&Filter>) -> Allowed {
         filter.map_or_else(|| self.live.clone(), |filter| self.live.and(&filter.select(&self.base.columns)))
+    }
+
+    /// The living whose row is in a set.
+    pub(super) fn allowed_rows(&self, rows: &Allowed) -> Allowed {
+        let rows = self.base.segment.places().map(|row| row.is_some_and(|row| rows.contains(row)));
+        self.live.and_each(rows)
+    }
+
+    /// Calls `each` with the rows of some places.
+    pub(super) fn each_allowed(&self, places: &Allowed, mut each: impl FnMut(u32)) {
+        for (place, row) in (0..).zip(self.base.segment.places()) {
+            if let Some(row) = row.filter(|_| places.contains(place)) {
+                each(row);
+            }
+        }
+    }
+
+    /// A filter made ready for the places of this segment.
+    pub(super) fn bind<'a>(&'a self, filter: &'a Filter) -> Bound<'a> {
+        filter.bind(&self.base.columns)
+    }
+
+    /// The place of the living item of a row.
+    pub(super) fn place(&self, row: u32) -> Option<u32> {
+        let row_at = |place: &u32| self.base.segment.row(*place).expect("places that hold items");
+        let at = self.base.by_row.binary_search_by_key(&row, row_at).ok()?;
+        Some(self.base.by_row[at]).filter(|place| self.live.contains(*place))
+    }
+
+    /// The largest row, of the living or not.
+    pub(super) fn row_max(&self) -> Option<u32> {
+        self.base.by_row.last().and_then(|place| self.base.segment.row(*place))
+    }
+
+    pub(super) fn vector(&self, place: u32) -> &[f32] {
+        self.base.segment.vector(place as usize)
+    }
+
+    pub(super) fn value(&self, place: u32, attribute: &str) -> Option<Value> {
+        self.base.columns.value(attribute, place)
     }
 
     /// How many items it was built with.

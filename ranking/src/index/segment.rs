@@ -110,6 +110,11 @@ impl Segment {
         self.rows.iter().map(|&row| (row != HOLE).then_some(row))
     }
 
+    /// The caller's row at one place.
+    pub(super) fn row(&self, place: u32) -> Option<u32> {
+        Some(self.rows[place as usize]).filter(|row| *row != HOLE)
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let blocks = size_of_val(&self.blocks[..]) + size_of_val(&self.clusters[..]) + self.supports.bytes();

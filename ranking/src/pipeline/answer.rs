@@ -1,0 +1,188 @@
+//! What is answered: the list, where it came from, and what there is to say about it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Pipeline, ScoredUnion, Wanted, World};
+use crate::rerank::Placed;
+use crate::retrieve::{Checked, Entry, Outcome, Reason};
+use crate::score::Contribution;
+
+/// A list and what there is to say about it; plain data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Version of the blend.
+    pub model_version: String,
+    /// Whether a source was late or failed.
+    pub degraded: bool,
+    /// Best first.
+    pub items: Vec<Answered>,
+    /// What share of the list came from which source; an item of several counts in parts.
+    pub sources: Vec<(String, f32)>,
+    /// Why the list is less personal, or shorter, than it could be.
+    pub notes: Vec<Note>,
+}
+
+/// An item of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// Its row.
+    pub row: u32,
+    /// The probability that the user acts on it, where a trained blend scores; else its share of the best by ranks.
+    pub score: f32,
+    /// From 1.
+    pub rank: usize,
+    /// The probability that it came to stand here, given what stands before: to be logged.
+    pub propensity: f64,
+    /// Whether exploration put it here.
+    pub explored: bool,
+    /// What is known of it, in the order of the pipeline's features; `None` where something is missing: to be logged.
+    pub features: Vec<Option<f32>>,
+    /// Why, where that was asked for.
+    pub explanation: Option<Explanation>,
+}
+
+/// Why an item is where it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// What each source said that proposed it.
+    pub sources: Vec<Said>,
+    /// What each feature, or source, adds to its score.
+    pub contributions: Vec<Contribution>,
+    /// Names of the rules that are about it.
+    pub rules: Vec<String>,
+    /// Version of the blend.
+    pub model_version: String,
+}
+
+/// What one source said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// Its name.
+    pub source: String,
+    /// In its own unit.
+    pub score: f32,
+    /// From 1, in its own list.
+    pub rank: usize,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Something to know about a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// For programs.
+    pub code: Code,
+    /// For people.
+    pub detail: String,
+}
+
+/// What a note is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// Nothing is known of who asks.
+    NoHistory,
+    /// Items of the history that are not in the catalogue.
+    ItemsUnknown,
+    /// Fewer items fulfil the filter than were wanted.
+    FilterTooNarrow,
+    /// Fewer candidates than were wanted.
+    FewCandidates,
+    /// Quotas left no room for more.
+    QuotasFull,
+    /// A source was not waited for.
+    SourceLate,
+    /// A source could not answer.
+    SourceFailed,
+}
+
+/// All that an answer is made of.
+pub(super) struct Judged<'a> {
+    pub pipeline: &'a Pipeline,
+    pub request: &'a Checked,
+    pub scored: &'a ScoredUnion,
+    pub wanted: &'a Wanted,
+    pub world: &'a World<'a>,
+}
+
+impl Judged<'_> {
+    pub(super) fn answer(&self, placed: &[Placed]) -> Answer {
+        Answer {
+            model_version: self.pipeline.model_version().to_owned(),
+            degraded: self.scored.gathered.outcomes.iter().any(Outcome::degrades),
+            items: placed.iter().zip(1..).map(|(placed, rank)| self.item(placed, rank)).collect(),
+            sources: self.shares(placed),
+            notes: self.notes(placed.len()),
+        }
+    }
+
+    fn item(&self, placed: &Placed, rank: usize) -> Answered {
+        let Placed { row, score, propensity, explored, .. } = *placed;
+        let features = self.scored.features.row(placed.candidate);
+        let features = features.iter().map(|value| value.is_finite().then_some(*value)).collect();
+        let explanation = self.wanted.explain.then(|| self.explain(placed));
+        Answered { row, score, rank, propensity, explored, features, explanation }
+    }
+
+    fn explain(&self, placed: &Placed) -> Explanation {
+        let (pipeline, union) = (self.pipeline, &self.scored.gathered.union);
+        let said = |(name, entry): (&String, &Option<Entry>)| {
+            let Entry { score, rank, reason } = (*entry)?;
+            Some(Said { source: name.clone(), score, rank: rank as usize + 1, reason })
+        };
+        let features = &self.scored.features;
+        Explanation {
+            sources: pipeline.names.iter().zip(union.entries(placed.candidate)).filter_map(said).collect(),
+            contributions: pipeline.blend.explain(union, features, placed.candidate, &pipeline.names),
+            rules: placed.rules.iter().map(|rule| pipeline.rules.name(*rule).to_owned()).collect(),
+            model_version: pipeline.model_version().to_owned(),
+        }
+    }
+
+    /// Each item's share is divided among the sources that proposed it. Items of none are pinned or included.
+    fn shares(&self, placed: &[Placed]) -> Vec<(String, f32)> {
+        let (mut shares, placed_items) = (vec![0.0; self.pipeline.names.len()], placed.len());
+        for placed in placed {
+            let entries = self.scored.gathered.union.entries(placed.candidate);
+            let proposed = entries.iter().filter(|entry| entry.is_some()).count();
+            for (share, _) in shares.iter_mut().zip(entries).filter(|(_, entry)| entry.is_some()) {
+                *share += 1.0 / (proposed * placed_items) as f32;
+            }
+        }
+        self.pipeline.names.iter().cloned().zip(shares).collect()
+    }
+
+    fn notes(&self, listed: usize) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let mut note = |code, detail: String| notes.push(Note { code, detail });
+        let request = self.request.get();
+        if request.user.is_none() && request.items.is_empty() && request.session.is_empty() {
+            note(Code::NoHistory, "nothing is known of this user yet".to_owned());
+        }
+        let unknown = request.items.iter().filter(|row| !self.world.catalogue.contains(**row)).count();
+        if unknown > 0 {
+            let events = request.items.len();
+            note(
+                Code::ItemsUnknown,
+                format!("{unknown} of {events} events are on items that are not in the catalogue"),
+            );
+        }
+        for (name, outcome) in self.pipeline.names.iter().zip(&self.scored.gathered.outcomes) {
+            match outcome {
+                Outcome::Late => note(Code::SourceLate, format!("{name} did not answer in time")),
+                Outcome::Failed(error) => note(Code::SourceFailed, format!("{name}: {error}")),
+                Outcome::Found(_) | Outcome::Silent => {}
+            }
+        }
+        let (k, candidates) = (self.wanted.k, self.scored.gathered.union.rows().len());
+        let fulfil = self.world.allowed.map(|allowed| allowed.count());
+        if listed < k.min(candidates) {
+            note(Code::QuotasFull, format!("quotas leave room for {listed} of {k} items"));
+        } else if let Some(fulfil) = fulfil.filter(|fulfil| listed < k && *fulfil < k) {
+            note(Code::FilterTooNarrow, format!("{fulfil} items fulfil the filter, {k} were asked for"));
+        } else if listed < k {
+            note(Code::FewCandidates, format!("there are {listed} candidates, {k} items were asked for"));
+        }
+        notes
+    }
+}

@@ -1,0 +1,119 @@
+//! What is near, or follows, the items of a user's last steps: one table of item to items, two ways to walk it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::source::{Sum, keep_best};
+use super::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
+use crate::index::Scored;
+use crate::train::{SparseParts, TrainError};
+
+/// Which items of a user are looked at, and how much each counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelatedOptions {
+    /// The last events that count.
+    pub events_max: usize,
+    /// Events after which one counts half.
+    pub half_life: f32,
+    /// Whether only the session counts, and what comes next is sought rather than what is alike.
+    pub session: bool,
+}
+
+impl Default for RelatedOptions {
+    fn default() -> Self {
+        Self { events_max: 100, half_life: 20.0, session: false }
+    }
+}
+
+/// Item neighbours, or co-visits.
+#[derive(Clone, Debug)]
+pub struct Related {
+    links: Arc<SparseParts>,
+    options: RelatedOptions,
+}
+
+impl Related {
+    /// `links` lead from the item of an event to others, as those of [`ItemKnn`](crate::train::ItemKnn) and of
+    /// [`co_visits`](crate::train::co_visits) do.
+    ///
+    /// # Errors
+    /// [`TrainError`] where the links contradict each other, or the half-life is not above 0.
+    pub fn new(links: Arc<SparseParts>, options: RelatedOptions) -> Result<Self, TrainError> {
+        links.check(links.rows())?;
+        if !(options.half_life > 0.0 && options.half_life.is_finite()) {
+            let (value, need) = (options.half_life.into(), "a finite number above 0 is needed");
+            return Err(TrainError::Option { name: "half_life", value, need });
+        }
+        Ok(Self { links, options })
+    }
+
+    /// The items to start from, newest first, with what each counts; magnitudes add up to 1.
+    fn starts(&self, request: &Checked) -> Vec<(u32, f32)> {
+        let mut events: Vec<(u32, f32)> = match self.options.session {
+            true => request.session().into_iter().rev().take(self.options.events_max).collect(),
+            false => request.events(self.options.events_max).rev().collect(),
+        };
+        if let Some(item) = request.get().context {
+            let largest = events.iter().fold(0.0_f32, |largest, (_, weight)| largest.max(weight.abs()));
+            events.insert(0, (item, if largest > 0.0 { largest } else { 1.0 }));
+        }
+        for (age, (_, weight)) in events.iter_mut().enumerate() {
+            *weight *= (-(age as f32) / self.options.half_life).exp2();
+        }
+        events.retain(|(item, weight)| (*item as usize) < self.links.rows() && *weight != 0.0);
+        let total: f32 = events.iter().map(|(_, weight)| weight.abs()).sum();
+        events.iter_mut().for_each(|(_, weight)| *weight /= total);
+        events
+    }
+
+    fn reason(&self, item: u32) -> Reason {
+        if self.options.session { Reason::Follows { item } } else { Reason::BecauseOf { item } }
+    }
+
+    fn propose_one(&self, batch: &Batch<'_>, request: &Checked, scratch: &mut Scratch) -> Proposals {
+        let starts = self.starts(request);
+        if starts.is_empty() {
+            return None;
+        }
+        let Scratch { sums, touched, found, .. } = scratch;
+        sums.resize(sums.len().max(self.links.rows()), Sum::default());
+        for (item, weight) in starts {
+            let (others, values) = self.links.row(item as usize);
+            for (&other, value) in others.iter().zip(values) {
+                let (sum, share) = (&mut sums[other as usize], weight * value);
+                if !sum.touched {
+                    *sum = Sum { touched: true, ..Sum::default() };
+                    touched.push(other);
+                }
+                sum.value += share;
+                if share > sum.largest {
+                    (sum.largest, sum.of) = (share, item);
+                }
+            }
+        }
+        found.clear();
+        for row in touched.iter().copied() {
+            let score = sums[row as usize].value;
+            if score > 0.0 && batch.admits(request, row) {
+                found.push(Scored { row, score });
+            }
+        }
+        keep_best(found, batch.k);
+        let proposal = |scored: &Scored| {
+            let reason = self.reason(sums[scored.row as usize].of);
+            Proposal { row: scored.row, score: scored.score, reason }
+        };
+        let proposals = found.iter().map(proposal).collect();
+        touched.drain(..).for_each(|row| sums[row as usize].touched = false);
+        Some(proposals)
+    }
+}
+
+impl Source for Related {
+    /// Only items with a score above 0 are proposed: the others are not related.
+    fn propose(&self, batch: &Batch<'_>, scratch: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
+        Ok(batch.requests.iter().map(|request| self.propose_one(batch, request, scratch)).collect())
+    }
+}

@@ -1,0 +1,138 @@
+//! The seam between a source and whoever asks it.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Checked, RequestError};
+use crate::index::{Allowed, IndexError, Scored, best_first};
+
+/// Requests that are answered together: they share a filter and a length.
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    /// What is known of each.
+    pub requests: &'a [Checked],
+    /// How many candidates each wants.
+    pub k: usize,
+    /// Rows that fulfil the filter; all if absent. What a request excludes is excluded besides.
+    pub allowed: Option<&'a Allowed>,
+    /// Unix seconds.
+    pub now: i64,
+    /// Threads that an index may use.
+    pub threads: usize,
+}
+
+/// An item that a source would show.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Proposal {
+    /// Row of the item.
+    pub row: u32,
+    /// Higher is better; the unit is the source's.
+    pub score: f32,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why an item is proposed. Items are rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It fits what the user liked.
+    Taste,
+    /// People of whom the same is known like it.
+    Person,
+    /// Who liked that item likes this one.
+    BecauseOf {
+        /// The item that weighed most.
+        item: u32,
+    },
+    /// It is what people go on to from that item.
+    Follows {
+        /// The item that weighed most.
+        item: u32,
+    },
+    /// Its content is like that item's.
+    Alike {
+        /// The nearest of the recent items.
+        item: u32,
+    },
+    /// Its content fits the text that was asked for.
+    Text,
+    /// A model says so that gives no reasons.
+    Model,
+    /// More and more people like it.
+    Trending,
+    /// Everybody likes it.
+    Popular,
+    /// It is new.
+    Latest,
+}
+
+/// The candidates of one request, best first; `None` where the source has nothing to go on.
+pub type Proposals = Option<Vec<Proposal>>;
+
+/// Why a source could not answer.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum SourceError {
+    /// Its index refused.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// Memory that sources use again and again; one a thread.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) sums: Vec<Sum>,
+    pub(super) touched: Vec<u32>,
+    pub(super) scores: Vec<f32>,
+    pub(super) found: Vec<Scored>,
+}
+
+/// What recent items add to one item.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sum {
+    pub value: f32,
+    pub largest: f32,
+    pub of: u32,
+    pub touched: bool,
+}
+
+/// Something that proposes candidates. A source never changes: a newer one takes its place.
+pub trait Source: Send + Sync {
+    /// The exact best `k` items of each request among those that are allowed and not excluded, best first, equal scores
+    /// by row.
+    ///
+    /// # Errors
+    /// [`SourceError`] where it cannot answer at all.
+    fn propose(&self, batch: &Batch<'_>, scratch: &mut Scratch) -> Result<Vec<Proposals>, SourceError>;
+
+    /// Whether it answers those of whom nothing is known.
+    fn serves_everyone(&self) -> bool {
+        false
+    }
+
+    /// Refuses what the caller should have given otherwise.
+    ///
+    /// # Errors
+    /// [`RequestError`] names it.
+    fn check(&self, _request: &Checked) -> Result<(), RequestError> {
+        Ok(())
+    }
+}
+
+impl Batch<'_> {
+    /// Whether a request may have an item.
+    pub(super) fn admits(&self, request: &Checked, row: u32) -> bool {
+        self.allowed.is_none_or(|allowed| allowed.contains(row)) && request.get().excluded.binary_search(&row).is_err()
+    }
+}
+
+/// Keeps the best `k`, in order.
+pub(super) fn keep_best(found: &mut Vec<Scored>, k: usize) {
+    if k < found.len() {
+        if k > 0 {
+            found.select_nth_unstable_by(k - 1, best_first);
+        }
+        found.truncate(k);
+    }
+    found.sort_unstable_by(best_first);
+}
