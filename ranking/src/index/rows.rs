@@ -45,7 +45,7 @@ impl View {
         let end = self.sealed.iter().filter_map(Sealed::row_max).max().map_or(0, |row| row as usize + 1);
         let mut rows = Allowed::new(end, []);
         for segment in self.sealed.iter() {
-            segment.each_allowed(&segment.allowed(filter), |row| rows.insert(row));
+            segment.rows_at(&segment.allowed(filter)).for_each(|row| rows.insert(row));
         }
         rows
     }

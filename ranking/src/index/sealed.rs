@@ -89,13 +89,9 @@ impl Sealed {
         self.live.and_each(rows)
     }
 
-    /// Calls `each` with the rows of some places.
-    pub(super) fn each_allowed(&self, places: &Allowed, mut each: impl FnMut(u32)) {
-        for (place, row) in (0..).zip(self.base.segment.places()) {
-            if let Some(row) = row.filter(|_| places.contains(place)) {
-                each(row);
-            }
-        }
+    /// The rows at some places, which hold items.
+    pub(super) fn rows_at<'a>(&'a self, places: &'a Allowed) -> impl Iterator<Item = u32> + 'a {
+        places.iter().filter_map(|place| self.base.segment.row(place))
     }
 
     /// A filter made ready for the places of this segment.

@@ -7,6 +7,9 @@ use crate::rerank::Placed;
 use crate::retrieve::{Checked, Entry, Outcome, Reason};
 use crate::score::Contribution;
 
+/// The last events of a history whose items are looked up for a note.
+const EVENTS_LOOKED_AT: usize = 100;
+
 /// A list and what there is to say about it; plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -82,7 +85,7 @@ pub struct Note {
 pub enum Code {
     /// Nothing is known of who asks.
     NoHistory,
-    /// Items of the history that are not in the catalogue.
+    /// Recent items of the history that are not in the catalogue.
     ItemsUnknown,
     /// Fewer items fulfil the filter than were wanted.
     FilterTooNarrow,

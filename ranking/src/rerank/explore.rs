@@ -7,6 +7,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::score::probability;
+
 /// Alternatives of one position, at most: products of as many shares stay far from underflow.
 pub const POOL_MAX: usize = 100;
 /// Points of an item's posterior.
@@ -130,11 +132,6 @@ pub(super) fn thompson(beliefs: &[Belief]) -> Vec<f64> {
     // Rounding may leave a certainty a little above 1.
     chances.iter_mut().for_each(|chance| *chance = chance.min(1.0));
     chances
-}
-
-/// Of log-odds.
-fn probability(log_odds: f64) -> f64 {
-    1.0 / (1.0 + (-log_odds).exp())
 }
 
 /// Of a normal distribution: the middles of as many equally likely parts, rising.

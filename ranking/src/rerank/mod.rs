@@ -21,6 +21,7 @@
 
 mod explore;
 mod likeness;
+mod plan;
 mod quotas;
 mod rules;
 mod slate;
@@ -30,5 +31,6 @@ mod tests;
 
 pub use explore::{Exploration, ExplorationError, POOL_MAX};
 pub use likeness::Likeness;
+pub use plan::{Alternative, Candidate, Placed, Plan, RerankError};
 pub use rules::{Effect, RULES_MAX, Rule, RuleError, RuleProblem, Rules};
-pub use slate::{Alternative, Candidate, Placed, Plan, RerankError, Slate, rerank};
+pub use slate::{Slate, rerank};

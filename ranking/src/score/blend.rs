@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::logistic::probability;
+use super::newton::probability;
 use super::{FeatureLayout, Features, LogisticBlend, ScoreError};
 use crate::retrieve::Union;
 

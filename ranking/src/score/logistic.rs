@@ -8,20 +8,13 @@
 //!
 //! Everything is summed in the order of the examples, in f64: the same examples give the same bits.
 
-use faer::linalg::solvers::Solve;
-use faer::{Mat, Side};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use super::Examples;
+use super::newton::{Problem, dot, probability};
+use super::{Examples, ScoreError};
 
 /// One list in so many is held out for calibration.
 const FOLDS: u64 = 5;
-const ITERATIONS_MAX: usize = 50;
-/// Halvings of a step that does not help.
-const HALVINGS_MAX: usize = 20;
-/// A step that gains less than this share of the loss is the last.
-const GAIN_MIN: f64 = 1e-10;
 /// Equal parts of the held-out examples, by their probability, in which calibration is looked at.
 const BINS: usize = 10;
 
@@ -37,67 +30,6 @@ impl Default for LogisticOptions {
     fn default() -> Self {
         Self { regularisation: 1.0 }
     }
-}
-
-/// Why something cannot be learnt or scored.
-#[derive(Clone, Debug, Error, PartialEq)]
-pub enum ScoreError {
-    /// Rows of another width.
-    #[error("a row of features has {len} numbers, and {need} are needed")]
-    Width {
-        /// Numbers given.
-        len: usize,
-        /// Numbers needed.
-        need: usize,
-    },
-    /// A weight that is none.
-    #[error("the weight of example {example} is {weight}: a finite number from 0 is needed")]
-    Weight {
-        /// Number of the example, from 0.
-        example: usize,
-        /// As given.
-        weight: f32,
-    },
-    /// Nothing to learn.
-    #[error("{acted} of {examples} examples were acted on: some must have been, and some not, in more than one list")]
-    OneSided {
-        /// Examples that count.
-        examples: usize,
-        /// Those that were acted on.
-        acted: usize,
-    },
-    /// A setting that makes no sense.
-    #[error("the regularisation is {0}: a finite number above 0 is needed")]
-    Regularisation(f64),
-    /// A feature that nobody gives.
-    #[error("the blend was trained with the feature {name:?}, which the pipeline does not have")]
-    Unknown {
-        /// Its name.
-        name: String,
-    },
-    /// A feature of the caller that is not there, or of the wrong length.
-    #[error("the feature {name:?} has {len} numbers for {need} candidates")]
-    Extra {
-        /// Its name.
-        name: String,
-        /// Numbers given.
-        len: usize,
-        /// Candidates.
-        need: usize,
-    },
-    /// A weight for a source that is not there, or one that is none.
-    #[error(
-        "the weight of source {source_name:?} is {weight}: give finite ones from 0 to sources of the pipeline, one above 0"
-    )]
-    SourceWeight {
-        /// The source.
-        source_name: String,
-        /// As given.
-        weight: f32,
-    },
-    /// Parts that contradict each other, or numbers that are not finite.
-    #[error("the parts of the blend do not fit together: {0}")]
-    Parts(&'static str),
 }
 
 /// How well a blend fits.
@@ -327,104 +259,4 @@ fn moments(examples: &Examples, chosen: &[usize]) -> (Vec<f64>, Vec<f64>) {
     };
     let scales = squares.iter().zip(&counts).map(scale).collect();
     (means, scales)
-}
-
-/// A penalised logistic regression.
-struct Problem<'a> {
-    width: usize,
-    /// Row by row.
-    design: &'a [f64],
-    /// From 0 to 1.
-    targets: Vec<f64>,
-    importance: Vec<f64>,
-    /// By weight.
-    ridge: Vec<f64>,
-}
-
-impl Problem<'_> {
-    fn rows(&self) -> impl Iterator<Item = (&[f64], f64, f64)> {
-        let rows = self.design.chunks_exact(self.width).zip(&self.targets).zip(&self.importance);
-        rows.map(|((row, target), importance)| (row, *target, *importance))
-    }
-
-    fn loss(&self, weights: &[f64]) -> f64 {
-        let of_row = |(row, target, importance): (&[f64], f64, f64)| {
-            let log_odds = dot(row, weights);
-            // ln(1 + e^x) - t x, without overflow.
-            importance * (log_odds.max(0.0) + (-log_odds.abs()).exp().ln_1p() - target * log_odds)
-        };
-        let penalty: f64 = weights.iter().zip(&self.ridge).map(|(weight, ridge)| ridge * weight * weight / 2.0).sum();
-        self.rows().map(of_row).sum::<f64>() + penalty
-    }
-
-    /// Weights, and the inverse of the second derivative there.
-    fn solve(&self, mut weights: Vec<f64>) -> (Vec<f64>, Vec<f64>) {
-        let mut loss = self.loss(&weights);
-        for _ in 0..ITERATIONS_MAX {
-            let (gradient, curvature) = self.derivatives(&weights);
-            let Some(step) = solved(&curvature, &gradient) else { break };
-            let Some((next, next_loss)) = self.step(&weights, &step, loss) else { break };
-            let gain = loss - next_loss;
-            (weights, loss) = (next, next_loss);
-            if gain <= GAIN_MIN * loss.abs() {
-                break;
-            }
-        }
-        let (_, curvature) = self.derivatives(&weights);
-        let inverse = solved(&curvature, &Mat::identity(self.width, self.width));
-        let inverse = inverse.unwrap_or_else(|| Mat::zeros(self.width, self.width));
-        let places = (0..self.width).flat_map(|row| (0..self.width).map(move |column| (row, column)));
-        let covariance = places.map(|place| inverse[place]).collect();
-        (weights, covariance)
-    }
-
-    /// As much of a step as helps.
-    fn step(&self, weights: &[f64], step: &Mat<f64>, loss: f64) -> Option<(Vec<f64>, f64)> {
-        let mut share = 1.0;
-        for _ in 0..HALVINGS_MAX {
-            let next: Vec<f64> =
-                weights.iter().enumerate().map(|(at, weight)| weight - share * step[(at, 0)]).collect();
-            let next_loss = self.loss(&next);
-            if next_loss < loss {
-                return Some((next, next_loss));
-            }
-            share /= 2.0;
-        }
-        None
-    }
-
-    fn derivatives(&self, weights: &[f64]) -> (Mat<f64>, Mat<f64>) {
-        let mut gradient = Mat::zeros(self.width, 1);
-        let mut curvature = Mat::zeros(self.width, self.width);
-        for (row, target, importance) in self.rows() {
-            let chance = probability(dot(row, weights));
-            let (slope, bend) = (importance * (chance - target), importance * chance * (1.0 - chance));
-            for (at, value) in row.iter().enumerate() {
-                gradient[(at, 0)] += slope * value;
-                for (other, other_value) in row[..=at].iter().enumerate() {
-                    curvature[(at, other)] += bend * value * other_value;
-                }
-            }
-        }
-        for (at, ridge) in self.ridge.iter().enumerate() {
-            gradient[(at, 0)] += ridge * weights[at];
-            // Enough for the bias where all probabilities are near 0 or 1.
-            curvature[(at, at)] += ridge.max(1e-9);
-        }
-        (gradient, curvature)
-    }
-}
-
-/// The solution with the symmetric matrix whose lower triangle is given.
-fn solved(lower: &Mat<f64>, right: &Mat<f64>) -> Option<Mat<f64>> {
-    Some(lower.llt(Side::Lower).ok()?.solve(right))
-}
-
-fn dot(left: &[f64], right: &[f64]) -> f64 {
-    left.iter().zip(right).map(|(left, right)| left * right).sum()
-}
-
-/// Of log-odds.
-pub(super) fn probability(log_odds: f64) -> f64 {
-    1.0 / (1.0 + (-log_odds).exp())
 }

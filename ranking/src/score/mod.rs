@@ -15,14 +15,18 @@
 //! which is what an explanation needs, and knows how sure it is, which is what exploration needs.
 
 mod blend;
+mod error;
 mod examples;
 mod features;
 mod logistic;
+mod newton;
 
 #[cfg(test)]
 mod tests;
 
 pub use blend::{Blend, Contribution, RankFusion, Scores};
+pub use error::ScoreError;
 pub use examples::Examples;
 pub use features::{Extra, FeatureLayout, Features};
-pub use logistic::{Fit, LogisticBlend, LogisticOptions, ScoreError};
+pub use logistic::{Fit, LogisticBlend, LogisticOptions};
+pub(crate) use newton::probability;

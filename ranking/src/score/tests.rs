@@ -3,7 +3,7 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::logistic::probability;
+use super::newton::probability;
 use super::*;
 use crate::retrieve::{Outcome, Proposal, Reason, SourceError, Union};
 
