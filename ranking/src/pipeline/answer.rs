@@ -162,13 +162,11 @@ impl Judged<'_> {
         if request.user.is_none() && request.items.is_empty() && request.session.is_empty() {
             note(Code::NoHistory, "nothing is known of this user yet".to_owned());
         }
-        let unknown = request.items.iter().filter(|row| !self.world.catalogue.contains(**row)).count();
+        let last = &request.items[request.items.len().saturating_sub(EVENTS_LOOKED_AT)..];
+        let unknown = last.iter().filter(|row| !self.world.catalogue.contains(**row)).count();
         if unknown > 0 {
-            let events = request.items.len();
-            note(
-                Code::ItemsUnknown,
-                format!("{unknown} of {events} events are on items that are not in the catalogue"),
-            );
+            let events = last.len();
+            note(Code::ItemsUnknown, format!("{unknown} of the last {events} events are on items that are unknown"));
         }
         for (name, outcome) in self.pipeline.names.iter().zip(&self.scored.gathered.outcomes) {
             match outcome {

@@ -106,6 +106,6 @@ pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
 }
 
 /// Of log-odds.
-pub(super) fn probability(log_odds: f64) -> f64 {
+pub(crate) fn probability(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
