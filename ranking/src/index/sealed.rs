@@ -27,6 +27,15 @@ pub(super) struct Sealed {
     pub items: usize,
 }
 
+impl Base {
+    fn new(segment: Segment, columns: Columns) -> Self {
+        let places = (0..).zip(segment.places()).filter_map(|(place, row)| Some((row?, place)));
+        let mut by_row: Vec<(u32, u32)> = places.collect();
+        by_row.sort_unstable();
+        Self { by_row: by_row.into_iter().map(|(_, place)| place).collect(), segment, columns }
+    }
+}
+
 impl Sealed {
     /// Lays out items, whose rows differ and whose attributes fit the schema.
     pub(super) fn build(
@@ -47,18 +56,14 @@ impl Sealed {
         }
         let taken = segment.places().enumerate().filter_map(|(place, row)| row.map(|_| place as u32));
         let live = Allowed::new(segment.places().len(), taken);
-        let mut by_row: Vec<(u32, u32)> =
-            (0..).zip(segment.places()).filter_map(|(place, row)| Some((row?, place))).collect();
-        by_row.sort_unstable();
-        let by_row = by_row.into_iter().map(|(_, place)| place).collect();
-        let base = Base { segment, columns: columns.finish(), by_row };
+        let base = Base::new(segment, columns.finish());
         Ok(Self { id, base: Arc::new(base), live, items: items.len() })
     }
 
     /// From its parts, which fit each other.
     pub(super) fn restore(id: u32, segment: Segment, columns: Columns, live: Allowed) -> Self {
         let items = live.count();
-        Self { id, base: Arc::new(Base { segment, columns }), live, items }
+        Self { id, base: Arc::new(Base::new(segment, columns)), live, items }
     }
 
     pub(super) fn columns(&self) -> &Columns {
