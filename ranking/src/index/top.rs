@@ -9,7 +9,6 @@ pub struct Scored {
     pub score: f32,
 }
 
-#[cfg(test)]
 impl Scored {
     /// Best first: the higher score, then the lower row.
     pub(super) fn rank(&self, other: &Self) -> std::cmp::Ordering {
