@@ -1,5 +1,6 @@
 //! A server of a test's own, to be killed.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,4 +52,9 @@ pub async fn silent_port() -> u16 {
         }
     });
     port
+}
+
+/// Says something where the test harness does not swallow it.
+pub fn say(line: &str) {
+    let _unread = writeln!(std::io::stderr(), "{line}");
 }

@@ -10,7 +10,7 @@ use attune_store::events::*;
 use attune_store::network::events::{Kafka, KafkaOptions};
 
 use super::{event, everything, payloads, take};
-use crate::own_server::{OwnServer, free_port, silent_port};
+use crate::own_server::{OwnServer, free_port, say, silent_port};
 use crate::servers::{server, tenant};
 
 fn options() -> Option<KafkaOptions> {
@@ -113,11 +113,11 @@ async fn what_was_acknowledged_outlives_a_killed_server() {
     let found: HashSet<String> =
         payloads(&everything(&*log, &tenant, Duration::from_secs(5)).await).into_iter().collect();
     let lost = acknowledged.iter().filter(|text| !found.contains(*text)).count();
-    eprintln!(
+    say(&format!(
         "Kafka, killed under writes: {} events acknowledged, {} found, {lost} lost",
         acknowledged.len(),
         found.len()
-    );
+    ));
     assert!(acknowledged.len() > 1_000, "{} events are too few to tell", acknowledged.len());
     assert_eq!(lost, 0);
 }

@@ -8,7 +8,7 @@ use attune_store::ErrorKind;
 use attune_store::network::objects::{S3, S3Options};
 
 use super::{put, read};
-use crate::own_server::{OwnServer, free_port, silent_port};
+use crate::own_server::{OwnServer, free_port, say, silent_port};
 use crate::servers::{server, tenant};
 
 /// The access key of the servers under `docker/servers`, where the environment has none.
@@ -51,7 +51,7 @@ async fn is_minio(endpoint: &str) -> bool {
 async fn lists_hold_what_lies_below_an_object() {
     let Some(options) = options() else { return };
     if is_minio(options.endpoint.as_deref().unwrap_or_default()).await {
-        eprintln!("skipped: MinIO leaves out of its lists what lies below an object; Amazon's S3 does not");
+        say("skipped: MinIO leaves out of its lists what lies below an object; Amazon's S3 does not");
         return;
     }
     let objects = S3::open(options).await.unwrap();
@@ -127,7 +127,7 @@ async fn what_was_acknowledged_outlives_a_killed_server() {
         let found = read(&*objects, &tenant, key).await;
         lost += usize::from(!found.is_ok_and(|bytes| bytes == key.repeat(1_000).as_bytes()));
     }
-    eprintln!("S3, killed under writes: {} objects acknowledged, {lost} lost", acknowledged.len());
+    say(&format!("S3, killed under writes: {} objects acknowledged, {lost} lost", acknowledged.len()));
     assert!(acknowledged.len() > 20, "{} objects are too few to tell", acknowledged.len());
     assert_eq!(lost, 0);
 }
