@@ -3,6 +3,8 @@
 //! `cargo bench -p attune-benches --bench store_events [-- FOLDER]`; the log is written to a new folder below FOLDER, by
 //! default the system's for temporary files: mind that it may be in memory, where a sync costs nothing.
 
+#![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

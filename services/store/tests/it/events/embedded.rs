@@ -73,7 +73,7 @@ async fn batches_that_wait_share_a_sync() {
     }
     // One for the first and one for the rest; a full segment in between costs one more.
     assert!(disk.syncs() - syncs <= 3, "{} syncs for 20 batches", disk.syncs() - syncs);
-    assert_eq!(all(&*log, &tenant).await.len(), 21);
+    assert_eq!(all(&log, &tenant).await.len(), 21);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -364,7 +364,7 @@ fn letter(number: usize) -> NewDeadLetter {
         subject: format!("s-{number}"),
         payload: format!("line\n{{\"number\": {number}}}").into(),
         reason: format!("no \"type\" in number {number}"),
-        origin: (number % 2 == 0).then_some(Position { partition: 3, offset: number as u64 }),
+        origin: (number.is_multiple_of(2)).then_some(Position { partition: 3, offset: number as u64 }),
     }
 }
 

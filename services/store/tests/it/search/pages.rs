@@ -55,7 +55,7 @@ pub async fn every_hit_is_on_one_page_by_attribute(search: &dyn Search) {
         attributes.extend(price.map(|price| ("price".to_owned(), number(price))));
         Entry { attributes, ..put(&place.to_string(), "", "") }
     });
-    let (first, second): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.id < "4".to_owned());
+    let (first, second): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.id.as_str() < "4");
     write(search, &tenant, first).await;
     write(search, &tenant, second).await;
     let by =
