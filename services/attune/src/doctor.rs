@@ -12,6 +12,7 @@ use std::thread;
 use anyhow::{Result, ensure};
 use attune_inference::registry::Registry;
 use attune_kernels::{Isa, limits};
+use attune_store::resolve::{self, State, Stores, Surveyed};
 use clap::Args;
 
 use crate::bench::workers;
@@ -32,15 +33,25 @@ the flags and the configuration that the server gets.
 
 Examples:
   attune doctor
+  attune doctor stores
   attune doctor --limits
   attune doctor --config production.toml --listen 0.0.0.0:80")]
 pub struct Options {
+    /// Look at one part only
+    part: Option<Part>,
     /// Flags of the server.
     #[command(flatten)]
     pub flags: ServerFlags,
     /// Also measure the machine's f32, bf16, int8 and memory limits (some seconds)
     #[arg(long)]
     limits: bool,
+}
+
+/// A part that can be looked at by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Where things are kept: each store's address, version and latency.
+    Stores,
 }
 
 /// How a check ended.
@@ -57,13 +68,15 @@ enum Verdict {
 /// Something is wrong that keeps the server from starting.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     let mut bad = 0;
-    for (name, (verdict, finding)) in checks(config) {
+    let mut findings = if options.part.is_none() { checks(config) } else { Vec::new() };
+    findings.extend(stores(config)?);
+    for (name, (verdict, finding)) in findings {
         let mark = match verdict {
             Verdict::Good => styled(Style::Green, "ok  "),
             Verdict::Warning => styled(Style::Yellow, "warn"),
             Verdict::Bad => styled(Style::Red, "BAD "),
         };
-        say!("{mark} {name:<14} {finding}");
+        say!("{mark} {name:<16} {finding}");
         bad += usize::from(verdict == Verdict::Bad);
     }
     if options.limits {
@@ -151,6 +164,28 @@ fn port(listen: &str) -> Finding {
     match TcpListener::bind(listen) {
         Ok(_) => good(format!("{listen} is free")),
         Err(error) => (Verdict::Bad, format!("{listen} cannot be used ({error}): choose another with --listen")),
+    }
+}
+
+/// Asks every store how it is.
+fn stores(config: &Config) -> Result<Vec<(String, Finding)>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let surveyed = runtime.block_on(Stores::survey(&config.stores, &config.data));
+    Ok(surveyed.into_iter().map(|one| (format!("store {}", one.store), store(&one))).collect())
+}
+
+fn store(surveyed: &Surveyed) -> Finding {
+    let uri = &surveyed.uri;
+    match &surveyed.state {
+        State::Absent(path) => good(format!("{uri}: {} will be made", path.display())),
+        State::Fails(error) => (Verdict::Bad, resolve::explain(uri, error)),
+        State::Answers { health, latency } => {
+            let finding = format!("{uri}: {health}, answers in {:.1} ms", latency.as_secs_f64() * 1e3);
+            match &health.warnings[..] {
+                [] => good(finding),
+                warnings => (Verdict::Warning, format!("{finding}; {}", warnings.join("; "))),
+            }
+        }
     }
 }
 

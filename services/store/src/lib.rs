@@ -17,6 +17,7 @@ pub mod network;
 pub mod objects;
 mod page;
 pub mod relational;
+pub mod resolve;
 pub mod search;
 mod sql;
 mod tenant;

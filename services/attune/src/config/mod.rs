@@ -8,8 +8,9 @@ mod load;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use attune_ranking::data::Worth;
+use attune_store::resolve::StoresConfig;
 use serde::{Deserialize, Serialize};
 
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
@@ -40,6 +41,8 @@ pub struct Config {
     pub inference: Inference,
     /// What an event of each type is worth to recommenders.
     pub worth: Worth,
+    /// Where things are kept.
+    pub stores: StoresConfig,
     /// The models to serve.
     pub models: Vec<Model>,
 }
@@ -165,6 +168,7 @@ impl Default for Config {
             server: Server::default(),
             inference: Inference::default(),
             worth: Worth::default(),
+            stores: StoresConfig::default(),
             models: vec![
                 Model {
                     name: "all-MiniLM-L6-v2".into(),
@@ -255,6 +259,7 @@ impl Config {
             "inference.batch_ms_max is {batch_ms_max}, it must be above 0 and at most {BATCH_MS_MAX}"
         );
         self.worth.check().context("worth")?;
+        self.stores.check().map_err(Error::msg)?;
         ensure!(!self.models.is_empty(), "there is no model to serve: add a [[models]] section");
         self.check_names()
     }

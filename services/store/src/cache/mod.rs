@@ -5,6 +5,7 @@
 //! change at once is one call that the backend carries out as a whole: no caller reads, decides and writes.
 
 mod gcra;
+mod guarded;
 mod limits;
 
 use std::fmt::Debug;

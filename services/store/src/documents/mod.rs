@@ -6,6 +6,7 @@
 //! Documents are found by key, in the order of their keys, and by the fields that their [`Collection`] names. Everything
 //! else is the business of search and analytics.
 
+mod guarded;
 mod limits;
 mod patch;
 

@@ -19,6 +19,7 @@
 //! ```
 
 pub(crate) mod check;
+mod guarded;
 pub(crate) mod letter;
 mod partition;
 

@@ -8,7 +8,7 @@ pub mod relational;
 pub mod search;
 
 /// Text in which bytes may be escaped as `%` and two hexadecimal digits; `None` where they are no text.
-fn unescaped(text: &str) -> Option<String> {
+pub(crate) fn unescaped(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

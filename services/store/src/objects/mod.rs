@@ -4,6 +4,7 @@
 //! in and on their way out. Who must not overwrite what somebody else wrote says so with a [`Condition`].
 
 pub(crate) mod check;
+mod guarded;
 mod token;
 
 use std::ops::Range;

@@ -12,6 +12,7 @@
 mod answers;
 mod audit;
 mod definitions;
+mod guarded;
 mod jobs;
 mod keys;
 mod models;

@@ -9,6 +9,7 @@ mod killed_server;
 mod objects;
 mod own_server;
 mod relational;
+mod resolve;
 mod restarts;
 mod search;
 mod servers;

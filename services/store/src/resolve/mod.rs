@@ -1,0 +1,181 @@
+//! Opens the stores that a configuration names.
+//!
+//! The scheme of each address chooses a backend; nothing else in the program knows which it is. Servers stand behind a
+//! guard with the limits of the configuration, and so do embedded ones, for their figures. All stores are opened at once,
+//! each within a time limit, and whatever is wrong with any is said in one error.
+
+mod config;
+mod open;
+mod uri;
+
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use config::StoresConfig;
+pub use uri::{StoreUri, UriError};
+
+use crate::cache::Cache;
+use crate::documents::Documents;
+use crate::events::EventLog;
+use crate::objects::Objects;
+use crate::relational::Relational;
+use crate::search::Search;
+use crate::{ErrorKind, Health, StoreError, StoreKind};
+use open::Opener;
+
+/// The stores of this process.
+#[derive(Clone)]
+pub struct Stores {
+    /// Tenants, users, keys, rules, jobs.
+    pub relational: Arc<dyn Relational>,
+    /// What may be lost.
+    pub cache: Arc<dyn Cache>,
+    /// Full text and facets.
+    pub search: Arc<dyn Search>,
+    /// Documents of free shape.
+    pub documents: Arc<dyn Documents>,
+    /// Events.
+    pub events: Arc<dyn EventLog>,
+    /// Files.
+    pub objects: Arc<dyn Objects>,
+}
+
+/// Stores that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub struct OpenError {
+    /// What is wrong with each, with its address.
+    pub failures: Vec<(StoreUri, StoreError)>,
+}
+
+/// What was found of one store.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// Which store.
+    pub store: StoreKind,
+    /// Its address.
+    pub uri: StoreUri,
+    /// How it is.
+    pub state: State,
+}
+
+/// How a store is.
+#[derive(Debug)]
+pub enum State {
+    /// There is none yet: a start would make it there.
+    Absent(PathBuf),
+    /// It answers.
+    Answers {
+        /// What it says of itself.
+        health: Health,
+        /// How long it took to say so.
+        latency: Duration,
+    },
+    /// It does not.
+    Fails(StoreError),
+}
+
+impl Stores {
+    /// Opens every store. `data` is the folder in which paths begin.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with what to do about it.
+    pub async fn open(config: &StoresConfig, data: &Path) -> Result<Self, OpenError> {
+        let opener = Opener::new(config, data);
+        let opened = tokio::join!(
+            within(config, StoreKind::Relational, opener.relational()),
+            within(config, StoreKind::Cache, opener.cache()),
+            within(config, StoreKind::Search, opener.search()),
+            within(config, StoreKind::Documents, opener.documents()),
+            within(config, StoreKind::Events, opener.events()),
+            within(config, StoreKind::Objects, opener.objects()),
+        );
+        match opened {
+            (Ok(relational), Ok(cache), Ok(search), Ok(documents), Ok(events), Ok(objects)) => {
+                Ok(Self { relational, cache, search, documents, events, objects })
+            }
+            (relational, cache, search, documents, events, objects) => {
+                let errors =
+                    [relational.err(), cache.err(), search.err(), documents.err(), events.err(), objects.err()];
+                let failures = errors.into_iter().flatten();
+                Err(OpenError { failures: failures.map(|error| (config.uri(error.store).clone(), error)).collect() })
+            }
+        }
+    }
+
+    /// Opens every store by itself and asks it how it is, whatever becomes of the others. Makes no file and no folder
+    /// where there is none.
+    pub async fn survey(config: &StoresConfig, data: &Path) -> Vec<Surveyed> {
+        let opener = &Opener::new(config, data);
+        let survey = StoreKind::ALL.map(|store| async move {
+            let uri = config.uri(store).clone();
+            if let Some(path) = opener.file(store).filter(|path| !path.exists()) {
+                return Surveyed { store, uri, state: State::Absent(path) };
+            }
+            let state = match within(config, store, health(opener, store)).await {
+                Ok((health, latency)) => State::Answers { health, latency },
+                Err(error) => State::Fails(error),
+            };
+            Surveyed { store, uri, state }
+        });
+        futures::future::join_all(survey).await
+    }
+}
+
+async fn health(opener: &Opener<'_>, store: StoreKind) -> Result<(Health, Duration), StoreError> {
+    match store {
+        StoreKind::Relational => timed(opener.relational().await?.health()).await,
+        StoreKind::Cache => timed(opener.cache().await?.health()).await,
+        StoreKind::Search => timed(opener.search().await?.health()).await,
+        StoreKind::Documents => timed(opener.documents().await?.health()).await,
+        StoreKind::Events => timed(opener.events().await?.health()).await,
+        StoreKind::Objects => timed(opener.objects().await?.health()).await,
+    }
+}
+
+async fn timed(health: impl Future<Output = Result<Health, StoreError>>) -> Result<(Health, Duration), StoreError> {
+    let begun = Instant::now();
+    Ok((health.await?, begun.elapsed()))
+}
+
+/// The time that a start waits for a store.
+async fn within<T>(
+    config: &StoresConfig,
+    store: StoreKind,
+    opened: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let open_max = config.open_max();
+    tokio::time::timeout(open_max, opened).await.unwrap_or_else(|_| {
+        let detail = format!("no answer within {} s", open_max.as_secs());
+        Err(StoreError::new(store, "open", ErrorKind::Timeout, detail))
+    })
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stores").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (uri, error)) in self.failures.iter().enumerate() {
+            write!(f, "{}{}", if place == 0 { "" } else { "\n" }, explain(uri, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// One sentence: which store, where, what is wrong, and what to do. Without secrets.
+pub fn explain(uri: &StoreUri, error: &StoreError) -> String {
+    let (store, detail) = (error.store, &error.detail);
+    match error.kind {
+        ErrorKind::Unavailable | ErrorKind::Timeout if uri.is_server() => {
+            format!("{store}: cannot reach {uri}: {detail}; is it started? (`make services` starts one to try with)")
+        }
+        ErrorKind::Denied if uri.is_server() => format!("{store}: {uri} does not let us in: {detail}"),
+        _ => format!("{store}: cannot open {uri}: {detail}"),
+    }
+}
