@@ -162,20 +162,20 @@ impl fmt::Debug for Stores {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (uri, error)) in self.failures.iter().enumerate() {
-            write!(f, "{}{}", if place == 0 { "" } else { "\n" }, explain(uri, error))?;
+            write!(f, "{}{}: {}", if place == 0 { "" } else { "\n" }, error.store, explain(uri, error))?;
         }
         Ok(())
     }
 }
 
-/// One sentence: which store, where, what is wrong, and what to do. Without secrets.
+/// One sentence: where the store is, what is wrong, and what to do. Without secrets.
 pub fn explain(uri: &StoreUri, error: &StoreError) -> String {
-    let (store, detail) = (error.store, &error.detail);
+    let detail = &error.detail;
     match error.kind {
         ErrorKind::Unavailable | ErrorKind::Timeout if uri.is_server() => {
-            format!("{store}: cannot reach {uri}: {detail}; is it started? (`make services` starts one to try with)")
+            format!("cannot reach {uri}: {detail}; is it started? (`make services` starts one to try with)")
         }
-        ErrorKind::Denied if uri.is_server() => format!("{store}: {uri} does not let us in: {detail}"),
-        _ => format!("{store}: cannot open {uri}: {detail}"),
+        ErrorKind::Denied if uri.is_server() => format!("{uri} does not let us in: {detail}"),
+        _ => format!("cannot open {uri}: {detail}"),
     }
 }
