@@ -58,10 +58,13 @@ impl SqliteDocuments {
         first.execute(SQLITE_PRAGMAS).await.map_err(fail("open"))?;
         Self::migrate(&mut first).await?;
         first.close().await.map_err(fail("open"))?;
+        // SQLite ends a transaction by itself when the disk is full, the rollback behind it then fails, and sqlx believes for
+        // good that the connection is in a transaction: such a connection is not used again.
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(30))
             .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_PRAGMAS).await.map(drop) }))
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_lazy_with(options);
         Ok(Self { pool, writer: Semaphore::new(1), indexed: Mutex::default() })
     }

@@ -63,10 +63,13 @@ impl SqlRelational {
             StoreError::new(STORE, "open", ErrorKind::Timeout, detail)
         };
         tokio::time::timeout(options.connect_max, first).await.map_err(silent)??;
+        // SQLite ends a transaction by itself when the disk is full, the rollback behind it then fails, and sqlx believes for
+        // good that the connection is in a transaction: such a connection is not used again.
         let pool = AnyPoolOptions::new()
             .max_connections(options.connections_max)
             .acquire_timeout(options.connect_max)
             .after_connect(move |connection, _| Box::pin(async move { dialect.prepare(connection).await }))
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_lazy(url)
             .map_err(fail)?;
         Ok(Self { pool, dialect, writers: Semaphore::new(options.writers_max) })

@@ -276,10 +276,14 @@ impl Search for ElasticsearchSearch {
         check_query(query)?;
         let live = self.live(tenant).await?;
         match self.search_in(&live, tenant, query).await {
-            Err(error) if error.kind == ErrorKind::NotFound => {
+            // An index that another one takes the place of is gone, or answers in its last moment that its shards failed.
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => {
                 self.live.invalidate(tenant);
-                let live = self.live(tenant).await?;
-                self.search_in(&live, tenant, query).await
+                let now = self.live(tenant).await?;
+                if error.kind == ErrorKind::Unavailable && now.index == live.index {
+                    return Err(error);
+                }
+                self.search_in(&now, tenant, query).await
             }
             result => result,
         }
