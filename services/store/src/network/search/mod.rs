@@ -141,6 +141,30 @@ impl ElasticsearchSearch {
         query::page(query, &live.schema, &answer, is_approximate)
     }
 
+    /// Writes to the indices that there are now.
+    async fn write_once(&self, tenant: &Tenant, changes: &[Change]) -> Result<Written, StoreError> {
+        let layout = self.layout("write", tenant).await?;
+        let is_there = [("live", layout.live.is_some()), ("building", layout.building.is_some())];
+        let aliases: Vec<String> =
+            is_there.iter().filter(|(_, is_there)| *is_there).map(|(end, _)| self.name(tenant, end)).collect();
+        if aliases.is_empty() {
+            return Err(no_index("write", tenant));
+        }
+        if changes.is_empty() {
+            return Ok(Written::default());
+        }
+        let answer = self.bulk(&aliases, changes).await?;
+        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if items.len() != aliases.len() * changes.len() {
+            let detail = format!("the server answered {} of {} changes", items.len(), aliases.len() * changes.len());
+            return Err(StoreError::new(StoreKind::Search, "write", ErrorKind::Internal, detail));
+        }
+        // The new index may have become the live one, or been abandoned, in between.
+        let (first, others) = items.split_at(changes.len());
+        written(others, true)?;
+        written(first, layout.live.is_none() && layout.building.is_some())
+    }
+
     /// Writes to one alias after the other in one request.
     async fn bulk(&self, aliases: &[String], changes: &[Change]) -> Result<Value, StoreError> {
         let mut lines = Vec::new();
@@ -240,26 +264,11 @@ impl Search for ElasticsearchSearch {
 
     async fn write(&self, tenant: &Tenant, changes: &[Change]) -> Result<Written, StoreError> {
         check_changes(changes)?;
-        let layout = self.layout("write", tenant).await?;
-        let is_there = [("live", layout.live.is_some()), ("building", layout.building.is_some())];
-        let aliases: Vec<String> =
-            is_there.iter().filter(|(_, is_there)| *is_there).map(|(end, _)| self.name(tenant, end)).collect();
-        if aliases.is_empty() {
-            return Err(no_index("write", tenant));
+        match self.write_once(tenant, changes).await {
+            // The index was removed under it, because another one took its place. Versions make it safe to write again.
+            Err(error) if error.kind == ErrorKind::NotFound => self.write_once(tenant, changes).await,
+            result => result,
         }
-        if changes.is_empty() {
-            return Ok(Written::default());
-        }
-        let answer = self.bulk(&aliases, changes).await?;
-        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if items.len() != aliases.len() * changes.len() {
-            let detail = format!("the server answered {} of {} changes", items.len(), aliases.len() * changes.len());
-            return Err(StoreError::new(StoreKind::Search, "write", ErrorKind::Internal, detail));
-        }
-        // The new index may have become the live one, or been abandoned, in between.
-        let (first, others) = items.split_at(changes.len());
-        written(others, true)?;
-        written(first, layout.live.is_none() && layout.building.is_some())
     }
 
     async fn refresh(&self, tenant: &Tenant) -> Result<(), StoreError> {
@@ -279,11 +288,8 @@ impl Search for ElasticsearchSearch {
             // An index that another one takes the place of is gone, or answers in its last moment that its shards failed.
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => {
                 self.live.invalidate(tenant);
-                let now = self.live(tenant).await?;
-                if error.kind == ErrorKind::Unavailable && now.index == live.index {
-                    return Err(error);
-                }
-                self.search_in(&now, tenant, query).await
+                let live = self.live(tenant).await?;
+                self.search_in(&live, tenant, query).await
             }
             result => result,
         }
