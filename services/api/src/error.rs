@@ -48,6 +48,16 @@ pub enum ErrorCode {
     DeadlineExceeded,
     /// The caller gave up.
     Cancelled,
+    /// No such thing, or it is another tenant's.
+    Absent,
+    /// Something else is there than the caller expects.
+    Conflict,
+    /// `If-Match` or `If-None-Match` names a version that is not the present one.
+    PreconditionFailed,
+    /// The caller has used up his rate.
+    RateLimited,
+    /// A disk is full: nothing was kept.
+    StorageFull,
 }
 
 /// What one error is called in each protocol.
@@ -69,7 +79,7 @@ pub struct Row {
 
 impl ErrorCode {
     /// Every code, for tests and documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -87,6 +97,11 @@ impl ErrorCode {
         Self::Unavailable,
         Self::DeadlineExceeded,
         Self::Cancelled,
+        Self::Absent,
+        Self::Conflict,
+        Self::PreconditionFailed,
+        Self::RateLimited,
+        Self::StorageFull,
     ];
 
     /// The table.
@@ -130,6 +145,16 @@ impl ErrorCode {
                 504, Grpc::DeadlineExceeded, (504, OURS, None), (504, "Backend")),
             Self::Cancelled => ("cancelled", "The caller gave up",
                 499, Grpc::Cancelled, (499, BAD, None), (499, "Backend")),
+            Self::Absent => ("not_found", "There is no such thing",
+                404, Grpc::NotFound, (404, BAD, None), (404, "NotFound")),
+            Self::Conflict => ("conflict", "Something else is there",
+                409, Grpc::Aborted, (409, BAD, None), (409, "Validation")),
+            Self::PreconditionFailed => ("precondition_failed", "It has changed meanwhile",
+                412, Grpc::FailedPrecondition, (412, BAD, None), (412, "Validation")),
+            Self::RateLimited => ("rate_limited", "Too many requests",
+                429, Grpc::ResourceExhausted, (429, LIMIT, Some("rate_limit_exceeded")), (429, "Overloaded")),
+            Self::StorageFull => ("storage_full", "There is no space left",
+                507, Grpc::ResourceExhausted, (507, OURS, None), (507, "Backend")),
         };
         Row { code, title, status, grpc, openai, tei }
     }

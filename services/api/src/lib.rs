@@ -4,8 +4,11 @@
 //! cannot drift apart. The crate knows no engine and no socket: the gateway turns these types into calls, the load
 //! generator turns answers back into figures.
 
+mod call;
+pub mod catalogue;
 pub mod dialect;
 pub mod error;
+pub mod log;
 pub mod rest;
 
 /// Generated from `proto/attune/v1/*.proto`.
@@ -17,5 +20,6 @@ pub mod v1 {
 /// The descriptors of every message and service in [`v1`], encoded, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("attune_descriptor");
 
+pub use call::Call;
 pub use dialect::Dialect;
 pub use error::{ApiError, ErrorCode, FieldError};

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use attune_gateway::GatewayConfig;
+use attune_gateway::{GatewayConfig, Services};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
+use attune_store::resolve::Stores;
 
 use crate::config::{Config, Engine, Model, Precision};
 use crate::models::install::{self, Damage};
@@ -60,6 +61,11 @@ pub fn gateway(config: &Config) -> GatewayConfig {
     gateway.drain.notice = Duration::from_millis(from.drain_notice_ms);
     gateway.drain.drain_max = Duration::from_secs(from.drain_s_max);
     gateway
+}
+
+/// The services of this process, over its stores.
+pub fn services(_stores: &Stores) -> Services {
+    Services::default()
 }
 
 /// The models to load, every file of an installed one verified against its manifest.

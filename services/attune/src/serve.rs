@@ -6,11 +6,13 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use attune_gateway::{Drained, GatewayConfig, KeyStore, NewKey};
+use attune_gateway::{Drained, GatewayConfig, KeyStore, NewKey, Services};
 use attune_inference::{Inference, ModelInfo};
+use attune_store::resolve::Stores;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal;
@@ -45,6 +47,7 @@ pub struct Server {
     gateway: GatewayConfig,
     inference: Inference,
     keys: KeyStore,
+    services: Services,
     /// Where it listens.
     pub address: SocketAddr,
     /// The admin key, where it was made just now.
@@ -64,6 +67,7 @@ impl Server {
             !demo || address.ip().is_loopback(),
             "--demo shows its key and is for this machine alone: {address} is not a loopback address; use 127.0.0.1"
         );
+        let stores = Stores::open(&config.stores, &stores_folder(config, demo, address)?).await?;
         let (limits, models) = (compose::inference(config), config.clone());
         let inference = tokio::task::spawn_blocking(move || {
             let models = compose::models(&models)?;
@@ -72,7 +76,9 @@ impl Server {
         .await??;
         // Last: a key that was made for a start that then fails would never be seen.
         let (keys, key) = open_keys(config, demo)?;
-        Ok(Self { listener, gateway: compose::gateway(config), inference, keys, address, key, is_demo: demo })
+        let services = compose::services(&stores);
+        let gateway = compose::gateway(config);
+        Ok(Self { listener, gateway, inference, keys, services, address, key, is_demo: demo })
     }
 
     /// The models that are loaded.
@@ -85,7 +91,22 @@ impl Server {
     /// # Errors
     /// The gateway cannot serve.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Drained> {
-        Ok(attune_gateway::serve(self.listener, self.gateway, self.inference, self.keys, shutdown).await?)
+        Ok(attune_gateway::serve(self.listener, self.gateway, self.inference, self.keys, self.services, shutdown)
+            .await?)
+    }
+}
+
+/// Where the paths of the stores begin. A demo keeps nothing: its folder is emptied when it starts.
+fn stores_folder(config: &Config, demo: bool, address: SocketAddr) -> Result<PathBuf> {
+    if !demo {
+        return Ok(config.data.clone());
+    }
+    let folder = config.data.join(format!("demo-{}", address.port()));
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot empty {}, where the last demo kept its data", folder.display()))
+        }
+        _ => Ok(folder),
     }
 }
 

@@ -47,6 +47,18 @@ impl Call {
         self.context(self.class.unwrap_or(WorkClass::Bulk), self.callers_deadline())
     }
 
+    /// What a service needs to know of it.
+    #[expect(dead_code, reason = "no service has joined yet")]
+    pub fn service(&self) -> attune_api::Call {
+        attune_api::Call {
+            tenant: Arc::clone(&self.caller.tenant),
+            caller: Arc::clone(&self.caller.id),
+            request_id: Arc::clone(&self.id.0),
+            deadline: Some(self.deadline.at),
+            is_bulk: self.class == Some(WorkClass::Bulk),
+        }
+    }
+
     /// The deadline that the caller himself set.
     pub fn callers_deadline(&self) -> Option<Instant> {
         self.deadline.is_callers.then_some(self.deadline.at)

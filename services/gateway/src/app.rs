@@ -20,7 +20,9 @@ use crate::{
     grpc::{self, Grpc},
     health,
     keys::KeyStore,
-    metrics, models, openai, sentiment, tei,
+    metrics, models, openai, sentiment,
+    services::Services,
+    tei,
 };
 
 const INFER: &[Scope] = &[Scope::Infer];
@@ -35,6 +37,8 @@ pub(crate) struct Inner {
     pub config: GatewayConfig,
     pub inference: Inference,
     pub keys: KeyStore,
+    #[expect(dead_code, reason = "no service has joined yet")]
+    pub services: Services,
     /// One for each request to a model in work.
     pub places: Arc<Semaphore>,
     /// One for each open gRPC stream.
@@ -45,7 +49,13 @@ pub(crate) struct Inner {
 }
 
 impl App {
-    pub fn new(config: GatewayConfig, inference: Inference, keys: KeyStore, draining: watch::Receiver<bool>) -> Self {
+    pub fn new(
+        config: GatewayConfig,
+        inference: Inference,
+        keys: KeyStore,
+        services: Services,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
         let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self(Arc::new(Inner {
             places: Arc::new(Semaphore::new(config.requests.in_flight_max)),
@@ -54,6 +64,7 @@ impl App {
             config,
             inference,
             keys,
+            services,
             draining,
         }))
     }

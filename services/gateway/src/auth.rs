@@ -46,6 +46,8 @@ impl Scope {
 pub(crate) struct Caller {
     /// The key's id, not the key: safe in logs, and what fairness between callers goes by.
     pub id: Arc<str>,
+    /// Whose data it is about.
+    pub tenant: Arc<str>,
     /// What the key allows.
     pub scopes: Arc<[Scope]>,
 }

@@ -28,6 +28,7 @@ mod models;
 mod openai;
 mod sentiment;
 pub mod serve;
+mod services;
 mod tei;
 mod unread;
 
@@ -36,3 +37,4 @@ pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use docs::openapi;
 pub use keys::{KeyStore, KeyStoreError, NewKey};
 pub use serve::{Drained, serve};
+pub use services::Services;

@@ -33,6 +33,7 @@ use crate::{
     health,
     keys::KeyStore,
     metrics,
+    services::Services,
 };
 
 /// After this long an `accept` that failed (no descriptors left) is tried again.
@@ -72,11 +73,12 @@ pub async fn serve(
     config: GatewayConfig,
     inference: Inference,
     keys: KeyStore,
+    services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Drained, ServeError> {
     metrics::install();
     let (stop, stopping) = watch::channel(false);
-    let app = App::new(config, inference, keys, stopping);
+    let app = App::new(config, inference, keys, services, stopping);
     app.check_defaults()?;
     let (health, reporter) = health::grpc_routes(&app).await?;
     let mut server = Server::new(&app, app::router(&app, health));

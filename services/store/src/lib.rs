@@ -16,6 +16,7 @@ mod key;
 pub mod network;
 pub mod objects;
 mod page;
+mod refusal;
 pub mod relational;
 pub mod resolve;
 pub mod search;

@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("attune-gateway", &["attune-api", "attune-inference"]),
     ("attune-sentiment", &["attune-api", "attune-inference"]),
     ("attune-load", &["attune-api"]),
-    ("attune-store", &["attune-ranking"]),
+    ("attune-store", &["attune-api", "attune-ranking"]),
     ("attune", ANY),
     ("attune-benches", ANY),
 ];

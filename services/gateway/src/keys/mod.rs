@@ -22,6 +22,9 @@ pub use self::files::KeyStoreError;
 use self::files::{KeyFolder, StoredKey};
 use crate::auth::{Caller, Scope};
 
+/// The tenant of every key of a file.
+const TENANT: &str = "default";
+
 /// The keys that a server knows. Cheap to clone.
 #[derive(Clone)]
 pub struct KeyStore {
@@ -116,7 +119,11 @@ impl KeyStore {
                 found = Some(key);
             }
         }
-        found.map(|key| Caller { id: key.id.as_str().into(), scopes: key.scopes.as_slice().into() })
+        found.map(|key| Caller {
+            id: key.id.as_str().into(),
+            tenant: TENANT.into(),
+            scopes: key.scopes.as_slice().into(),
+        })
     }
 
     fn hash(&self, key: &str) -> [u8; 32] {

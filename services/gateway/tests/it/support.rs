@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use attune_api::v1::inference_client::InferenceClient;
-use attune_gateway::{GatewayConfig, KeyStore};
+use attune_gateway::{GatewayConfig, KeyStore, Services};
 use attune_inference::{
     Inference, InferenceConfig, ModelInfo, ModelSpec, PrecisionChoice, Task,
     schedule::Limits,
@@ -93,7 +93,8 @@ impl Server {
         let (keys, admin) = KeyStore::in_memory().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { _ = stopped.await };
-        let serve = attune_gateway::serve(listener, config, inference.clone(), keys.clone(), shutdown);
+        let serve =
+            attune_gateway::serve(listener, config, inference.clone(), keys.clone(), Services::default(), shutdown);
         let task = tokio::spawn(async move { _ = serve.await.expect("the server serves") });
         Self { address, key: admin.secret, keys, inference, stop: Some(stop), task }
     }

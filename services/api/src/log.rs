@@ -1,0 +1,132 @@
+//! What the services write to the event log for each other.
+//!
+//! The log is the truth of all that is derived: whatever a consumer keeps can be made again from these records. They
+//! outlive every version of the program, so fields are only ever added, each with a default.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One record of the log. Whom it is about is the subject that it was appended under.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Record {
+    /// Somebody did something.
+    Event(Event),
+    /// Somebody was shown a list.
+    Exposure(Exposure),
+    /// What was known of an anonymous subject belongs to this subject from here on.
+    Join {
+        /// The subject that was anonymous.
+        from: String,
+    },
+    /// This subject is forgotten: whatever was derived from its records goes, and replay makes none of it again.
+    Tombstone,
+    /// An item was written or deleted: read it again. The subject is `item/` and the item's id.
+    Item {
+        /// Its id.
+        item_id: String,
+    },
+}
+
+/// What somebody did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    /// One effect per subject and id.
+    pub event_id: String,
+    /// For example `click`.
+    pub r#type: String,
+    /// With what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<String>,
+    /// A rating, a price, a number of seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// When, in Unix milliseconds, as the client says.
+    pub time_ms: i64,
+    /// When it reached us, in Unix milliseconds.
+    pub received_ms: i64,
+    /// In which session, as the client says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The list that it happened on: that of an [`Exposure`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Where, for example `home`: weights of event types may differ by surface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surface: Option<String>,
+    /// Anything else.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub properties: Map<String, Value>,
+}
+
+/// A list that was served.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exposure {
+    /// The server's name of the list.
+    pub request_id: String,
+    /// When, in Unix milliseconds.
+    pub time_ms: i64,
+    /// Where it was shown, if the caller said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surface: Option<String>,
+    /// By which pipeline.
+    pub pipeline: String,
+    /// By which model.
+    pub model_version: String,
+    /// The experiment that chose the pipeline, and its arm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<Arm>,
+    /// Names of the features, in the order of [`Shown::features`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub feature_names: Vec<String>,
+    /// What was shown, from the top.
+    pub items: Vec<Shown>,
+}
+
+/// An arm of an experiment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arm {
+    /// The experiment.
+    pub experiment: String,
+    /// Its arm.
+    pub arm: String,
+}
+
+/// One position of a list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shown {
+    /// The item.
+    pub item_id: String,
+    /// Its score.
+    pub score: f32,
+    /// How likely it was to stand there.
+    pub propensity: f32,
+    /// What the score was made of; absent values are null.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Option<f32>>,
+}
+
+/// An acknowledged event in the list of a subject's recent ones, which is read before every recommendation: so a list
+/// reflects an event that no consumer has seen yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    /// Where the event stands in the log.
+    pub partition: u32,
+    /// Where the event stands in the partition.
+    pub offset: u64,
+    /// What it says.
+    pub event: Event,
+}
+
+/// The list in the cache with the [`Recent`] events of a subject, the newest foremost.
+pub fn recent_list(subject: &str) -> String {
+    format!("recent/{subject}")
+}
+
+/// The subject under which an item's records stand.
+pub fn item_subject(item_id: &str) -> String {
+    format!("item/{item_id}")
+}

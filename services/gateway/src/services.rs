@@ -1,0 +1,5 @@
+//! The services behind this gateway.
+
+/// Each service by its interface. One that is absent has no role in this process: its routes are not there.
+#[derive(Clone, Default)]
+pub struct Services {}
