@@ -10,7 +10,7 @@
 //! panels of weights stay in the first-level cache while the rows of the block pass by.
 
 use super::lanes::Lanes;
-use super::lines::{LANES, Line, Panels, RowLines, prefetch_for_writing};
+use super::lines::{LANES, Line, Panels, RowLines, prefetch, prefetch_for_writing};
 use super::tier::{Kernel, Tier};
 use super::{Activation, Epilogue, Isa};
 use std::ops::Range;
@@ -148,6 +148,9 @@ impl<K: MicroKernel<COLUMNS>, S: Scaling, const COLUMNS: usize> Kernel for Rows<
                 for tile_rows in tiles(block.clone(), K::ROWS, K::FULL_TILES) {
                     let y = &mut y[(tile_rows.start - rows.start) * width..];
                     prefetch_tile(y, width, tile_rows.len(), &panels);
+                    if let Some(residual) = product.epilogue.residual {
+                        prefetch_residual(&residual[tile_rows.start * width..], width, tile_rows.len(), &panels);
+                    }
                     micro_kernel.sums(tier, operands, tile_rows.clone(), panels.clone(), &mut tile);
                     tier.run(WriteOut { product, tile: &tile, rows: tile_rows, panels: panels.clone(), y });
                 }
@@ -163,6 +166,16 @@ fn prefetch_tile(y: &[f32], width: usize, rows: usize, panels: &Range<usize>) {
     for row in y.chunks(width).take(rows) {
         for column in panels.clone().map(|panel| panel * LANES) {
             prefetch_for_writing(&row[column]);
+        }
+    }
+}
+
+/// Asks for what will be added to a tile's results.
+#[inline(always)]
+fn prefetch_residual(residual: &[f32], width: usize, rows: usize, panels: &Range<usize>) {
+    for row in residual.chunks(width).take(rows) {
+        for column in panels.clone().map(|panel| panel * LANES) {
+            prefetch(&row[column]);
         }
     }
 }

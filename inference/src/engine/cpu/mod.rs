@@ -6,6 +6,7 @@
 //! epilogue, so a layer is four products, one attention and two norms over memory.
 
 mod linear;
+mod parts;
 mod smooth;
 mod weights;
 
@@ -17,6 +18,7 @@ use attune_kernels::{
 };
 
 use self::linear::{After, Linear, Memory};
+use self::parts::{Part, Parts};
 use super::{Engine, EngineError, EngineInfo, FlatBatch, Precision, Stop};
 use crate::model::{Activation, Architecture, Attention, NormPlace, Pooling};
 
@@ -70,12 +72,14 @@ impl CpuModel {
     }
 }
 
-/// One worker's memory, grown to the largest batch seen and then reused.
+/// One worker's memory, grown to the largest batch seen and then reused. Only the states between layers are kept for all
+/// tokens of a batch; what a layer needs in between is kept for one of its [`Parts`] at a time.
 #[derive(Debug, Default)]
 struct Workspace {
-    /// tokens x hidden: the states between layers.
+    parts: Parts,
+    /// All tokens x hidden: the states between layers.
     states: Vec<f32>,
-    /// tokens x hidden: what attention gathers, then what the layer's second half adds up.
+    /// tokens x hidden: what attention gathers.
     gathered: Vec<f32>,
     /// tokens x hidden: the states between the halves of a layer.
     middle: Vec<f32>,
@@ -123,7 +127,9 @@ impl Engine for CpuEngine {
         workspace.resize(&model.architecture, batch);
         model.embed(batch, workspace);
         for layer in &model.layers {
-            model.layer(layer, batch, workspace, stop)?;
+            for number in 0..workspace.parts.count() {
+                model.layer(layer, number, workspace, stop)?;
+            }
         }
         model.finish(batch, workspace, out);
         Ok(())
@@ -137,8 +143,11 @@ fn go_on(stop: Stop<'_>) -> Result<(), EngineError> {
 
 impl Workspace {
     fn resize(&mut self, architecture: &Architecture, batch: FlatBatch<'_>) {
-        let (tokens, hidden) = (batch.tokens().len(), architecture.hidden);
-        for states in [&mut self.states, &mut self.gathered, &mut self.middle] {
+        let hidden = architecture.hidden;
+        self.parts.cut(batch.offsets());
+        self.states.resize(batch.tokens().len() * hidden, 0.0);
+        let tokens = self.parts.tokens_max();
+        for states in [&mut self.gathered, &mut self.middle] {
             states.resize(tokens * hidden, 0.0);
         }
         self.wide.resize(tokens * architecture.intermediate.max(3 * hidden), 0.0);
@@ -162,23 +171,27 @@ impl CpuModel {
         self.normalise(norm, &mut workspace.states);
     }
 
-    /// One layer over `states`.
+    /// One layer over one part of `states`.
     fn layer(
         &self,
         layer: &Layer,
-        batch: FlatBatch<'_>,
+        part: usize,
         workspace: &mut Workspace,
         stop: Stop<'_>,
     ) -> Result<(), EngineError> {
-        let (rows, hidden) = (batch.tokens().len(), self.architecture.hidden);
-        let Workspace { states, gathered, middle, wide, memory, .. } = workspace;
+        let hidden = self.architecture.hidden;
+        let Workspace { parts, states, gathered, middle, wide, memory, .. } = workspace;
+        let part = parts.get(part);
+        let (rows, Part { first_token, offsets }) = (part.tokens(), part);
+        let states = &mut states[first_token * hidden..][..rows * hidden];
+        let (gathered, middle) = (&mut gathered[..rows * hidden], &mut middle[..rows * hidden]);
         let NormPlace::After = self.architecture.norm.place;
 
         go_on(stop)?;
         let projected = &mut wide[..rows * 3 * hidden];
         layer.query_key_value.apply(states, rows, After::default(), projected, memory);
         let Attention::Full = self.architecture.attention;
-        attention(self.isa, self.attention_shape(), projected, batch.offsets(), gathered, &mut memory.scratch);
+        attention(self.isa, self.attention_shape(), projected, offsets, gathered, &mut memory.scratch);
         go_on(stop)?;
         let residual = After { residual: Some(states), ..After::default() };
         layer.attention_out.apply(gathered, rows, residual, middle, memory);

@@ -31,7 +31,8 @@ pub(super) struct LayerPeaks {
 impl InputFactors {
     /// Balances the peaks of inputs with those of `weights`, one row of `peaks.len()` per output.
     pub(super) fn balance(peaks: &[f32], weights: &[f32]) -> Self {
-        let weight_peaks = columns_peak(weights, peaks.len());
+        let mut weight_peaks = vec![0.0; peaks.len()];
+        raise(&mut weight_peaks, weights);
         let factor = |(input, weight): (&f32, f32)| match *input > 0.0 && weight > 0.0 {
             true => (weight / input).sqrt().log2().round().exp2(),
             false => 1.0,
@@ -69,19 +70,22 @@ pub(super) fn measure_peaks(model: &CpuModel) -> Vec<LayerPeaks> {
     model.embed(batch, &mut workspace);
     let hidden = model.architecture.hidden;
     let measure = |layer| {
-        let query_key_value = columns_peak(&workspace.states, hidden);
-        model.layer(layer, batch, &mut workspace, &|| false).expect("nothing stops it");
-        LayerPeaks { query_key_value, up: columns_peak(&workspace.middle, hidden) }
+        let mut peaks = LayerPeaks { query_key_value: vec![0.0; hidden], up: vec![0.0; hidden] };
+        raise(&mut peaks.query_key_value, &workspace.states);
+        for part in 0..workspace.parts.count() {
+            model.layer(layer, part, &mut workspace, &|| false).expect("nothing stops it");
+            raise(&mut peaks.up, &workspace.middle[..workspace.parts.get(part).tokens() * hidden]);
+        }
+        peaks
     };
     model.layers.iter().map(measure).collect()
 }
 
-fn columns_peak(rows: &[f32], width: usize) -> Vec<f32> {
-    let mut peaks = vec![0.0_f32; width];
-    for row in rows.chunks_exact(width) {
+/// Raises the peak of each column to what the rows reach.
+fn raise(peaks: &mut [f32], rows: &[f32]) {
+    for row in rows.chunks_exact(peaks.len()) {
         peaks.iter_mut().zip(row).for_each(|(peak, value)| *peak = peak.max(value.abs()));
     }
-    peaks
 }
 
 /// Token ids spread evenly over the vocabulary: multiples of the golden ratio, modulo 1.
