@@ -6,6 +6,7 @@
 
 mod call;
 pub mod catalogue;
+pub mod content;
 pub mod dialect;
 pub mod error;
 pub mod log;
