@@ -67,6 +67,8 @@ impl Server {
             !demo || address.ip().is_loopback(),
             "--demo shows its key and is for this machine alone: {address} is not a loopback address; use 127.0.0.1"
         );
+        std::fs::create_dir_all(&config.data)
+            .with_context(|| format!("the data folder {} cannot be used", config.data.display()))?;
         let stores = Stores::open(&config.stores, &stores_folder(config, demo, address)?).await?;
         let (limits, models) = (compose::inference(config), config.clone());
         let inference = tokio::task::spawn_blocking(move || {

@@ -172,13 +172,7 @@ impl CpuModel {
     }
 
     /// One layer over one part of `states`.
-    fn layer(
-        &self,
-        layer: &Layer,
-        part: usize,
-        workspace: &mut Workspace,
-        stop: Stop<'_>,
-    ) -> Result<(), EngineError> {
+    fn layer(&self, layer: &Layer, part: usize, workspace: &mut Workspace, stop: Stop<'_>) -> Result<(), EngineError> {
         let hidden = self.architecture.hidden;
         let Workspace { parts, states, gathered, middle, wide, memory, .. } = workspace;
         let part = parts.get(part);

@@ -8,8 +8,9 @@
 //!
 //! A tenant has no `.` in its name, so no name of one is a name of another. Writes go through the aliases, and say that
 //! these have to exist: an index that has just been removed is not made anew by a late write. Which index is the live one
-//! is asked at each write, and for searches once a second: until then they find the one from before, which is a whole
-//! one, or it is gone and they ask again.
+//! is asked at each write, and for searches once a second: until then they find the one from before, which is a whole one.
+//! An index that another one has taken the place of has no alias any more, and stays until the next one is begun: removed
+//! in the same step, it failed the writes and searches that had just found it under its alias.
 
 mod client;
 mod filter;
@@ -57,6 +58,14 @@ struct Layout {
     live: Option<Named>,
     building: Option<Named>,
     indices: Vec<String>,
+}
+
+impl Layout {
+    /// Indices that another one has taken the place of.
+    fn retired(&self) -> Vec<String> {
+        let is_used = |name: &String| [&self.live, &self.building].into_iter().flatten().any(|one| one.index == *name);
+        self.indices.iter().filter(|name| !is_used(name)).cloned().collect()
+    }
 }
 
 impl ElasticsearchSearch {
@@ -141,30 +150,6 @@ impl ElasticsearchSearch {
         query::page(query, &live.schema, &answer, is_approximate)
     }
 
-    /// Writes to the indices that there are now.
-    async fn write_once(&self, tenant: &Tenant, changes: &[Change]) -> Result<Written, StoreError> {
-        let layout = self.layout("write", tenant).await?;
-        let is_there = [("live", layout.live.is_some()), ("building", layout.building.is_some())];
-        let aliases: Vec<String> =
-            is_there.iter().filter(|(_, is_there)| *is_there).map(|(end, _)| self.name(tenant, end)).collect();
-        if aliases.is_empty() {
-            return Err(no_index("write", tenant));
-        }
-        if changes.is_empty() {
-            return Ok(Written::default());
-        }
-        let answer = self.bulk(&aliases, changes).await?;
-        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if items.len() != aliases.len() * changes.len() {
-            let detail = format!("the server answered {} of {} changes", items.len(), aliases.len() * changes.len());
-            return Err(StoreError::new(StoreKind::Search, "write", ErrorKind::Internal, detail));
-        }
-        // The new index may have become the live one, or been abandoned, in between.
-        let (first, others) = items.split_at(changes.len());
-        written(others, true)?;
-        written(first, layout.live.is_none() && layout.building.is_some())
-    }
-
     /// Writes to one alias after the other in one request.
     async fn bulk(&self, aliases: &[String], changes: &[Change]) -> Result<Value, StoreError> {
         let mut lines = Vec::new();
@@ -223,6 +208,7 @@ impl Search for ElasticsearchSearch {
 
     async fn begin(&self, tenant: &Tenant, schema: &Schema) -> Result<(), StoreError> {
         let layout = self.layout("begin", tenant).await?;
+        self.remove("begin", &layout.retired()).await?;
         // Always the number behind the live one, so that of two who begin at once one finds it taken.
         let number = |index: &str| index.rsplit_once(".g")?.1.parse::<u64>().ok();
         let next = layout.live.as_ref().and_then(|live| number(&live.index)).unwrap_or(0) + 1;
@@ -250,7 +236,8 @@ impl Search for ElasticsearchSearch {
             json!({"add": {"index": building.index, "alias": self.name(tenant, "live"), "is_write_index": true}}),
             json!({"remove": {"index": building.index, "alias": self.name(tenant, "building")}}),
         ];
-        actions.extend(layout.live.map(|live| json!({"remove_index": {"index": live.index}})));
+        let alias = self.name(tenant, "live");
+        actions.extend(layout.live.map(|live| json!({"remove": {"index": live.index, "alias": alias}})));
         let body = Body::Json(json!({"actions": actions}));
         self.client.expect("publish", Method::Post, "/_aliases", &[], body).await?;
         self.live.invalidate(tenant);
@@ -264,11 +251,26 @@ impl Search for ElasticsearchSearch {
 
     async fn write(&self, tenant: &Tenant, changes: &[Change]) -> Result<Written, StoreError> {
         check_changes(changes)?;
-        match self.write_once(tenant, changes).await {
-            // The index was removed under it, because another one took its place. Versions make it safe to write again.
-            Err(error) if error.kind == ErrorKind::NotFound => self.write_once(tenant, changes).await,
-            result => result,
+        let layout = self.layout("write", tenant).await?;
+        let is_there = [("live", layout.live.is_some()), ("building", layout.building.is_some())];
+        let aliases: Vec<String> =
+            is_there.iter().filter(|(_, is_there)| *is_there).map(|(end, _)| self.name(tenant, end)).collect();
+        if aliases.is_empty() {
+            return Err(no_index("write", tenant));
         }
+        if changes.is_empty() {
+            return Ok(Written::default());
+        }
+        let answer = self.bulk(&aliases, changes).await?;
+        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if items.len() != aliases.len() * changes.len() {
+            let detail = format!("the server answered {} of {} changes", items.len(), aliases.len() * changes.len());
+            return Err(StoreError::new(StoreKind::Search, "write", ErrorKind::Internal, detail));
+        }
+        // The new index may have become the live one, or been abandoned, in between.
+        let (first, others) = items.split_at(changes.len());
+        written(others, true)?;
+        written(first, layout.live.is_none() && layout.building.is_some())
     }
 
     async fn refresh(&self, tenant: &Tenant) -> Result<(), StoreError> {
@@ -285,7 +287,7 @@ impl Search for ElasticsearchSearch {
         check_query(query)?;
         let live = self.live(tenant).await?;
         match self.search_in(&live, tenant, query).await {
-            // An index that another one takes the place of is gone, or answers in its last moment that its shards failed.
+            // It was retired within the last second, and the next one has been begun already.
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => {
                 self.live.invalidate(tenant);
                 let live = self.live(tenant).await?;
