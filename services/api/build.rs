@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const PROTOS: [&str; 1] = ["proto/attune/v1/inference.proto"];
+const PROTOS: [&str; 2] = ["proto/attune/v1/inference.proto", "proto/attune/v1/recommendation.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

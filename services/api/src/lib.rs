@@ -9,7 +9,9 @@ pub mod catalogue;
 pub mod content;
 pub mod dialect;
 pub mod error;
+mod lists;
 pub mod log;
+pub mod recommendation;
 pub mod rest;
 
 /// Generated from `proto/attune/v1/*.proto`.

@@ -48,7 +48,6 @@ impl Call {
     }
 
     /// What a service needs to know of it.
-    #[expect(dead_code, reason = "no service has joined yet")]
     pub fn service(&self) -> attune_api::Call {
         attune_api::Call {
             tenant: Arc::clone(&self.caller.tenant),
@@ -57,6 +56,12 @@ impl Call {
             deadline: Some(self.deadline.at),
             is_bulk: self.class == Some(WorkClass::Bulk),
         }
+    }
+
+    /// The same for an item of a stream, which is bulk unless the caller says otherwise.
+    pub fn service_item(&self) -> attune_api::Call {
+        let is_bulk = self.class != Some(WorkClass::Interactive);
+        attune_api::Call { is_bulk, deadline: self.callers_deadline(), ..self.service() }
     }
 
     /// The deadline that the caller himself set.

@@ -20,12 +20,13 @@ use crate::{
     grpc::{self, Grpc},
     health,
     keys::KeyStore,
-    metrics, models, openai, sentiment,
+    metrics, models, openai, recommendation, sentiment,
     services::Services,
     tei,
 };
 
 const INFER: &[Scope] = &[Scope::Infer];
+const READ: &[Scope] = &[Scope::Read];
 const READ_OR_INFER: &[Scope] = &[Scope::Read, Scope::Infer];
 
 /// What every handler shares. Cheap to clone.
@@ -37,7 +38,6 @@ pub(crate) struct Inner {
     pub config: GatewayConfig,
     pub inference: Inference,
     pub keys: KeyStore,
-    #[expect(dead_code, reason = "no service has joined yet")]
     pub services: Services,
     /// One for each request to a model in work.
     pub places: Arc<Semaphore>,
@@ -87,6 +87,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
     Router::new()
         .merge(inference_routes(app))
         .merge(listing_routes(app))
+        .merge(recommendation_routes(app))
         .merge(open_routes(app))
         .merge(health)
         .layer(middleware::from_fn(edge::edge))
@@ -125,6 +126,15 @@ fn listing_routes(app: &App) -> Router {
         .route("/info", get(tei::info))
         .merge(grpc)
         .route_layer(middleware::from_fn_with_state((app.clone(), READ_OR_INFER), auth::require))
+        .with_state(app.clone())
+}
+
+/// Routes that make lists.
+fn recommendation_routes(app: &App) -> Router {
+    let Some(routes) = recommendation::routes(app) else { return Router::new() };
+    routes
+        .route_layer(middleware::from_fn_with_state(app.clone(), admission::admit))
+        .route_layer(middleware::from_fn_with_state((app.clone(), READ), auth::require))
         .with_state(app.clone())
 }
 

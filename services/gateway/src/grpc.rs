@@ -231,12 +231,12 @@ fn count(number: usize) -> u32 {
 }
 
 /// The layer around every method has put it there.
-fn call_of<T>(request: &Request<T>) -> Result<Call, Status> {
+pub(crate) fn call_of<T>(request: &Request<T>) -> Result<Call, Status> {
     let call = request.extensions().get::<Call>().cloned();
     call.ok_or_else(|| dialect::grpc_status(&ApiError::internal(), None))
 }
 
-fn status(error: &ApiError, id: &RequestId) -> Status {
+pub(crate) fn status(error: &ApiError, id: &RequestId) -> Status {
     dialect::grpc_status(error, Some(&id.0))
 }
 

@@ -26,6 +26,8 @@ mod keys;
 mod metrics;
 mod models;
 mod openai;
+mod query;
+mod recommendation;
 mod sentiment;
 pub mod serve;
 mod services;

@@ -8,10 +8,13 @@ mod inputs;
 pub mod models;
 pub mod openai;
 pub mod operations;
+pub mod recommendation;
 pub mod sentiment;
 pub mod tei;
+mod timestamp;
 
 pub use inputs::Inputs;
+pub use timestamp::Timestamp;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
