@@ -6,7 +6,8 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -67,9 +68,9 @@ impl Server {
             !demo || address.ip().is_loopback(),
             "--demo shows its key and is for this machine alone: {address} is not a loopback address; use 127.0.0.1"
         );
-        std::fs::create_dir_all(&config.data)
-            .with_context(|| format!("the data folder {} cannot be used", config.data.display()))?;
-        let stores = Stores::open(&config.stores, &stores_folder(config, demo, address)?).await?;
+        let folder = stores_folder(config, demo, address)?;
+        std::fs::create_dir_all(&folder).with_context(|| unusable(&folder))?;
+        let stores = Stores::open(&config.stores, &folder).await?;
         let (limits, models) = (compose::inference(config), config.clone());
         let inference = tokio::task::spawn_blocking(move || {
             let models = compose::models(&models)?;
@@ -77,7 +78,7 @@ impl Server {
         })
         .await??;
         // Last: a key that was made for a start that then fails would never be seen.
-        let (keys, key) = open_keys(config, demo)?;
+        let (keys, key) = open_keys(config, &stores, demo).await?;
         let services = compose::services(&stores);
         let gateway = compose::gateway(config);
         Ok(Self { listener, gateway, inference, keys, services, address, key, is_demo: demo })
@@ -122,13 +123,18 @@ async fn listen(address: &str) -> Result<TcpListener> {
     }
 }
 
-fn open_keys(config: &Config, demo: bool) -> Result<(KeyStore, Option<NewKey>)> {
+async fn open_keys(config: &Config, stores: &Stores, demo: bool) -> Result<(KeyStore, Option<NewKey>)> {
+    let rows = Arc::clone(&stores.relational);
     if demo {
-        let (store, key) = KeyStore::in_memory()?;
+        let (store, key) = KeyStore::in_memory(rows).await?;
         return Ok((store, Some(key)));
     }
     let data = &config.data;
-    KeyStore::open(data).with_context(|| format!("the data folder {} cannot be used", data.display()))
+    KeyStore::open(rows, data).await.with_context(|| unusable(data))
+}
+
+fn unusable(data: &Path) -> String {
+    format!("the data folder {} cannot be used", data.display())
 }
 
 /// Serves until a signal says stop.

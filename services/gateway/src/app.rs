@@ -14,7 +14,6 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{
     admission, auth,
-    auth::Scope,
     config::GatewayConfig,
     docs, edge,
     grpc::{self, Grpc},
@@ -24,10 +23,6 @@ use crate::{
     services::Services,
     tei,
 };
-
-const INFER: &[Scope] = &[Scope::Infer];
-const READ: &[Scope] = &[Scope::Read];
-const READ_OR_INFER: &[Scope] = &[Scope::Read, Scope::Infer];
 
 /// What every handler shares. Cheap to clone.
 #[derive(Clone)]
@@ -82,7 +77,8 @@ impl Deref for App {
     }
 }
 
-/// Every route of the server.
+/// Every route of the server. Who may call which stands in [`routes`](crate::routes) and nowhere else: one that is not
+/// there as well cannot be reached.
 pub(crate) fn router(app: &App, health: Router) -> Router {
     Router::new()
         .merge(inference_routes(app))
@@ -90,6 +86,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
         .merge(recommendation_routes(app))
         .merge(open_routes(app))
         .merge(health)
+        .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
         .layer(middleware::from_fn(edge::edge))
 }
 
@@ -108,10 +105,7 @@ fn inference_routes(app: &App) -> Router {
         .route_service(&service("EmbedStream"), grpc.clone())
         .route_service(&service("ClassifyStream"), grpc)
         .route_layer(middleware::from_fn(grpc::require_grpc));
-    rest.merge(grpc)
-        .route_layer(middleware::from_fn_with_state(app.clone(), admission::admit))
-        .route_layer(middleware::from_fn_with_state((app.clone(), INFER), auth::require))
-        .with_state(app.clone())
+    rest.merge(grpc).route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
 }
 
 /// Routes that say what there is to run.
@@ -125,20 +119,16 @@ fn listing_routes(app: &App) -> Router {
         .route("/v1/models/{*id}", get(models::get))
         .route("/info", get(tei::info))
         .merge(grpc)
-        .route_layer(middleware::from_fn_with_state((app.clone(), READ_OR_INFER), auth::require))
         .with_state(app.clone())
 }
 
 /// Routes that make lists.
 fn recommendation_routes(app: &App) -> Router {
     let Some(routes) = recommendation::routes(app) else { return Router::new() };
-    routes
-        .route_layer(middleware::from_fn_with_state(app.clone(), admission::admit))
-        .route_layer(middleware::from_fn_with_state((app.clone(), READ), auth::require))
-        .with_state(app.clone())
+    routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
 }
 
-/// Routes that need no key.
+/// Routes about the server itself.
 fn open_routes(app: &App) -> Router {
     Router::new()
         .route("/livez", get(health::livez))

@@ -1,7 +1,7 @@
 //! REST and gRPC on one port: authentication, limits, deadlines, errors.
 //!
 //! A request passes these in order: [`serve`](mod@serve) (connections: caps, timeouts, drain), `edge` (request id,
-//! errors written for the protocol, access log), `auth` (key, scope), `admission` (how many at once, deadline, class of
+//! errors written for the protocol, access log), `auth` (the table of `routes`, key, scope), `admission` (how many at once, deadline, class of
 //! work), a thin handler for its protocol, and `calls`, the one implementation that REST and gRPC share. Health and
 //! metrics branch off before admission, so they answer however busy the engines are.
 //!
@@ -12,6 +12,7 @@ mod admission;
 mod app;
 mod auth;
 mod calls;
+mod clock;
 mod config;
 mod connection;
 mod deadline;
@@ -28,15 +29,17 @@ mod models;
 mod openai;
 mod query;
 mod recommendation;
+mod routes;
 mod sentiment;
 pub mod serve;
 mod services;
 mod tei;
 mod unread;
 
-pub use auth::Scope;
+pub use auth::{Scope, ScopeError};
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use docs::openapi;
-pub use keys::{KeyStore, KeyStoreError, NewKey};
+pub use keys::{DEFAULT_TENANT, KeySpec, KeyStore, KeyStoreError, NewKey};
+pub use routes::{ROUTES, Route};
 pub use serve::{Drained, serve};
 pub use services::Services;

@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("attune-ranking", &["attune-kernels"]),
     ("attune-api", &[]),
     ("attune-batch", &["attune-api", "attune-inference", "attune-ranking"]),
-    ("attune-gateway", &["attune-api", "attune-inference"]),
+    ("attune-gateway", &["attune-api", "attune-inference", "attune-store"]),
     ("attune-sentiment", &["attune-api", "attune-inference"]),
     ("attune-load", &["attune-api"]),
     ("attune-store", &["attune-api", "attune-ranking"]),

@@ -20,7 +20,10 @@ type NoRandomness = <SysRng as TryRng>::Error;
 
 /// A key that nobody has had before.
 pub(super) fn new_key() -> Result<String, NoRandomness> {
-    Ok(with_checksum(&format!("{PREFIX}{}", base62::<SECRET_CHARS>(&random::<SECRET_BYTES>()?))))
+    let mut key = PREFIX.to_owned();
+    key.extend(chars(&base62::<SECRET_BYTES, SECRET_CHARS>(random()?)));
+    key.extend(chars(&checksum(&key)));
+    Ok(key)
 }
 
 /// A key's public name.
@@ -33,7 +36,7 @@ pub(super) fn is_well_formed(key: &str) -> bool {
     key.len() == PREFIX.len() + SECRET_CHARS + CHECKSUM_CHARS
         && key.is_ascii()
         && key.starts_with(PREFIX)
-        && with_checksum(&key[..key.len() - CHECKSUM_CHARS]) == key
+        && key.as_bytes().ends_with(&checksum(&key[..key.len() - CHECKSUM_CHARS]))
 }
 
 pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
@@ -46,14 +49,13 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn with_checksum(body: &str) -> String {
+fn checksum(body: &str) -> [u8; CHECKSUM_CHARS] {
     let digest = Sha256::digest(body.as_bytes());
-    format!("{body}{}", base62::<CHECKSUM_CHARS>(&digest[..CHECKSUM_BYTES]))
+    base62(std::array::from_fn::<u8, CHECKSUM_BYTES, _>(|index| digest[index]))
 }
 
 /// The number that `bytes` are, big end first, in exactly `CHARS` digits.
-fn base62<const CHARS: usize>(bytes: &[u8]) -> String {
-    let mut number = bytes.to_vec();
+fn base62<const BYTES: usize, const CHARS: usize>(mut number: [u8; BYTES]) -> [u8; CHARS] {
     let mut digits = [b'0'; CHARS];
     for digit in digits.iter_mut().rev() {
         let remainder = number.iter_mut().fold(0_u32, |carry, byte| {
@@ -63,7 +65,11 @@ fn base62<const CHARS: usize>(bytes: &[u8]) -> String {
         });
         *digit = BASE62[remainder as usize];
     }
-    digits.iter().map(|&digit| char::from(digit)).collect()
+    digits
+}
+
+fn chars(digits: &[u8]) -> impl Iterator<Item = char> {
+    digits.iter().map(|&digit| char::from(digit))
 }
 
 #[cfg(test)]
@@ -72,8 +78,8 @@ mod tests {
 
     #[test]
     fn base62_counts_like_any_number() {
-        assert_eq!(base62::<3>(&[0]), "000");
-        assert_eq!(base62::<3>(&[61]), "00z");
-        assert_eq!(base62::<3>(&[1, 0]), "048");
+        assert_eq!(base62([0]), *b"000");
+        assert_eq!(base62([61]), *b"00z");
+        assert_eq!(base62([1, 0]), *b"048");
     }
 }

@@ -5,7 +5,10 @@ use attune_gateway::Scope;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::{raw::Ask, support::Server};
+use crate::{
+    raw::Ask,
+    support::{Server, keys},
+};
 
 fn sentiment() -> Ask {
     Ask::post("/v1/sentiment", r#"{"inputs":["a"]}"#)
@@ -14,8 +17,8 @@ fn sentiment() -> Ask {
 #[tokio::test]
 async fn no_key_and_a_wrong_key_are_told_apart_from_a_missing_scope() {
     let server = Server::start().await;
-    let stranger = attune_gateway::KeyStore::in_memory().unwrap().1.secret;
-    let reader = server.keys.create("reader", &[Scope::Read]).unwrap().secret;
+    let stranger = keys().await.1.secret;
+    let reader = server.key_with(&[Scope::Read]).await;
     let refused = [
         (sentiment(), 401),
         (sentiment().key(&stranger), 401),
@@ -40,11 +43,11 @@ async fn no_key_and_a_wrong_key_are_told_apart_from_a_missing_scope() {
 #[tokio::test]
 async fn either_header_carries_a_key_and_a_scope_suffices() {
     let server = Server::start().await;
-    let infer = server.keys.create("app", &[Scope::Infer]).unwrap().secret;
+    let infer = server.key_with(&[Scope::Infer]).await;
     assert_eq!(sentiment().key(&infer).send(server.address).await.status, 200);
     assert_eq!(sentiment().header("x-api-key", &infer).send(server.address).await.status, 200);
     assert_eq!(sentiment().header("authorization", &format!("bearer {infer}")).send(server.address).await.status, 200);
-    let reader = server.keys.create("reader", &[Scope::Read]).unwrap().secret;
+    let reader = server.key_with(&[Scope::Read]).await;
     assert_eq!(Ask::get("/v1/models").key(&reader).send(server.address).await.status, 200);
 }
 
@@ -73,7 +76,7 @@ async fn grpc_asks_for_the_same_keys() {
     assert_eq!(status.get_details_error_info().unwrap().reason, "UNAUTHENTICATED");
     let status = server.client_with(Some("att_nonsense")).await.classify(request()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
-    let reader = server.keys.create("reader", &[Scope::Read]).unwrap().secret;
+    let reader = server.key_with(&[Scope::Read]).await;
     let mut client = server.client_with(Some(&reader)).await;
     assert_eq!(client.classify(request()).await.unwrap_err().code(), Code::PermissionDenied);
     assert!(client.list_models(v1::ListModelsRequest {}).await.is_ok());

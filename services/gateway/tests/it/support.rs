@@ -1,14 +1,16 @@
 //! A server with a tiny model of random weights, on a port of its own.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use attune_api::v1::inference_client::InferenceClient;
-use attune_gateway::{GatewayConfig, KeyStore, Services};
+use attune_gateway::{DEFAULT_TENANT, GatewayConfig, KeySpec, KeyStore, NewKey, Scope, Services};
 use attune_inference::{
     Inference, InferenceConfig, ModelInfo, ModelSpec, PrecisionChoice, Task,
     schedule::Limits,
     testing::{write_tiny_adapter, write_tiny_model},
 };
+use attune_store::embedded;
+use tempfile::TempDir;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -37,6 +39,15 @@ pub struct Server {
     pub inference: Inference,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+    _stores: TempDir,
+}
+
+/// Keys in a store of their own.
+pub async fn keys() -> (KeyStore, NewKey, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = embedded::relational::open(&folder.path().join("relational.db")).await.unwrap();
+    let (keys, admin) = KeyStore::in_memory(Arc::new(rows)).await.unwrap();
+    (keys, admin, folder)
 }
 
 /// Puts a key on every call.
@@ -90,13 +101,13 @@ impl Server {
     async fn run(config: GatewayConfig, inference: Inference) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (keys, admin) = KeyStore::in_memory().unwrap();
+        let (keys, admin, stores) = keys().await;
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { _ = stopped.await };
         let serve =
             attune_gateway::serve(listener, config, inference.clone(), keys.clone(), Services::default(), shutdown);
         let task = tokio::spawn(async move { _ = serve.await.expect("the server serves") });
-        Self { address, key: admin.secret, keys, inference, stop: Some(stop), task }
+        Self { address, key: admin.secret, keys, inference, stop: Some(stop), task, _stores: stores }
     }
 
     /// Tells the server to drain.
@@ -117,6 +128,12 @@ impl Server {
             Task::Classify { .. } => None,
         };
         models.iter().find_map(dimensions).unwrap()
+    }
+
+    /// A new key with these scopes.
+    pub async fn key_with(&self, scopes: &[Scope]) -> String {
+        let tenant = DEFAULT_TENANT.parse().unwrap();
+        self.keys.create("test", &tenant, KeySpec::new("of a test", scopes)).await.unwrap().secret
     }
 
     /// Sends `ask` with the admin key.

@@ -1,0 +1,93 @@
+//! Who calls, and whether he may: one layer before every route, which asks the table of [`routes`](crate::routes).
+
+mod scope;
+
+use std::sync::Arc;
+
+use attune_api::{ApiError, ErrorCode};
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{ALLOW, AUTHORIZATION},
+};
+
+pub(crate) use self::scope::Scopes;
+pub use self::scope::{Scope, ScopeError};
+use crate::{
+    app::App,
+    errors::{self, Refusal},
+    routes::{self, Access},
+};
+
+const API_KEY: &str = "x-api-key";
+
+/// Who was found to be calling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The key's id, not the key: safe in logs, and what fairness between callers goes by.
+    pub id: Arc<str>,
+    /// Whose data it is about.
+    pub tenant: Arc<str>,
+    /// What he may do.
+    pub scopes: Scopes,
+}
+
+/// Lets a request pass whose route is in the table and whose caller may go there, and says who it was. What is not in the
+/// table is not there for anybody.
+pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    let Some(line) = path.and_then(|path| routes::find(path.as_str())) else {
+        return Refusal(errors::from_status(http::StatusCode::NOT_FOUND)).into_response();
+    };
+    let Some(access) = line.access(request.method()) else { return other_method(line.methods()) };
+    let Access::Needs(any_of) = access else { return next.run(request).await };
+    match authenticate(&app, request.headers()).await.and_then(|caller| authorize(caller, any_of)) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller.clone());
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(caller);
+            response
+        }
+        Err(error) => Refusal(error).into_response(),
+    }
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    app.keys.verify(presented(headers)?).await
+}
+
+fn authorize(caller: Caller, any_of: Scopes) -> Result<Caller, ApiError> {
+    if caller.scopes.allow(any_of) {
+        return Ok(caller);
+    }
+    Err(ApiError::new(ErrorCode::Forbidden, format!("the API key lacks the scope {}", any_of.named())))
+}
+
+/// The key of a request: `authorization` if there is one, else `x-api-key`.
+fn presented(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let unauthenticated = |detail: &str| ApiError::new(ErrorCode::Unauthenticated, detail);
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let text = value.to_str().unwrap_or_default();
+        return match text.split_once(' ') {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(key.trim()),
+            _ => Err(unauthenticated("the header `authorization` must be `Bearer KEY`")),
+        };
+    }
+    match headers.get(API_KEY) {
+        Some(value) => Ok(value.to_str().unwrap_or_default()),
+        None => Err(unauthenticated("an API key is needed: send `authorization: Bearer KEY` or `x-api-key: KEY`")),
+    }
+}
+
+/// The route takes others (RFC 9110, section 15.5.6).
+fn other_method(methods: impl Iterator<Item = Method>) -> Response {
+    let mut response = Refusal(errors::from_status(http::StatusCode::METHOD_NOT_ALLOWED)).into_response();
+    let allow = methods.map(|method| if method == Method::GET { "GET,HEAD".to_owned() } else { method.to_string() });
+    let allow = allow.collect::<Vec<_>>().join(",");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_str(&allow).expect("methods are header values"));
+    response
+}
