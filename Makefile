@@ -45,9 +45,9 @@ services-stop: ## stop them; their data stays
 	@$(SERVERS_ALL) stop
 
 .PHONY: test-services
-test-services: ## run the tests that need the real servers; fails when one is missing
+test-services: ## run all tests, those that need the real servers too; fails when one is missing
 	@$(SERVERS_ALL) status
-	@eval "$$($(SERVERS_ALL) env)" && $(CARGO) test --locked --package attune-store
+	@eval "$$($(SERVERS_ALL) env)" && $(CARGO) test --locked --workspace
 
 .PHONY: lint
 lint: ## formatting and clippy, warnings are errors
