@@ -13,6 +13,7 @@ mod lists;
 pub mod log;
 pub mod recommendation;
 pub mod rest;
+mod scope;
 
 /// Generated from `proto/attune/v1/*.proto`.
 #[allow(missing_docs, clippy::all)]
@@ -26,3 +27,4 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("attu
 pub use call::Call;
 pub use dialect::Dialect;
 pub use error::{ApiError, ErrorCode, FieldError};
+pub use scope::{Scope, ScopeError};

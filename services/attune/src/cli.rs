@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides};
-use crate::{bench, demo, doctor, evaluate, models, score, serve, train};
+use crate::{bench, demo, doctor, evaluate, keys, models, score, serve, train};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +54,9 @@ enum Command {
     /// Fetch, list, describe and remove models
     #[command(subcommand)]
     Models(models::Command),
+    /// Make, list and revoke API keys, whether a server runs or not
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Train a recommender on events, or fine-tune a model on the labelled sentences
     #[command(subcommand)]
     Train(train::Command),
@@ -75,7 +78,7 @@ impl Command {
             Self::Evaluate(options) => options.flags.overrides(),
             Self::Score(options) => options.flags.overrides(),
             Self::Bench(command) => command.overrides(),
-            Self::Models(_) | Self::Train(_) => Overrides::default(),
+            Self::Keys(_) | Self::Models(_) | Self::Train(_) => Overrides::default(),
         }
     }
 }
@@ -99,6 +102,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Demo(options) => demo::run(&config, &options),
         Command::Doctor(options) => doctor::run(&config, &options),
         Command::Models(command) => models::run(&config, &command),
+        Command::Keys(command) => keys::run(&config, &command),
         Command::Train(command) => train::run(&config, &command),
         Command::Evaluate(options) => evaluate::run(&config, &options),
         Command::Score(options) => score::run(&config, &options),

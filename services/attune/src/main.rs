@@ -14,6 +14,7 @@ mod config;
 mod demo;
 mod doctor;
 mod evaluate;
+mod keys;
 mod logging;
 mod models;
 mod score;

@@ -22,6 +22,8 @@ use crate::{
 };
 
 const CLASS: &str = "x-attune-class";
+/// Requests of admins in work at once. The next one is refused.
+pub(crate) const ADMIN_IN_FLIGHT_MAX: usize = 64;
 
 /// Everything about a call except what it asks.
 #[derive(Clone, Debug)]
@@ -76,9 +78,20 @@ impl Call {
 
 /// Runs after authentication. Takes a place for the whole call, reads its headers, and gives up at its deadline;
 /// giving up drops the call, which takes its texts out of the queue.
-pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, Refusal> {
+pub(crate) async fn admit(State(app): State<App>, request: Request, next: Next) -> Result<Response, Refusal> {
     let place = Arc::clone(&app.places).try_acquire_owned();
     let place = place.map_err(|_| full("requests in work", app.config.requests.in_flight_max))?;
+    run(&app, place, request, next).await
+}
+
+/// The same for admins, whose requests need no model and wait for none.
+pub(crate) async fn admit_admin(State(app): State<App>, request: Request, next: Next) -> Result<Response, Refusal> {
+    let place = Arc::clone(&app.admin_places).try_acquire_owned();
+    let place = place.map_err(|_| full("requests of admins in work", ADMIN_IN_FLIGHT_MAX))?;
+    run(&app, place, request, next).await
+}
+
+async fn run(app: &App, place: OwnedSemaphorePermit, mut request: Request, next: Next) -> Result<Response, Refusal> {
     let deadline = Deadline::of(request.headers(), Instant::now(), &app.config.requests)?;
     if deadline.has_passed() {
         return Err(errors::deadline_passed().into());

@@ -13,7 +13,7 @@ use tonic::{codec::CompressionEncoding, server::NamedService};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{
-    admission, auth,
+    admin, admission, auth,
     config::GatewayConfig,
     docs, edge,
     grpc::{self, Grpc},
@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     pub services: Services,
     /// One for each request to a model in work.
     pub places: Arc<Semaphore>,
+    /// One for each request of an admin in work.
+    pub admin_places: Arc<Semaphore>,
     /// One for each open gRPC stream.
     pub streams: Arc<Semaphore>,
     /// Turns true when the server is told to stop.
@@ -54,6 +56,7 @@ impl App {
         let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self(Arc::new(Inner {
             places: Arc::new(Semaphore::new(config.requests.in_flight_max)),
+            admin_places: Arc::new(Semaphore::new(admission::ADMIN_IN_FLIGHT_MAX)),
             streams: Arc::new(Semaphore::new(config.requests.streams_max)),
             started_unix_s: started.map_or(0, |age| age.as_secs()),
             config,
@@ -84,6 +87,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
         .merge(inference_routes(app))
         .merge(listing_routes(app))
         .merge(recommendation_routes(app))
+        .merge(admin::routes(app))
         .merge(open_routes(app))
         .merge(health)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))

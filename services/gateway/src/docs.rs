@@ -36,6 +36,16 @@ use crate::edge::dialect_of_path;
         crate::recommendation::rank,
         crate::recommendation::similar,
         crate::recommendation::trending,
+        crate::admin::keys::create,
+        crate::admin::keys::list,
+        crate::admin::keys::get,
+        crate::admin::keys::revoke,
+        crate::admin::keys::rotate,
+        crate::admin::tenants::list,
+        crate::admin::tenants::get,
+        crate::admin::tenants::put,
+        crate::admin::tenants::delete,
+        crate::admin::audit::list,
         crate::health::livez,
         crate::health::readyz,
         crate::metrics::scrape,
@@ -87,7 +97,12 @@ impl Modify for Errors {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         for (path, item) in &mut openapi.paths.paths {
             let dialect = dialect_of_path(path);
-            let calls = item.post.iter_mut().map(|call| (call, [&ERRORS[..], &CALL_ERRORS].concat()));
+            let calls = item
+                .post
+                .iter_mut()
+                .chain(&mut item.put)
+                .chain(&mut item.delete)
+                .map(|call| (call, [&ERRORS[..], &CALL_ERRORS].concat()));
             let keyed = item.get.iter_mut().filter(|get| get.security.is_none()).map(|get| (get, ERRORS.to_vec()));
             for (operation, codes) in calls.chain(keyed) {
                 operation.responses.responses.extend(error_responses(dialect, &codes));

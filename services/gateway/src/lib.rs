@@ -8,6 +8,7 @@
 //! The alternative, a gRPC server and an HTTP server side by side, has two ports, two sets of limits and two ways to be
 //! wrong about a deadline.
 
+mod admin;
 mod admission;
 mod app;
 mod auth;
@@ -36,7 +37,6 @@ mod services;
 mod tei;
 mod unread;
 
-pub use auth::{Scope, ScopeError};
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use docs::openapi;
 pub use keys::{DEFAULT_TENANT, KeySpec, KeyStore, KeyStoreError, NewKey};

@@ -32,7 +32,6 @@ pub struct Route {
 const READ: Access = needs(&[Scope::Read]);
 #[allow(dead_code, reason = "the first routes of the services need it")]
 const WRITE: Access = needs(&[Scope::Write]);
-#[allow(dead_code, reason = "the first routes of the services need it")]
 const ADMIN: Access = needs(&[Scope::Admin]);
 const INFER: Access = needs(&[Scope::Infer]);
 const READ_OR_INFER: Access = needs(&[Scope::Read, Scope::Infer]);
@@ -66,6 +65,18 @@ pub const ROUTES: &[Route] = &[
     grpc("/attune.v1.Inference/ClassifyStream", INFER),
     grpc("/attune.v1.Inference/ListModels", READ_OR_INFER),
 
+    // Administration
+    get("/v1/api-keys", ADMIN),
+    post("/v1/api-keys", ADMIN),
+    get("/v1/api-keys/{id}", ADMIN),
+    delete("/v1/api-keys/{id}", ADMIN),
+    post("/v1/api-keys/{id}/rotate", ADMIN),
+    get("/v1/tenants", ADMIN),
+    get("/v1/tenants/{id}", ADMIN),
+    put("/v1/tenants/{id}", ADMIN),
+    delete("/v1/tenants/{id}", ADMIN),
+    get("/v1/audit", ADMIN),
+
     // Recommendation
     post("/v1/recommend", READ),
     post("/v1/rank", READ),
@@ -88,6 +99,14 @@ const fn get(path: &'static str, access: Access) -> Route {
 
 const fn post(path: &'static str, access: Access) -> Route {
     Route { method: Method::POST, path, access }
+}
+
+const fn put(path: &'static str, access: Access) -> Route {
+    Route { method: Method::PUT, path, access }
+}
+
+const fn delete(path: &'static str, access: Access) -> Route {
+    Route { method: Method::DELETE, path, access }
 }
 
 const fn grpc(path: &'static str, access: Access) -> Route {

@@ -3,6 +3,7 @@
 //! Attune's own requests refuse unknown fields, since a misspelt `truncate` that is ignored is a wrong answer; the
 //! compatibility requests ignore them, since their clients send some.
 
+pub mod admin;
 pub mod content;
 mod inputs;
 pub mod models;

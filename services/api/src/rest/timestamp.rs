@@ -27,6 +27,15 @@ impl Timestamp {
         Self::checked((time.unix_timestamp_nanos().div_euclid(1_000_000)) as f64)
     }
 
+    /// RFC 3339 in UTC, to the millisecond; what is before the year 0 or after 9999 is told as their ends.
+    pub fn text(self) -> String {
+        let nanoseconds = i128::from(self.0.clamp(MS_MIN, MS_MAX)) * 1_000_000;
+        let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+        let (hour, minute, second, ms) = (time.hour(), time.minute(), time.second(), time.millisecond());
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    }
+
     fn checked(ms: f64) -> Option<Self> {
         (MS_MIN as f64..=MS_MAX as f64).contains(&ms).then_some(Self(ms.round() as i64))
     }
@@ -96,6 +105,10 @@ mod tests {
         }
         assert_eq!(read("\"2026-01-31\""), Ok(Timestamp(1_769_817_600_000)));
         assert_eq!(serde_json::to_string(&Timestamp(1_500)).unwrap(), "1.5");
+        for ms in [0, 1_500, 1_769_817_600_001, -1, MS_MIN, MS_MAX] {
+            assert_eq!(Timestamp::parse(&Timestamp(ms).text()), Some(Timestamp(ms)));
+        }
+        assert_eq!(Timestamp(1_769_817_600_001).text(), "2026-01-31T00:00:00.001Z");
         for text in ["\"yesterday\"", "1e300", "true", "null", "\"2026-02-30\""] {
             let error = read(text).unwrap_err();
             assert!(error.contains("2026-01-31T12:00:00Z"), "{text}: {error}");

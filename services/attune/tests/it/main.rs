@@ -2,6 +2,7 @@
 
 mod golden;
 mod http;
+mod keys;
 mod lifecycle;
 mod pull;
 mod recommend;

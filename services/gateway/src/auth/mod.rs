@@ -15,8 +15,7 @@ use http::{
     header::{ALLOW, AUTHORIZATION},
 };
 
-pub(crate) use self::scope::Scopes;
-pub use self::scope::{Scope, ScopeError};
+pub(crate) use self::scope::{Scope, Scopes};
 use crate::{
     app::App,
     errors::{self, Refusal},

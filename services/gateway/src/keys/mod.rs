@@ -27,6 +27,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, mpsc};
 
 pub use self::records::KeySpec;
+pub(crate) use self::records::audit;
 use self::{
     secret::HashSecret,
     verified::{Found, Known, Lives, Verified},

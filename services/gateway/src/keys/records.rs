@@ -71,7 +71,7 @@ pub(super) fn new_key(id: String, title: String, scopes: &[Scope], hash: KeyHash
     }
 }
 
-pub(super) fn audit(actor: &str, action: &str, target: &str, detail: Value) -> Write {
+pub(crate) fn audit(actor: &str, action: &str, target: &str, detail: Value) -> Write {
     let (actor, action, target) = (actor.to_owned(), action.to_owned(), target.to_owned());
     Write::Audit(AuditEntry { actor, action, target, detail })
 }
@@ -142,18 +142,11 @@ impl KeyStore {
     }
 
     /// Makes a key with the rights of another, which ends after `overlap` if it would not end sooner. The new one has as
-    /// long to live as the old one had when it was made. Gives the new key and the end of the old one, in Unix
-    /// milliseconds.
+    /// long to live as the old one had when it was made. Gives the new one.
     ///
     /// # Errors
     /// As [`revoke`](Self::revoke); [`ErrorCode::Conflict`] also for a key that has ended.
-    pub async fn rotate(
-        &self,
-        actor: &str,
-        tenant: &Tenant,
-        id: &str,
-        overlap: Duration,
-    ) -> Result<(NewKey, i64), ApiError> {
+    pub async fn rotate(&self, actor: &str, tenant: &Tenant, id: &str, overlap: Duration) -> Result<NewKey, ApiError> {
         if overlap > OVERLAP_MAX {
             let detail = format!("the overlap may be at most {} s", OVERLAP_MAX.as_secs());
             return Err(ApiError::at(ErrorCode::Invalid, "/overlap_s", detail));
@@ -176,6 +169,6 @@ impl KeyStore {
         let committed = self.rows().commit(tenant, writes).await;
         self.forget(&hash);
         committed?;
-        Ok((new, ends_ms))
+        Ok(new)
     }
 }

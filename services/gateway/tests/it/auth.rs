@@ -1,7 +1,6 @@
 //! Keys and scopes, over REST and gRPC.
 
-use attune_api::v1;
-use attune_gateway::Scope;
+use attune_api::{Scope, v1};
 use tonic::Code;
 use tonic_types::StatusExt;
 

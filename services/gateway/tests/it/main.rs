@@ -1,5 +1,6 @@
 //! The gateway over the wire: real sockets, real clients, a real (tiny) model.
 
+mod admin;
 mod auth;
 mod bad_grpc;
 mod bad_rest;

@@ -46,6 +46,14 @@ impl Ask {
         ask.header("content-type", "application/json")
     }
 
+    pub fn put(path: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { method: "PUT", ..Self::post(path, body) }
+    }
+
+    pub fn delete(path: &str) -> Self {
+        Self { method: "DELETE", ..Self::get(path) }
+    }
+
     /// Adds a header, or replaces it.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| known != name);

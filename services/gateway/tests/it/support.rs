@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use attune_api::v1::inference_client::InferenceClient;
-use attune_gateway::{DEFAULT_TENANT, GatewayConfig, KeySpec, KeyStore, NewKey, Scope, Services};
+use attune_api::{Scope, v1::inference_client::InferenceClient};
+use attune_gateway::{DEFAULT_TENANT, GatewayConfig, KeySpec, KeyStore, NewKey, Services};
 use attune_inference::{
     Inference, InferenceConfig, ModelInfo, ModelSpec, PrecisionChoice, Task,
     schedule::Limits,
@@ -134,6 +134,14 @@ impl Server {
     pub async fn key_with(&self, scopes: &[Scope]) -> String {
         let tenant = DEFAULT_TENANT.parse().unwrap();
         self.keys.create("test", &tenant, KeySpec::new("of a test", scopes)).await.unwrap().secret
+    }
+
+    /// A new tenant, and an admin key of it.
+    pub async fn tenant(&self, name: &str) -> String {
+        let made = self.ask(Ask::put(&format!("/v1/tenants/{name}"), r#"{"title":"of a test"}"#)).await;
+        assert_eq!(made.status, 201, "{}", made.json());
+        let spec = KeySpec::new("of a test", &[Scope::Admin]);
+        self.keys.create("test", &name.parse().unwrap(), spec).await.unwrap().secret
     }
 
     /// Sends `ask` with the admin key.

@@ -105,6 +105,15 @@ impl Stores {
         }
     }
 
+    /// Opens the relational store alone, beside whichever process has the others.
+    ///
+    /// # Errors
+    /// What is wrong with it, with what to do about it.
+    pub async fn relational(config: &StoresConfig, data: &Path) -> Result<Arc<dyn Relational>, OpenError> {
+        let opened = within(config, StoreKind::Relational, Opener::new(config, data).relational()).await;
+        opened.map_err(|error| OpenError { failures: vec![(config.uri(error.store).clone(), error)] })
+    }
+
     /// Opens every store by itself and asks it how it is, whatever becomes of the others. Makes no file and no folder
     /// where there is none.
     pub async fn survey(config: &StoresConfig, data: &Path) -> Vec<Surveyed> {

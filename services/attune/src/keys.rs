@@ -1,0 +1,142 @@
+//! `attune keys`: keys by hand, whether a server runs or not.
+//!
+//! The commands work on the store itself. A server that runs knows a new key at once and a revoked one within five
+//! seconds.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+use attune_api::rest::Timestamp;
+use attune_api::{ApiError, Scope};
+use attune_gateway::{DEFAULT_TENANT, KeySpec, KeyStore};
+use attune_store::relational::ApiKey;
+use attune_store::resolve::Stores;
+use attune_store::{PAGE_ROWS_MAX, PageRequest, Tenant};
+use clap::{Args, Subcommand};
+
+use crate::config::Config;
+use crate::serve;
+use crate::term::{Style, styled};
+
+/// Who is named in the audit log.
+const ACTOR: &str = "command line";
+
+/// What can be typed after `attune keys`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a key and show it, once
+    Create(Create),
+    /// List the keys, the revoked ones among them; their secrets are kept nowhere
+    List(List),
+    /// End a key: at once, and on a server that runs within five seconds
+    Revoke(Revoke),
+}
+
+/// What can be typed after `attune keys create`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  attune keys create --title shop --scope read --scope write
+  attune keys create --title ops --scope admin --days 30 --tenant acme")]
+pub struct Create {
+    /// What people call it
+    #[arg(long)]
+    title: String,
+    /// What it allows: read, write, infer or admin; may be given several times
+    #[arg(long = "scope", required = true)]
+    scopes: Vec<Scope>,
+    /// After so many days it ceases to be valid [default: never]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_600))]
+    days: Option<u32>,
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// What can be typed after `attune keys list`.
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// What can be typed after `attune keys revoke`.
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The key's id, as `attune keys list` shows it
+    id: String,
+    #[command(flatten)]
+    whose: Whose,
+}
+
+#[derive(Debug, Args)]
+struct Whose {
+    /// Of which tenant
+    #[arg(long, default_value = DEFAULT_TENANT)]
+    tenant: Tenant,
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// The store cannot be opened, or refuses.
+pub fn run(config: &Config, command: &Command) -> Result<()> {
+    serve::runtime()?.block_on(async {
+        let rows = Stores::relational(&config.stores, &config.data).await?;
+        let (keys, first) = KeyStore::open(Arc::clone(&rows), &config.data).await?;
+        if let Some(first) = first {
+            say!("{} {} (made just now, shown this once)", styled(Style::Dim, "admin key"), first.secret);
+        }
+        match command {
+            Command::Create(options) => create(&keys, options).await,
+            Command::List(options) => list(&keys, &options.whose.tenant).await,
+            Command::Revoke(options) => revoke(&keys, options).await,
+        }
+    })
+}
+
+async fn create(keys: &KeyStore, options: &Create) -> Result<()> {
+    let expires_ms = options.days.map(|days| now_ms() + i64::from(days) * 86_400_000);
+    let spec = KeySpec { title: options.title.clone(), scopes: options.scopes.clone(), expires_ms };
+    let new = keys.create(ACTOR, &options.whose.tenant, spec).await.map_err(said)?;
+    say!("{} {}", styled(Style::Dim, "id "), new.id);
+    say!("{} {} (shown this once: only its hash is kept)", styled(Style::Dim, "key"), new.secret);
+    Ok(())
+}
+
+async fn list(keys: &KeyStore, tenant: &Tenant) -> Result<()> {
+    let mut page = PageRequest::first(PAGE_ROWS_MAX);
+    loop {
+        let found = keys.keys(tenant, page).await.map_err(said)?;
+        for key in &found.rows {
+            say!("{}", describe(key));
+        }
+        let Some(next) = found.next else { return Ok(()) };
+        page = PageRequest { after: Some(next), rows: PAGE_ROWS_MAX };
+    }
+}
+
+async fn revoke(keys: &KeyStore, options: &Revoke) -> Result<()> {
+    keys.revoke(ACTOR, &options.whose.tenant, &options.id).await.map_err(said)?;
+    say!("revoked {}", options.id);
+    Ok(())
+}
+
+fn describe(key: &ApiKey) -> String {
+    let at = |ms: Option<i64>, absent: &str| ms.map_or_else(|| absent.to_owned(), |ms| Timestamp(ms).text());
+    let state = match (key.revoked_ms, key.expires_ms) {
+        (Some(ms), _) => format!("revoked {}", at(Some(ms), "")),
+        (None, Some(ms)) if ms <= now_ms() => format!("expired {}", at(Some(ms), "")),
+        (None, expires_ms) => format!("until {}", at(expires_ms, "revoked")),
+    };
+    let used = at(key.used_ms, "never");
+    format!("{}  {:<18} {}; last used {used}; {}", key.id, key.scopes.join(","), state, key.title)
+}
+
+fn said(error: ApiError) -> anyhow::Error {
+    anyhow!(error.detail)
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as i64
+}
