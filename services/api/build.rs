@@ -2,7 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const PROTOS: [&str; 2] = ["proto/attune/v1/inference.proto", "proto/attune/v1/recommendation.proto"];
+const PROTOS: [&str; 3] =
+    ["proto/attune/v1/inference.proto", "proto/attune/v1/recommendation.proto", "proto/attune/v1/tracking.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

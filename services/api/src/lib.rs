@@ -11,9 +11,11 @@ pub mod dialect;
 pub mod error;
 mod lists;
 pub mod log;
+pub mod moment;
 pub mod recommendation;
 pub mod rest;
 mod scope;
+pub mod tracking;
 
 /// Generated from `proto/attune/v1/*.proto`.
 #[allow(missing_docs, clippy::all)]

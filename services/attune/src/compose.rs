@@ -1,6 +1,7 @@
 //! From a configuration to what the other crates take: checked model folders, limits, listeners.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use attune_gateway::{GatewayConfig, Services};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
 use attune_store::resolve::Stores;
+use attune_tracking::TrackingService;
 
 use crate::config::{Config, Engine, Model, Precision};
 use crate::models::install::{self, Damage};
@@ -64,8 +66,16 @@ pub fn gateway(config: &Config) -> GatewayConfig {
 }
 
 /// The services of this process, over its stores.
-pub fn services(_stores: &Stores) -> Services {
-    Services::default()
+pub fn services(stores: &Stores) -> Services {
+    Services { tracking: Some(Arc::new(tracking(stores))), ..Services::default() }
+}
+
+fn tracking(stores: &Stores) -> TrackingService {
+    TrackingService::new(attune_tracking::Stores {
+        relational: Arc::clone(&stores.relational),
+        cache: Arc::clone(&stores.cache),
+        events: Arc::clone(&stores.events),
+    })
 }
 
 /// The models to load, every file of an installed one verified against its manifest.

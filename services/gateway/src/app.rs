@@ -21,7 +21,7 @@ use crate::{
     keys::KeyStore,
     metrics, models, openai, recommendation, sentiment,
     services::Services,
-    tei,
+    tei, tracking,
 };
 
 /// What every handler shares. Cheap to clone.
@@ -88,6 +88,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
         .merge(listing_routes(app))
         .merge(recommendation_routes(app))
         .merge(admin::routes(app))
+        .merge(tracking_routes(app))
         .merge(open_routes(app))
         .merge(health)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
@@ -129,6 +130,12 @@ fn listing_routes(app: &App) -> Router {
 /// Routes that make lists.
 fn recommendation_routes(app: &App) -> Router {
     let Some(routes) = recommendation::routes(app) else { return Router::new() };
+    routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
+}
+
+/// Routes that take what people do.
+fn tracking_routes(app: &App) -> Router {
+    let Some(routes) = tracking::routes(app) else { return Router::new() };
     routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
 }
 

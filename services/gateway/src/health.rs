@@ -5,7 +5,7 @@
 use attune_api::{
     FILE_DESCRIPTOR_SET,
     rest::operations::{Liveness, QueueDepth, Readiness, ReadinessStatus, ReadyModel},
-    v1::inference_server::InferenceServer,
+    v1::{inference_server::InferenceServer, tracking_server::TrackingServer},
 };
 use axum::{
     Router,
@@ -25,6 +25,7 @@ use crate::{
     app::App,
     grpc::{self, Grpc},
     grpc_stream::{cut, drained},
+    tracking,
 };
 
 /// The process runs.
@@ -66,6 +67,9 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, axum::Json<Re
 pub(crate) async fn grpc_routes(app: &App) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<InferenceServer<Grpc>>().await;
+    if app.services.tracking.is_some() {
+        reporter.set_serving::<TrackingServer<tracking::Grpc>>().await;
+    }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -96,5 +100,6 @@ async fn end_when_draining(State(app): State<App>, request: Request, next: Next)
 /// Tells gRPC health clients to look elsewhere.
 pub(crate) async fn stop_serving(reporter: &HealthReporter) {
     reporter.set_not_serving::<InferenceServer<Grpc>>().await;
+    reporter.set_not_serving::<TrackingServer<tracking::Grpc>>().await;
     reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
 }

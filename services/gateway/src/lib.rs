@@ -35,6 +35,7 @@ mod sentiment;
 pub mod serve;
 mod services;
 mod tei;
+mod tracking;
 mod unread;
 
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};

@@ -30,7 +30,6 @@ pub struct Route {
 }
 
 const READ: Access = needs(&[Scope::Read]);
-#[allow(dead_code, reason = "the first routes of the services need it")]
 const WRITE: Access = needs(&[Scope::Write]);
 const ADMIN: Access = needs(&[Scope::Admin]);
 const INFER: Access = needs(&[Scope::Infer]);
@@ -87,6 +86,15 @@ pub const ROUTES: &[Route] = &[
     grpc("/attune.v1.Recommendation/Rank", READ),
     grpc("/attune.v1.Recommendation/Similar", READ),
     grpc("/attune.v1.Recommendation/Trending", READ),
+
+    // Tracking
+    post("/v1/events", WRITE),
+    post("/v1/identify", WRITE),
+    get("/v1/dead-letters", ADMIN),
+    post("/v1/dead-letters:replay", ADMIN),
+    grpc("/attune.v1.Tracking/Track", WRITE),
+    grpc("/attune.v1.Tracking/TrackStream", WRITE),
+    grpc("/attune.v1.Tracking/Identify", WRITE),
 ];
 
 const fn needs(any_of: &[Scope]) -> Access {

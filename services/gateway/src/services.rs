@@ -1,10 +1,15 @@
 //! The services behind this gateway.
 
+use std::sync::Arc;
+
 use attune_api::recommendation::SharedRecommendation;
+use attune_api::tracking::Tracking;
 
 /// Each service by its interface. One that is absent has no role in this process: its routes are not there.
 #[derive(Clone, Default)]
 pub struct Services {
     /// Who makes lists.
     pub recommendation: Option<SharedRecommendation>,
+    /// Takes events.
+    pub tracking: Option<Arc<dyn Tracking>>,
 }

@@ -13,6 +13,7 @@ pub mod recommendation;
 pub mod sentiment;
 pub mod tei;
 mod timestamp;
+pub mod tracking;
 
 pub use inputs::Inputs;
 pub use timestamp::Timestamp;

@@ -36,6 +36,13 @@ impl Timestamp {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
     }
 
+    /// Of the years 1 to 9999, as protocol buffers allow them. `None` is anything else.
+    pub fn from_proto(time: &prost_types::Timestamp) -> Option<Self> {
+        let fits =
+            (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+        fits.then(|| Self(time.seconds * 1_000 + i64::from(time.nanos / 1_000_000)))
+    }
+
     fn checked(ms: f64) -> Option<Self> {
         (MS_MIN as f64..=MS_MAX as f64).contains(&ms).then_some(Self(ms.round() as i64))
     }

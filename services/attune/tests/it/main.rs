@@ -9,4 +9,5 @@ mod recommend;
 mod refusals;
 mod score;
 mod server;
+mod tracking;
 mod workspace;

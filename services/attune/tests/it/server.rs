@@ -143,6 +143,13 @@ impl Server {
         }
     }
 
+    /// Sends SIGKILL, as a crash would, and hands its folder back.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+
     /// Stops it and hands its folder back, for another start.
     pub fn stop(mut self) -> TempDir {
         self.terminate();

@@ -83,14 +83,8 @@ fn history(message: v1::History) -> Result<Vec<HistoryEvent>, ApiError> {
             let pointer = format!("/history/events/{place}/timestamp");
             ApiError::at(ErrorCode::Invalid, pointer, "a time of the years 1 to 9999 is needed")
         };
-        let timestamp = timestamp.map(|time| moment(time).ok_or_else(outside)).transpose()?;
+        let timestamp = timestamp.map(|time| Timestamp::from_proto(&time).ok_or_else(outside)).transpose()?;
         Ok(HistoryEvent { item_id, r#type, value, timestamp })
     };
     message.events.into_iter().enumerate().map(event).collect()
-}
-
-/// As protocol buffers allow them: from the year 1 to the year 9999.
-fn moment(time: prost_types::Timestamp) -> Option<Timestamp> {
-    let fits = (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
-    fits.then(|| Timestamp(time.seconds * 1_000 + i64::from(time.nanos / 1_000_000)))
 }

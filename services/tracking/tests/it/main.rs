@@ -1,0 +1,5 @@
+//! The service over the embedded stores, with faults between them.
+
+mod letters;
+mod support;
+mod taking;
