@@ -158,6 +158,14 @@ impl Pipeline {
         self.blend.version()
     }
 
+    /// Whether a source, by its number, answers those of whom nothing is known.
+    ///
+    /// # Panics
+    /// If there is no such source.
+    pub fn is_for_everyone(&self, source: usize) -> bool {
+        self.sources[source].0.serves_everyone()
+    }
+
     /// Whether those of whom nothing is known get a list.
     pub fn serves_everyone(&self) -> bool {
         self.sources.iter().any(|(source, _)| source.serves_everyone())

@@ -36,7 +36,7 @@ mod tests;
 pub use by_scorer::ByScorer;
 pub use factors::{Factors, Taste};
 pub use ranked::{Latest, Ranked};
-pub use related::{Related, RelatedOptions};
+pub use related::{Links, Related, RelatedOptions};
 pub use request::{Checked, EXCLUDED_MAX, HISTORY_MAX, Request, RequestError};
 pub use semantic::{Semantic, SemanticOptions};
 pub use source::{Batch, Proposal, Proposals, Reason, Scratch, Source, SourceError};

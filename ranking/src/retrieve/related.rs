@@ -27,10 +27,30 @@ impl Default for RelatedOptions {
     }
 }
 
+/// From items to others, with what each link is worth.
+pub trait Links: Send + Sync {
+    /// Rows there are; every link is to one of them.
+    fn rows(&self) -> usize;
+
+    /// Shows the links of a row, in a fixed order.
+    fn each(&self, row: u32, show: impl FnMut(u32, f32));
+}
+
+impl Links for SparseParts {
+    fn rows(&self) -> usize {
+        Self::rows(self)
+    }
+
+    fn each(&self, row: u32, mut show: impl FnMut(u32, f32)) {
+        let (others, values) = self.row(row as usize);
+        others.iter().zip(values).for_each(|(other, value)| show(*other, *value));
+    }
+}
+
 /// Item neighbours, or co-visits.
 #[derive(Clone, Debug)]
-pub struct Related {
-    links: Arc<SparseParts>,
+pub struct Related<L = SparseParts> {
+    links: Arc<L>,
     options: RelatedOptions,
 }
 
@@ -42,6 +62,16 @@ impl Related {
     /// [`TrainError`] where the links contradict each other, or the half-life is not above 0.
     pub fn new(links: Arc<SparseParts>, options: RelatedOptions) -> Result<Self, TrainError> {
         links.check(links.rows())?;
+        Self::over(links, options)
+    }
+}
+
+impl<L: Links> Related<L> {
+    /// The same with links that are kept in another way.
+    ///
+    /// # Errors
+    /// [`TrainError`] where the half-life is not above 0.
+    pub fn over(links: Arc<L>, options: RelatedOptions) -> Result<Self, TrainError> {
         if !(options.half_life > 0.0 && options.half_life.is_finite()) {
             let (value, need) = (options.half_life.into(), "a finite number above 0 is needed");
             return Err(TrainError::Option { name: "half_life", value, need });
@@ -80,8 +110,7 @@ impl Related {
         let Scratch { sums, touched, found, .. } = scratch;
         sums.resize(sums.len().max(self.links.rows()), Sum::default());
         for (item, weight) in starts {
-            let (others, values) = self.links.row(item as usize);
-            for (&other, value) in others.iter().zip(values) {
+            self.links.each(item, |other, value| {
                 let (sum, share) = (&mut sums[other as usize], weight * value);
                 if !sum.touched {
                     *sum = Sum { touched: true, ..Sum::default() };
@@ -91,7 +120,7 @@ impl Related {
                 if share > sum.largest {
                     (sum.largest, sum.of) = (share, item);
                 }
-            }
+            });
         }
         found.clear();
         for row in touched.iter().copied() {
@@ -111,7 +140,7 @@ impl Related {
     }
 }
 
-impl Source for Related {
+impl<L: Links> Source for Related<L> {
     /// Only items with a score above 0 are proposed: the others are not related.
     fn propose(&self, batch: &Batch<'_>, scratch: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
         Ok(batch.requests.iter().map(|request| self.propose_one(batch, request, scratch)).collect())

@@ -72,6 +72,10 @@ impl Cache for Guarded<dyn Cache> {
         self.guard.call("unlock", Retry::Safe, || self.inner.unlock(tenant, held.clone())).await
     }
 
+    fn failed_ago(&self) -> Option<Duration> {
+        self.guard.failed_ago()
+    }
+
     async fn health(&self) -> Result<Health, StoreError> {
         self.guard.call("health", Retry::Safe, || self.inner.health()).await
     }

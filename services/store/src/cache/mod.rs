@@ -104,6 +104,11 @@ pub trait Cache: Debug + Send + Sync {
     /// Gives a lock back; it is fine when it is not held any more.
     async fn unlock(&self, tenant: &Tenant, held: Held) -> Result<(), StoreError>;
 
+    /// How long ago a call failed last, as far as this process knows: what somebody wanted to keep then is missing.
+    fn failed_ago(&self) -> Option<Duration> {
+        None
+    }
+
     /// Asks the store how it is.
     async fn health(&self) -> Result<Health, StoreError>;
 }

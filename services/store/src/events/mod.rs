@@ -267,4 +267,8 @@ pub trait Consumer: Send {
 
     /// Its partitions now; a member of a group may have others after each poll.
     fn partitions(&self) -> Vec<u32>;
+
+    /// Where each of its partitions goes on, by partition: all events before that place were polled. A member of a group
+    /// knows no more than what it polled since its last commit.
+    fn positions(&self) -> Vec<Position>;
 }

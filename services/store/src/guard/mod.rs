@@ -30,6 +30,7 @@ mod settings;
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,8 @@ pub struct Guard {
     settings: Settings,
     state: Mutex<State>,
     start: Instant,
+    /// When a call failed last, in milliseconds from the start; 0 for never.
+    failed_ms: AtomicU64,
     instruments: Instruments,
     faults: Option<Arc<Faults>>,
 }
@@ -74,7 +77,8 @@ impl Guard {
     pub fn new(store: StoreKind, backend: &'static str, settings: Settings) -> Self {
         let state = State { breaker: Breaker::new(settings.breaker), budget: Budget::new(settings.budget) };
         let instruments = Instruments::new(store, backend);
-        Self { store, backend, settings, state: Mutex::new(state), start: Instant::now(), instruments, faults: None }
+        let (state, start, failed_ms) = (Mutex::new(state), Instant::now(), AtomicU64::new(0));
+        Self { store, backend, settings, state, start, failed_ms, instruments, faults: None }
     }
 
     /// The same guard with faults between it and the backend, for tests.
@@ -130,6 +134,9 @@ impl Guard {
         let span = tracing::debug_span!("store", store = self.store.name(), backend = self.backend, call);
         let begun = Instant::now();
         let result = self.attempts(attempt_max, call, retry, attempt).instrument(span).await;
+        if result.as_ref().is_err_and(StoreError::is_retryable) {
+            self.failed_ms.store((self.now().as_millis() as u64).max(1), Ordering::Relaxed);
+        }
         self.instruments.answered(call, begun.elapsed(), result.as_ref().err().map(|error| error.kind));
         result
     }
@@ -209,6 +216,12 @@ impl Guard {
                 Err(StoreError::new(self.store, call, ErrorKind::Unavailable, detail))
             }
         }
+    }
+
+    /// How long ago a call failed last for want of an answer, if one ever did.
+    pub fn failed_ago(&self) -> Option<Duration> {
+        let failed = self.failed_ms.load(Ordering::Relaxed);
+        (failed > 0).then(|| self.now().saturating_sub(Duration::from_millis(failed)))
     }
 
     /// Whether calls are refused at present without asking the backend.

@@ -160,6 +160,10 @@ impl Consumer for LogConsumer {
     fn partitions(&self) -> Vec<u32> {
         self.positions.keys().copied().collect()
     }
+
+    fn positions(&self) -> Vec<Position> {
+        self.positions.iter().map(|(&partition, &offset)| Position { partition, offset }).collect()
+    }
 }
 
 /// Where a reader outside any group begins.

@@ -43,10 +43,11 @@ impl KafkaConsumer {
         from: &[Position],
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let reader = Self::new("read", config, topic, false, timeout)?;
+        let mut reader = Self::new("read", config, topic, false, timeout)?;
         let assigned = list(&reader.topic, from.iter().map(|position| (position.partition, position.offset)));
         let assigned = assigned.and_then(|assigned| reader.consumer().assign(&assigned));
         assigned.map_err(|error| failed("read", error, None))?;
+        reader.polled.extend(from.iter().map(|position| (position.partition, position.offset)));
         Ok(reader)
     }
 
@@ -183,5 +184,9 @@ impl Consumer for KafkaConsumer {
         let mut partitions = assigned.unwrap_or_default();
         partitions.sort_unstable();
         partitions
+    }
+
+    fn positions(&self) -> Vec<Position> {
+        self.polled.iter().map(|(&partition, &offset)| Position { partition, offset }).collect()
     }
 }

@@ -1,0 +1,93 @@
+//! What goes with what: how often two items were liked by one person within a few steps.
+
+use std::sync::Arc;
+
+use attune_ranking::retrieve::Links;
+use serde::{Deserialize, Serialize};
+
+/// Neighbours of an item that stay when there are twice as many.
+const NEIGHBOURS: usize = 100;
+/// Steps after which a pair counts half.
+const HALF_LIFE: f32 = 5.0;
+/// Added to the count of either side before its root divides: what occurs rarely is believed less.
+const SHRINKAGE: f32 = 5.0;
+
+/// Counts of pairs. Rows are shared with the views that were made, and copied where they change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Visits {
+    /// By row: the other row, rising, and the count.
+    pairs: Vec<Arc<Vec<(u32, f32)>>>,
+    /// By row, how often it was liked by somebody for the first time.
+    totals: Vec<f32>,
+}
+
+/// The counts at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct VisitsView(Visits);
+
+impl Visits {
+    /// Somebody liked an item for the first time, and before it others, the nearest first.
+    pub(super) fn visit(&mut self, row: u32, before: Vec<u32>) {
+        let largest = before.iter().copied().fold(row, u32::max) as usize;
+        if self.pairs.len() <= largest {
+            self.pairs.resize(largest + 1, Arc::default());
+            self.totals.resize(largest + 1, 0.0);
+        }
+        self.totals[row as usize] += 1.0;
+        for (distance, other) in before.into_iter().enumerate() {
+            let count = (-(distance as f32) / HALF_LIFE).exp2();
+            self.add(row, other, count);
+            self.add(other, row, count);
+        }
+    }
+
+    fn add(&mut self, row: u32, other: u32, count: f32) {
+        let pairs = Arc::make_mut(&mut self.pairs[row as usize]);
+        match pairs.binary_search_by_key(&other, |(other, _)| *other) {
+            Ok(place) => pairs[place].1 += count,
+            Err(place) => pairs.insert(place, (other, count)),
+        }
+        if pairs.len() > 2 * NEIGHBOURS {
+            pairs.sort_unstable_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+            pairs.truncate(NEIGHBOURS);
+            pairs.sort_unstable_by_key(|(other, _)| *other);
+        }
+    }
+
+    pub(super) fn view(&self) -> VisitsView {
+        VisitsView(self.clone())
+    }
+}
+
+impl Links for VisitsView {
+    fn rows(&self) -> usize {
+        self.0.pairs.len()
+    }
+
+    /// The count over the geometric mean of how often either was liked.
+    fn each(&self, row: u32, mut show: impl FnMut(u32, f32)) {
+        let Visits { pairs, totals } = &self.0;
+        let own = (totals[row as usize] + SHRINKAGE).sqrt();
+        for (other, count) in &*pairs[row as usize] {
+            show(*other, count / (own * (totals[*other as usize] + SHRINKAGE).sqrt()));
+        }
+    }
+}
+
+impl Serialize for Visits {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let pairs: Vec<&Vec<(u32, f32)>> = self.pairs.iter().map(|row| &**row).collect();
+        (pairs, &self.totals).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Visits {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (pairs, totals): (Vec<Vec<(u32, f32)>>, Vec<f32>) = Deserialize::deserialize(deserializer)?;
+        let rows = pairs.len();
+        if totals.len() != rows || pairs.iter().flatten().any(|(other, _)| *other as usize >= rows) {
+            return Err(serde::de::Error::custom("pairs of items that are not there"));
+        }
+        Ok(Self { pairs: pairs.into_iter().map(Arc::new).collect(), totals })
+    }
+}

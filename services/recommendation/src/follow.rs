@@ -1,0 +1,295 @@
+//! Keeps a replica up to date: the log from where it ended, the items that the log names, the world made of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use attune_api::catalogue::{ITEMS_MAX, SharedCatalogue};
+use attune_api::{ApiError, Call};
+use attune_ranking::pipeline::PipelineSpec;
+use attune_store::events::{Bounds, Consumer, EventLog, Position};
+use attune_store::relational::{DefinitionKind, Relational};
+use attune_store::{PageRequest, StoreError};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use crate::RecommendationConfig;
+use crate::replica::Replica;
+use crate::shelf::ShelfError;
+use crate::snapshot::{self, SnapshotError};
+use crate::world::MoreSources;
+
+/// Records that are applied at once.
+const BATCH: usize = 2_000;
+/// After a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often the schema and the pipelines are looked at again.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Changes of items are shown this long after the last time at the soonest.
+const ITEMS_SHOWN_EVERY: Duration = Duration::from_millis(100);
+/// Items that wait to be read again; with more of them the whole catalogue is.
+const PENDING_MAX: usize = 50_000;
+/// How often the catalogue may turn out to have vectors of another length while it is read.
+const LAYOUTS_MAX: usize = 3;
+/// Counted events after which a snapshot is worth its while.
+const SNAPSHOT_EVENTS: usize = 1_000;
+
+/// Follows the log for one replica.
+pub struct Follower {
+    pub replica: Arc<Replica>,
+    pub config: Arc<RecommendationConfig>,
+    pub log: Arc<dyn EventLog>,
+    pub catalogue: SharedCatalogue,
+    pub relational: Arc<dyn Relational>,
+    /// The snapshot.
+    pub path: PathBuf,
+    pub pending: BTreeSet<String>,
+    pub specs: BTreeMap<String, PipelineSpec>,
+    pub more: MoreSources,
+}
+
+/// Why following has to begin again.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Service(#[from] ApiError),
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    #[error("a thread ended: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// What has happened since it was last dealt with.
+struct Since {
+    shown: Instant,
+    looked: Instant,
+    kept: Instant,
+    events: usize,
+    events_unkept: usize,
+    items: bool,
+}
+
+impl Follower {
+    /// Runs until it is told to stop, whatever fails meanwhile, and writes down what it has then.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        self.restore().await;
+        let stopped = async move { _ = stop.wait_for(|stop| *stop).await };
+        let mut stopped = std::pin::pin!(stopped);
+        loop {
+            let fault = tokio::select! {
+                () = &mut stopped => break,
+                fault = self.follow() => fault,
+            };
+            if let Err(fault) = fault {
+                tracing::warn!(tenant = %self.replica.tenant, error = %fault, "the log is not followed: trying again");
+            }
+            tokio::select! {
+                () = &mut stopped => break,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            }
+        }
+        if let Err(fault) = self.keep().await {
+            tracing::warn!(tenant = %self.replica.tenant, error = %fault, "the state could not be written down");
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), Fault> {
+        let tenant = self.replica.tenant.clone();
+        let bounds = self.log.bounds(&tenant).await?;
+        let mut consumer = self.log.read(&tenant, &self.from(&bounds)).await?;
+        self.look().await?;
+        self.scan().await?;
+        let now = Instant::now();
+        let mut since = Since { shown: now, looked: now, kept: now, events: 0, events_unkept: 0, items: true };
+        let mut is_ready = false;
+        loop {
+            let caught_up = self.caught_up(&bounds);
+            if !is_ready && caught_up {
+                self.refresh().await?;
+                self.show(&mut since).await?;
+                self.replica.set_ready();
+                is_ready = true;
+            }
+            // While the past is read nobody waits for new items.
+            self.consume(&mut *consumer, &mut since, is_ready).await?;
+            self.deal_with(&mut since, is_ready).await?;
+        }
+    }
+
+    /// Where to go on: after what the state has, or at the first event that is kept.
+    fn from(&self, bounds: &[Bounds]) -> Vec<Position> {
+        let state = self.replica.state();
+        let offset = |bound: &Bounds| state.next().get(&bound.partition).copied().unwrap_or(0).max(bound.first);
+        bounds.iter().map(|bound| Position { partition: bound.partition, offset: offset(bound) }).collect()
+    }
+
+    fn caught_up(&self, bounds: &[Bounds]) -> bool {
+        let state = self.replica.state();
+        let reached = |bound: &Bounds| bound.next <= state.next().get(&bound.partition).copied().unwrap_or(bound.first);
+        bounds.iter().all(reached)
+    }
+
+    async fn consume(&mut self, consumer: &mut dyn Consumer, since: &mut Since, is_ready: bool) -> Result<(), Fault> {
+        let wait = if is_ready { self.config.publish_ms.min(1_000) } else { 10 };
+        let events = consumer.poll(BATCH, Duration::from_millis(wait)).await?;
+        let (positions, replica) = (consumer.positions(), self.replica.clone());
+        let consumed = spawn_blocking(move || replica.consume(&events, &positions)).await?;
+        since.events += consumed.counted;
+        since.events_unkept += consumed.counted;
+        self.pending.extend(consumed.items);
+        Ok(())
+    }
+
+    async fn deal_with(&mut self, since: &mut Since, is_ready: bool) -> Result<(), Fault> {
+        if is_ready && since.looked.elapsed() >= LOOK_EVERY {
+            since.looked = Instant::now();
+            since.items |= self.look().await?;
+            let kinds = self.catalogue.schema(&self.call()).await?;
+            if kinds != self.replica.kinds() {
+                self.scan().await?;
+                since.items = true;
+            }
+        }
+        if is_ready && !self.pending.is_empty() {
+            self.refresh().await?;
+            since.items = true;
+        }
+        let elapsed = since.shown.elapsed();
+        let publish = Duration::from_millis(self.config.publish_ms);
+        if is_ready && (since.items && elapsed >= ITEMS_SHOWN_EVERY || since.events > 0 && elapsed >= publish) {
+            self.show(since).await?;
+        }
+        if since.events_unkept >= SNAPSHOT_EVENTS && since.kept.elapsed() >= Duration::from_secs(self.config.snapshot_s)
+        {
+            self.keep().await?;
+            (since.kept, since.events_unkept) = (Instant::now(), 0);
+        }
+        Ok(())
+    }
+
+    /// Makes the world that requests see.
+    async fn show(&self, since: &mut Since) -> Result<(), Fault> {
+        let (replica, config, specs, more) =
+            (self.replica.clone(), self.config.clone(), self.specs.clone(), self.more.clone());
+        spawn_blocking(move || replica.publish(&config, &specs, &more)).await??;
+        (since.shown, since.events, since.items) = (Instant::now(), 0, false);
+        Ok(())
+    }
+
+    /// Reads the pipelines of the tenant's own; whether any has changed.
+    async fn look(&mut self) -> Result<bool, Fault> {
+        let (mut specs, mut after) = (BTreeMap::new(), None);
+        loop {
+            let request = PageRequest { after, rows: attune_store::PAGE_ROWS_MAX };
+            let tenant = &self.replica.tenant;
+            let page = self.relational.definitions(tenant, DefinitionKind::Pipeline, request).await?;
+            for definition in page.rows.into_iter().filter(|definition| definition.is_enabled) {
+                match serde_json::from_value::<PipelineSpec>(definition.spec) {
+                    Ok(spec) => _ = specs.insert(definition.name, spec),
+                    Err(error) => tracing::warn!(pipeline = definition.name, %error, "a pipeline cannot be read"),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let changed = specs != self.specs;
+        self.specs = specs;
+        Ok(changed)
+    }
+
+    /// Reads the whole catalogue. Its vectors say how long they are.
+    async fn scan(&mut self) -> Result<(), Fault> {
+        let call = self.call();
+        let kinds = self.catalogue.schema(&call).await?;
+        let (mut entries, mut from) = (Vec::new(), None);
+        loop {
+            let page = self.catalogue.scan(&call, from.as_deref(), ITEMS_MAX).await?;
+            entries.extend(page.entries);
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        let width = entries.iter().find_map(|entry| entry.vector.as_ref()).map_or(1, Vec::len);
+        // Those of another length wait for their embedding to be made anew.
+        for entry in &mut entries {
+            entry.vector.take_if(|vector| vector.len() != width);
+        }
+        let replica = self.replica.clone();
+        spawn_blocking(move || replica.stock(kinds, width, entries)).await??;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Reads the items again that the log has named.
+    async fn refresh(&mut self) -> Result<(), Fault> {
+        if self.pending.len() > PENDING_MAX {
+            return self.scan().await;
+        }
+        let mut layouts = 0;
+        while !self.pending.is_empty() {
+            let ids: Vec<String> = self.pending.iter().take(ITEMS_MAX).cloned().collect();
+            let found = self.catalogue.entries(&self.call(), &ids).await?;
+            let gone = ids.iter().zip(&found).filter(|(_, entry)| entry.is_none()).map(|(id, _)| id.clone()).collect();
+            let (found, gone): (Vec<_>, Vec<String>) = (found.into_iter().flatten().collect(), gone);
+            let replica = self.replica.clone();
+            match spawn_blocking(move || replica.restock(found, &gone)).await? {
+                Ok(()) => ids.iter().for_each(|id| _ = self.pending.remove(id)),
+                Err(ShelfError::Width { width }) if layouts < LAYOUTS_MAX => {
+                    tracing::info!(tenant = %self.replica.tenant, width, "vectors of another length: all is laid out anew");
+                    layouts += 1;
+                    self.scan().await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn restore(&self) {
+        let (replica, path) = (self.replica.clone(), self.path.clone());
+        let read = spawn_blocking(move || {
+            let state = snapshot::read(&path, &replica.rules)?;
+            replica.restore(state);
+            Ok::<_, SnapshotError>(())
+        });
+        match read.await {
+            Ok(Err(error)) if !matches!(error, SnapshotError::Absent) => {
+                tracing::warn!(tenant = %self.replica.tenant, %error, "the snapshot is of no use: replaying the log");
+            }
+            Err(error) => tracing::error!(%error, "reading the snapshot failed: replaying the log"),
+            Ok(_) => {}
+        }
+    }
+
+    /// Writes the state down.
+    fn keep(&self) -> impl Future<Output = Result<(), Fault>> + use<> {
+        let (replica, path) = (self.replica.clone(), self.path.clone());
+        async move {
+            let written = spawn_blocking(move || {
+                let bytes = snapshot::write(&replica.state(), &replica.rules);
+                snapshot::put(&path, &bytes)
+            });
+            if let Err(error) = written.await? {
+                tracing::warn!(%error, "the snapshot could not be written: a start would replay more of the log");
+            }
+            Ok(())
+        }
+    }
+
+    fn call(&self) -> Call {
+        Call {
+            tenant: self.replica.tenant.as_str().into(),
+            caller: "recommendation".into(),
+            request_id: "recommendation".into(),
+            deadline: None,
+            is_bulk: true,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Read your writes: what a user did before he asked, and this replica has not consumed yet.
+//!
+//! Whoever acknowledges an event has put it into the user's recent list in the cache before. Where the cache does not
+//! answer, or failed a moment ago so that the list may lack something, the replica waits for itself, for as long as
+//! nobody minds, to reach what was the end of the user's partition when the request came. Only where it does not get
+//! there is the list `degraded`.
+
+use std::time::Duration;
+
+use attune_api::log::{Recent, recent_list};
+use attune_store::cache::Cache;
+use attune_store::events::{EventLog, partition_of};
+use tokio::time::timeout;
+
+use crate::replica::Replica;
+
+/// Entries of the recent list that are read; as many as are kept of a user.
+const ENTRIES: usize = crate::fold::EVENTS_MAX;
+/// How long the cache is waited for.
+const CACHE_WAIT: Duration = Duration::from_millis(10);
+/// For so long after a failure of the cache its lists may lack what the log has not brought either.
+const DOUBT: Duration = Duration::from_secs(10);
+
+/// What a list has to be made with besides the state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fresh {
+    /// Acknowledged events, oldest first. The state may have some of them.
+    pub recent: Vec<Recent>,
+    /// Whether there may be more that nobody could say.
+    pub is_behind: bool,
+}
+
+/// Asks the cache, and waits where that is not enough.
+pub async fn fresh(replica: &Replica, log: &dyn EventLog, cache: &dyn Cache, subject: &str, wait: Duration) -> Fresh {
+    let list = recent_list(subject);
+    let entries = match timeout(CACHE_WAIT, cache.recent(&replica.tenant, &list, ENTRIES)).await {
+        Ok(Ok(entries)) => Some(entries),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    let is_sure = entries.is_some() && cache.failed_ago().is_none_or(|ago| ago > DOUBT);
+    let is_behind = !is_sure && timeout(wait, reach_the_end(replica, log, subject)).await != Ok(true);
+    let entries = entries.unwrap_or_default();
+    // What cannot be read was written by a newer program, and comes by the log all the same.
+    let recent = entries.iter().rev().filter_map(|entry| serde_json::from_slice(entry).ok()).collect();
+    Fresh { recent, is_behind }
+}
+
+/// Waits until all that the log had of a subject is in the state; false where the log does not say how much that is.
+async fn reach_the_end(replica: &Replica, log: &dyn EventLog, subject: &str) -> bool {
+    let mut progress = replica.progress();
+    let Ok(bounds) = log.bounds(&replica.tenant).await else { return false };
+    let partition = partition_of(&replica.tenant, subject, bounds.len() as u32);
+    let Some(end) = bounds.iter().find(|bound| bound.partition == partition) else { return false };
+    loop {
+        progress.borrow_and_update();
+        if end.next == 0 || replica.state().has_consumed(partition, end.next - 1) {
+            return true;
+        }
+        if progress.changed().await.is_err() {
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "fresh_tests.rs"]
+mod tests;

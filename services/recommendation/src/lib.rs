@@ -1,0 +1,34 @@
+//! Lists for people, from what everybody did until a moment ago.
+//!
+//! Every replica keeps all it needs in memory, one tenant beside the other: [`fold`] makes it of the log's records, a
+//! pure function that a replay repeats; [`shelf`] holds what the catalogue says of the items. The log is followed in the
+//! background, and every so often a [`world`] of ranking sources is made of both, which requests share and nobody changes.
+//! A user's own events do not wait for that: they are read from the state itself, and what the state has not consumed yet
+//! from the cache ([`fresh`]). The alternative, to keep lists that were made beforehand, is what makes a recommender
+//! answer a click with yesterday's list.
+//!
+//! ```text
+//! log ----follow----> fold::State --+--publish--> World (sources, pipelines, items that may be shown)
+//! catalogue --scan--> shelf::Shelf -+                |
+//! request -> people -> fresh -> (a thread of the pool) person + world -> ranking's stages -> answer -> exposures
+//! ```
+
+mod answer;
+mod ask;
+mod config;
+mod cursor;
+mod exposures;
+pub mod fold;
+mod follow;
+mod fresh;
+mod people;
+mod pool;
+mod replica;
+mod service;
+mod shelf;
+mod snapshot;
+mod stage;
+mod world;
+
+pub use config::{ConfigError, RecommendationConfig};
+pub use service::{Recommender, Seams, Stopping};

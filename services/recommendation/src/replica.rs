@@ -1,0 +1,176 @@
+//! One tenant in this process: what was folded, what is on the shelf, and the world made of both.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use attune_api::catalogue::Entry;
+use attune_api::log::Record;
+use attune_ranking::pipeline::PipelineSpec;
+use attune_store::Tenant;
+use attune_store::events::{Event, Position};
+use tokio::sync::watch;
+
+use crate::RecommendationConfig;
+use crate::fold::{Applied, Rules, State};
+use crate::shelf::{Kinds, Shelf, ShelfError};
+use crate::world::{Counted, MoreSources, World};
+
+/// What a tenant's requests and its follower share. Locks are held for as long as memory is copied, never across a wait.
+pub struct Replica {
+    /// Whose.
+    pub tenant: Tenant,
+    /// How records count.
+    pub rules: Arc<Rules>,
+    state: RwLock<State>,
+    shelf: Mutex<Shelf>,
+    world: RwLock<Arc<World>>,
+    /// Changes with every batch of the log.
+    progress: watch::Sender<u64>,
+    /// Whether the log was read to what was its end at the start, and the catalogue too.
+    ready: watch::Sender<bool>,
+}
+
+/// What a batch of the log brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Consumed {
+    /// Records that count.
+    pub counted: usize,
+    /// Items that have changed.
+    pub items: Vec<String>,
+}
+
+impl Replica {
+    /// With nothing in it.
+    pub fn new(tenant: Tenant, rules: Arc<Rules>, config: &RecommendationConfig) -> Self {
+        let state = State::new(&rules);
+        let shelf = Shelf::new(Kinds::new(), 1).expect("no attributes are a schema");
+        let world = World::make(Counted::of(&state), &shelf, config, &BTreeMap::new(), &MoreSources::new());
+        Self {
+            tenant,
+            rules,
+            state: RwLock::new(state),
+            shelf: Mutex::new(shelf),
+            world: RwLock::new(Arc::new(world)),
+            progress: watch::Sender::new(0),
+            ready: watch::Sender::new(false),
+        }
+    }
+
+    /// What was folded.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What requests see.
+    pub fn world(&self) -> Arc<World> {
+        self.world.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says when the state has moved on.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.subscribe()
+    }
+
+    /// Says when requests can be answered.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// From now on requests can be answered.
+    pub fn set_ready(&self) {
+        self.ready.send_replace(true);
+    }
+
+    /// Goes on from a state that was kept.
+    pub fn restore(&self, state: State) {
+        *self.state_mut() = state;
+    }
+
+    /// Applies events of the log and moves on to `positions`, both or neither. What is not a record of ours is passed
+    /// over: a newer program may have written it.
+    pub fn consume(&self, events: &[Event], positions: &[Position]) -> Consumed {
+        let read = |event: &Event| serde_json::from_slice::<Record>(&event.payload);
+        let records: Vec<_> = events.iter().map(|event| (event, read(event))).collect();
+        let mut consumed = Consumed::default();
+        let mut state = self.state_mut();
+        for (event, record) in records {
+            let Position { partition, offset } = event.position;
+            if state.has_consumed(partition, offset) {
+                continue;
+            }
+            match record.map(|record| state.apply(&event.subject, record, &self.rules)) {
+                Ok(Applied::Counted) => consumed.counted += 1,
+                Ok(Applied::Item(item_id)) => consumed.items.push(item_id),
+                Ok(Applied::Nothing) => {}
+                Err(error) => tracing::warn!(partition, offset, %error, "a record of the log cannot be read"),
+            }
+            state.advance([(partition, offset + 1)]);
+        }
+        state.advance(positions.iter().map(|position| (position.partition, position.offset)));
+        drop(state);
+        self.progress.send_modify(|batches| *batches += 1);
+        consumed
+    }
+
+    /// Lays everything out anew: the catalogue as a whole.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; what was there stays.
+    pub fn stock(&self, kinds: Kinds, width: usize, entries: Vec<Entry>) -> Result<(), ShelfError> {
+        let mut shelf = Shelf::new(kinds, width)?;
+        shelf.put(self.with_rows(entries))?;
+        *self.shelf.lock().unwrap_or_else(PoisonError::into_inner) = shelf;
+        Ok(())
+    }
+
+    /// Puts items that have changed in their place; those that are gone are named by their ids alone.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; nothing was changed then.
+    pub fn restock(&self, found: Vec<Entry>, gone: &[String]) -> Result<(), ShelfError> {
+        let found = self.with_rows(found);
+        let gone: Vec<u32> = {
+            let state = self.state();
+            gone.iter().filter_map(|item_id| state.items().row(item_id)).collect()
+        };
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.put(found)?;
+        shelf.remove(&gone);
+        Ok(())
+    }
+
+    /// The attributes as they were when everything was laid out.
+    pub fn kinds(&self) -> Kinds {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).kinds().clone()
+    }
+
+    /// Shows requests what there is now.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; requests go on with what they had.
+    pub fn publish(
+        &self,
+        config: &RecommendationConfig,
+        specs: &BTreeMap<String, PipelineSpec>,
+        more: &MoreSources,
+    ) -> Result<(), ShelfError> {
+        let counted = Counted::of(&self.state());
+        let world = {
+            let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+            shelf.tidy()?;
+            World::make(counted, &shelf, config, specs, more)
+        };
+        *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+        Ok(())
+    }
+
+    fn with_rows(&self, entries: Vec<Entry>) -> Vec<(u32, Entry)> {
+        let mut state = self.state_mut();
+        let row = |entry: Entry| Some((state.row(&entry.item_id, &self.rules)?, entry));
+        entries.into_iter().filter_map(row).collect()
+    }
+}

@@ -1,0 +1,269 @@
+//! The service: a request, what has to be known for it, a list.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use attune_api::catalogue::SharedCatalogue;
+use attune_api::log::{Exposure, Shown as ShownItem};
+use attune_api::recommendation::Recommendation;
+use attune_api::rest::recommendation::{
+    RankRequest, RecommendRequest, RecommendResponse, SimilarRequest, TrendingRequest,
+};
+use attune_api::{ApiError, Call, ErrorCode};
+use attune_ranking::data::Worth;
+use attune_store::cache::Cache;
+use attune_store::events::EventLog;
+use attune_store::relational::{Relational, Subject};
+use attune_store::{PageRequest, Tenant};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::RecommendationConfig;
+use crate::answer::{Lacks, response};
+use crate::ask::{Ask, Who};
+use crate::exposures::{self, Exposures, Shown};
+use crate::fold::{Rules, key_of};
+use crate::follow::Follower;
+use crate::fresh::{Fresh, fresh};
+use crate::people::People;
+use crate::pool::Pool;
+use crate::replica::Replica;
+use crate::stage::{self, Known, Made, Settings};
+use crate::world::MoreSources;
+
+/// How long a request waits for a replica that has just begun to read.
+const READY_WAIT: Duration = Duration::from_secs(2);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the service stands on.
+#[derive(Clone)]
+pub struct Seams {
+    /// What happened.
+    pub log: Arc<dyn EventLog>,
+    /// What happened a moment ago.
+    pub cache: Arc<dyn Cache>,
+    /// Who is who, and the pipelines.
+    pub relational: Arc<dyn Relational>,
+    /// What there is to show.
+    pub catalogue: SharedCatalogue,
+    /// Where snapshots are kept.
+    pub folder: PathBuf,
+}
+
+/// Makes lists for all tenants of this process.
+pub struct Recommender {
+    config: Arc<RecommendationConfig>,
+    rules: Arc<Rules>,
+    seams: Seams,
+    pool: Pool,
+    people: People,
+    exposures: Exposures,
+    replicas: Mutex<HashMap<Tenant, Arc<Replica>>>,
+    followers: Mutex<Vec<JoinHandle<()>>>,
+    stop: watch::Sender<bool>,
+}
+
+/// What runs beside the requests.
+pub struct Stopping {
+    recommender: Arc<Recommender>,
+    writer: JoinHandle<()>,
+}
+
+impl Stopping {
+    /// Ends it: snapshots are written, and the lists that were shown.
+    pub async fn stop(self) {
+        self.recommender.stop.send_replace(true);
+        let followers = std::mem::take(&mut *self.recommender.lock_followers());
+        for follower in followers {
+            if let Err(error) = follower.await {
+                tracing::error!(%error, "a follower of the log ended badly");
+            }
+        }
+        if let Err(error) = self.writer.await {
+            tracing::error!(%error, "the writer of exposures ended badly");
+        }
+    }
+}
+
+impl Recommender {
+    /// Begins to follow the log for the tenants that there are; others are followed from their first request on.
+    ///
+    /// # Errors
+    /// The system refuses threads.
+    pub fn start(config: RecommendationConfig, worth: Worth, seams: Seams) -> std::io::Result<(Arc<Self>, Stopping)> {
+        let pool = Pool::start(config.threads, config.queue_max)?;
+        let (exposures, lists) = Exposures::new();
+        let stop = watch::Sender::new(false);
+        let writer = tokio::spawn(exposures::write(lists, seams.log.clone(), stop.subscribe()));
+        let recommender = Arc::new(Self {
+            rules: Arc::new(Rules::new(&config, worth)),
+            config: Arc::new(config),
+            people: People::new(seams.relational.clone()),
+            seams,
+            pool,
+            exposures,
+            replicas: Mutex::default(),
+            followers: Mutex::default(),
+            stop,
+        });
+        let warming = tokio::spawn(warm(recommender.clone()));
+        recommender.lock_followers().push(warming);
+        Ok((recommender.clone(), Stopping { recommender, writer }))
+    }
+
+    fn lock_followers(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The replica of a tenant, which begins to follow the log if it is new.
+    fn replica(&self, tenant: &str) -> Result<Arc<Replica>, ApiError> {
+        let tenant: Tenant = tenant
+            .parse()
+            .map_err(|error: attune_store::TenantError| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
+        let mut replicas = self.replicas.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(replica) = replicas.get(&tenant) {
+            return Ok(replica.clone());
+        }
+        if replicas.len() >= self.config.tenants_max {
+            let detail = format!("this server makes lists for {} tenants, which is its limit", replicas.len());
+            return Err(ApiError::new(ErrorCode::Overloaded, detail).retry_after(RETRY_AFTER));
+        }
+        let replica = Arc::new(Replica::new(tenant.clone(), self.rules.clone(), &self.config));
+        replicas.insert(tenant.clone(), replica.clone());
+        drop(replicas);
+        let Seams { log, relational, catalogue, folder, .. } = self.seams.clone();
+        let follower = Follower {
+            replica: replica.clone(),
+            config: self.config.clone(),
+            log,
+            catalogue,
+            relational,
+            path: folder.join(tenant.as_str()).join("state.bin"),
+            pending: Default::default(),
+            specs: Default::default(),
+            more: MoreSources::new(),
+        };
+        self.lock_followers().push(tokio::spawn(follower.run(self.stop.subscribe())));
+        Ok(replica)
+    }
+
+    async fn ready(&self, call: &Call) -> Result<Arc<Replica>, ApiError> {
+        let replica = self.replica(&call.tenant)?;
+        let mut ready = replica.ready();
+        if !*ready.borrow() && !matches!(timeout(READY_WAIT, ready.wait_for(|ready| *ready)).await, Ok(Ok(_))) {
+            let detail = "this replica still reads what happened before it started; use another, or try again later";
+            return Err(ApiError::new(ErrorCode::Unavailable, detail).retry_after(RETRY_AFTER));
+        }
+        Ok(replica)
+    }
+
+    async fn serve(&self, call: &Call, ask: Ask) -> Result<RecommendResponse, ApiError> {
+        let began = Instant::now();
+        let replica = self.ready(call).await?;
+        let (subject, fresh, lacks) = self.look_up(&replica, &ask.who).await;
+        let wait = Duration::from_millis(self.config.sources_ms_max);
+        let deadline = call.deadline.map_or(began + wait, |deadline| deadline.min(began + wait));
+        let known = Known { subject: subject.and_then(|subject| key_of(&subject.to_string())), fresh, deadline };
+        let settings = Settings { seen_days: self.config.seen_days };
+        let list_id = format!("{:032x}", rand::random::<u128>());
+        let (tenant, exposures) = (replica.tenant.clone(), self.exposures.clone());
+        let work = move |scratch: &mut _| {
+            let made = stage::make(&replica, &settings, &ask, &known, scratch)?;
+            let list = response(list_id, &ask, &made, lacks);
+            let exposure = exposure(&ask, &made, &list);
+            // Nobody's lists stand under their own name.
+            let subject = subject.map_or_else(|| format!("list/{}", list.request_id), |subject| subject.to_string());
+            exposures.take(Shown { tenant, subject, exposure });
+            Ok(list)
+        };
+        self.pool.run(call, work).await
+    }
+
+    /// Whom the list is for, and what he did a moment ago. Where a store is away the list is made without.
+    async fn look_up(&self, replica: &Replica, who: &Who) -> (Option<Subject>, Fresh, Lacks) {
+        let Who::Person(id) = who else { return (None, Fresh::default(), Lacks::default()) };
+        let subject = match self.people.subject(replica, id.clone()).await {
+            Ok(Some(subject)) => subject,
+            Ok(None) => return (None, Fresh::default(), Lacks::default()),
+            Err(error) => {
+                tracing::warn!(tenant = %replica.tenant, %error, "a user could not be looked up");
+                return (None, Fresh::default(), Lacks { person: true, ..Lacks::default() });
+            }
+        };
+        let wait = Duration::from_millis(self.config.catch_up_ms_max);
+        let fresh = fresh(replica, &*self.seams.log, &*self.seams.cache, &subject.to_string(), wait).await;
+        let lacks = Lacks { events: fresh.is_behind, ..Lacks::default() };
+        (Some(subject), fresh, lacks)
+    }
+}
+
+/// Follows every tenant that there is.
+async fn warm(recommender: Arc<Recommender>) {
+    let mut after = None;
+    loop {
+        let request = PageRequest { after, rows: attune_store::PAGE_ROWS_MAX };
+        let page = match recommender.seams.relational.tenants(request).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(%error, "tenants cannot be listed: each is followed from its first request on");
+                return;
+            }
+        };
+        for record in page.rows {
+            if let Err(error) = recommender.replica(record.tenant.as_str()) {
+                tracing::warn!(tenant = %record.tenant, %error, "this tenant gets no lists here");
+                return;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return;
+        }
+    }
+}
+
+fn exposure(ask: &Ask, made: &Made, list: &RecommendResponse) -> Exposure {
+    let item = |(answered, item): (
+        &attune_ranking::pipeline::Answered,
+        &attune_api::rest::recommendation::RecommendedItem,
+    )| {
+        ShownItem {
+            item_id: item.item_id.clone(),
+            score: item.score,
+            propensity: answered.propensity as f32,
+            features: answered.features.clone(),
+        }
+    };
+    Exposure {
+        request_id: list.request_id.clone(),
+        time_ms: stage::now() * 1_000,
+        surface: ask.surface.clone(),
+        pipeline: list.pipeline.clone(),
+        model_version: list.model_version.clone(),
+        experiment: None,
+        feature_names: made.pipeline.features().to_vec(),
+        items: made.answer.items.iter().zip(&list.items).map(item).collect(),
+    }
+}
+
+#[async_trait::async_trait]
+impl Recommendation for Recommender {
+    async fn recommend(&self, call: &Call, request: RecommendRequest) -> Result<RecommendResponse, ApiError> {
+        self.serve(call, request.try_into()?).await
+    }
+
+    async fn rank(&self, call: &Call, request: RankRequest) -> Result<RecommendResponse, ApiError> {
+        self.serve(call, request.try_into()?).await
+    }
+
+    async fn similar(&self, call: &Call, request: SimilarRequest) -> Result<RecommendResponse, ApiError> {
+        self.serve(call, request.try_into()?).await
+    }
+
+    async fn trending(&self, call: &Call, request: TrendingRequest) -> Result<RecommendResponse, ApiError> {
+        self.serve(call, request.try_into()?).await
+    }
+}

@@ -1,0 +1,213 @@
+//! What the catalogue says of the items, laid out for ranking: attributes in columns, vectors in an index.
+//!
+//! Vectors are of length 1 and compared by inner product, so that an item without one can stand among them as zeros: it
+//! is like no other, and filters and lists have it all the same. Hidden items are not here.
+
+use std::collections::HashMap;
+
+use attune_api::catalogue::{AttributeKind, Entry};
+use attune_ranking::attributes::{Kind, Schema, SchemaError, Value, time_from_text};
+use attune_ranking::index::{Index, IndexError, Item, Metric, View};
+use serde_json::Value as Json;
+
+/// The attribute that says since when an item is there.
+const PUBLISHED: &str = "published";
+const MICROSECONDS: i64 = 1_000_000;
+
+/// Attributes by name, as the catalogue lists them.
+pub type Kinds = Vec<(String, AttributeKind)>;
+
+/// Items that may be shown.
+pub struct Shelf {
+    kinds: Kinds,
+    schema: Schema,
+    index: Index,
+    /// By row, the version of what is kept, hidden or not.
+    versions: HashMap<u32, u64>,
+    /// By row, since when an item is there, in Unix seconds.
+    published: HashMap<u32, i64>,
+    /// Whether any item has a vector: without, the width means nothing.
+    has_vectors: bool,
+}
+
+/// Why items cannot be put here.
+#[derive(Debug, thiserror::Error)]
+pub enum ShelfError {
+    /// Vectors of another length have come: everything has to be laid out anew.
+    #[error("the vectors have {width} values now")]
+    Width {
+        /// Their length.
+        width: usize,
+    },
+    /// The catalogue's attributes make no schema.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The index refused.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl Shelf {
+    /// An empty one, for vectors of `width` values.
+    ///
+    /// # Errors
+    /// [`ShelfError::Schema`] where attributes have no proper names.
+    pub fn new(kinds: Kinds, width: usize) -> Result<Self, ShelfError> {
+        let schema = Schema::new(kinds.iter().map(|(name, kind)| (name.clone(), kind_of(*kind))))?;
+        let index = Index::new(width, Metric::InnerProduct, schema.clone())?;
+        let (versions, published) = (HashMap::new(), HashMap::new());
+        Ok(Self { kinds, schema, index, versions, published, has_vectors: false })
+    }
+
+    /// As the catalogue listed them.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    /// The attributes.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The items as they are now.
+    pub fn view(&self) -> View {
+        self.index.view()
+    }
+
+    /// Rows of items, and since when they are there, in Unix seconds.
+    pub fn published(&self) -> impl Iterator<Item = (u32, i64)> {
+        self.published.iter().map(|(row, time)| (*row, *time))
+    }
+
+    /// Puts items in the place of what was there. One that is older than what is there is passed over.
+    ///
+    /// # Errors
+    /// [`ShelfError::Width`]: nothing was changed then.
+    pub fn put(&mut self, entries: Vec<(u32, Entry)>) -> Result<(), ShelfError> {
+        let width = self.index.view().width();
+        let mut vectors = entries.iter().filter_map(|(_, entry)| entry.vector.as_ref());
+        if let Some(other) = vectors.find(|vector| vector.len() != width) {
+            return Err(ShelfError::Width { width: other.len() });
+        }
+        let newer =
+            |(row, entry): &(u32, Entry)| self.versions.get(row).is_none_or(|version| *version <= entry.version);
+        let (mut shown, mut hidden) = (HashMap::new(), Vec::new());
+        for (row, entry) in entries.into_iter().filter(newer).collect::<Vec<_>>() {
+            self.versions.insert(row, entry.version);
+            shown.remove(&row);
+            if entry.is_hidden {
+                hidden.push(row);
+            } else {
+                self.has_vectors |= entry.vector.is_some();
+                let item = self.item(row, entry, width);
+                shown.insert(row, item);
+            }
+        }
+        self.remove(&hidden);
+        let mut items: Vec<Item> = shown.into_values().collect();
+        items.sort_unstable_by_key(|item| item.row);
+        self.index.upsert(items, 1)?;
+        Ok(())
+    }
+
+    /// Takes items away that are no more.
+    pub fn remove(&mut self, rows: &[u32]) {
+        self.index.delete(rows);
+        for row in rows {
+            self.published.remove(row);
+        }
+    }
+
+    /// Merges what changes have left in pieces.
+    ///
+    /// # Errors
+    /// None that items could cause.
+    pub fn tidy(&self) -> Result<(), ShelfError> {
+        while self.index.merge(1)? {}
+        Ok(())
+    }
+
+    fn item(&mut self, row: u32, entry: Entry, width: usize) -> Item {
+        let value = |(name, kind): &(String, AttributeKind)| {
+            let value = value_of(kind_of(*kind), entry.attributes.get(name)?)?;
+            Some((name.clone(), value))
+        };
+        let attributes: Vec<(String, Value)> = self.kinds.iter().filter_map(value).collect();
+        match attributes.iter().find(|(name, _)| name == PUBLISHED) {
+            Some((_, Value::Time(time))) => self.published.insert(row, time.div_euclid(MICROSECONDS)),
+            _ => self.published.remove(&row),
+        };
+        Item { row, vector: entry.vector.unwrap_or_else(|| vec![0.0; width]), attributes }
+    }
+}
+
+fn kind_of(kind: AttributeKind) -> Kind {
+    match kind {
+        AttributeKind::Keyword => Kind::Keyword,
+        AttributeKind::Keywords => Kind::KeywordList,
+        AttributeKind::Number => Kind::Number,
+        AttributeKind::Boolean => Kind::Boolean,
+        AttributeKind::Time => Kind::Time,
+    }
+}
+
+/// What does not fit its kind counts as absent: who keeps the items has checked them against the same schema, and a
+/// schema that changes meanwhile is read again.
+fn value_of(kind: Kind, value: &Json) -> Option<Value> {
+    match (kind, value) {
+        (Kind::Keyword, Json::String(text)) => Some(Value::Keyword(text.clone())),
+        (Kind::KeywordList, Json::Array(list)) => {
+            let texts: Option<Vec<String>> = list.iter().map(|one| one.as_str().map(str::to_owned)).collect();
+            texts.filter(|texts| !texts.is_empty()).map(Value::Keywords)
+        }
+        (Kind::KeywordList, Json::String(text)) => Some(Value::Keywords(vec![text.clone()])),
+        (Kind::Number, Json::Number(number)) => number.as_f64().filter(|number| number.is_finite()).map(Value::Number),
+        (Kind::Boolean, Json::Bool(flag)) => Some(Value::Boolean(*flag)),
+        (Kind::Time, Json::String(text)) => time_from_text(text).map(Value::Time),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(id: &str, version: u64, vector: Option<Vec<f32>>, attributes: Json) -> Entry {
+        let attributes = attributes.as_object().unwrap().clone();
+        Entry { item_id: id.into(), version, vector, attributes, ..Entry::default() }
+    }
+
+    fn kinds() -> Kinds {
+        vec![("genre".into(), AttributeKind::Keywords), (PUBLISHED.into(), AttributeKind::Time)]
+    }
+
+    #[test]
+    fn items_come_change_hide_and_go() {
+        let mut shelf = Shelf::new(kinds(), 2).unwrap();
+        let published = json!({"genre": ["war", "love"], "published": "1970-01-01T00:00:09Z", "odd": 1});
+        let first = entry("a", 3, Some(vec![1.0, 0.0]), published);
+        shelf.put(vec![(0, first), (1, entry("b", 3, None, json!({"genre": 7})))]).unwrap();
+        let view = shelf.view();
+        assert_eq!(view.value(0, "genre"), Some(Value::Keywords(vec!["love".into(), "war".into()])));
+        assert_eq!((view.value(1, "genre"), view.vector(1)), (None, Some(&[0.0, 0.0][..])));
+        assert_eq!(shelf.published().collect::<Vec<_>>(), [(0, 9)]);
+
+        shelf.put(vec![(0, entry("a", 2, None, json!({})))]).unwrap();
+        assert_eq!(shelf.view().vector(0), Some(&[1.0, 0.0][..]), "an older state changes nothing");
+        shelf.put(vec![(0, Entry { is_hidden: true, ..entry("a", 4, None, json!({})) })]).unwrap();
+        assert!(!shelf.view().contains(0) && shelf.published().next().is_none());
+        shelf.put(vec![(0, entry("a", 5, None, json!({})))]).unwrap();
+        assert!(shelf.view().contains(0));
+        shelf.remove(&[0, 1]);
+        assert_eq!(shelf.view().items(), 0);
+    }
+
+    #[test]
+    fn vectors_of_another_length_are_told() {
+        let mut shelf = Shelf::new(kinds(), 1).unwrap();
+        let wide = entry("a", 1, Some(vec![1.0, 0.0]), json!({}));
+        assert!(matches!(shelf.put(vec![(0, wide)]), Err(ShelfError::Width { width: 2 })));
+    }
+}
