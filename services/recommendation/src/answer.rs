@@ -31,7 +31,7 @@ pub fn response(list_id: String, ask: &Ask, made: &Made, lacks: Lacks) -> Recomm
     RecommendResponse {
         request_id: list_id,
         pipeline: ask.pipeline.clone(),
-        model_version: made.answer.model_version.clone(),
+        model_version: made.world.model.clone().unwrap_or_else(|| made.answer.model_version.clone()),
         degraded: made.answer.degraded || lacks != Lacks::default(),
         sources: made.answer.sources.iter().filter(|(_, share)| *share > 0.0).cloned().collect(),
         notes: notes(ask, made, lacks),

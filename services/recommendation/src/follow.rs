@@ -16,9 +16,11 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::RecommendationConfig;
+use crate::model::{self, Change, Trained, TrainedModels};
 use crate::replica::Replica;
 use crate::shelf::ShelfError;
 use crate::snapshot::{self, SnapshotError};
+use crate::stage;
 use crate::world::MoreSources;
 
 /// Records that are applied at once.
@@ -48,6 +50,7 @@ pub struct Follower {
     pub pending: BTreeSet<String>,
     pub specs: BTreeMap<String, PipelineSpec>,
     pub more: MoreSources,
+    pub models: Option<Arc<dyn TrainedModels>>,
 }
 
 /// Why following has to begin again.
@@ -103,6 +106,7 @@ impl Follower {
         let mut consumer = self.log.read(&tenant, &self.from(&bounds)).await?;
         self.look().await?;
         self.scan().await?;
+        self.follow_model().await?;
         let now = Instant::now();
         let mut since = Since { shown: now, looked: now, kept: now, events: 0, events_unkept: 0, items: true };
         let mut is_ready = false;
@@ -148,12 +152,10 @@ impl Follower {
         if is_ready && since.looked.elapsed() >= LOOK_EVERY {
             since.looked = Instant::now();
             since.items |= self.look().await?;
-            let kinds = self.catalogue.schema(&self.call()).await?;
-            if kinds != self.replica.kinds() {
-                self.scan().await?;
-                since.items = true;
-            }
+            since.items |= self.follow_schema().await?;
+            since.items |= self.follow_model().await?;
         }
+        self.pending.extend(self.replica.due(stage::now()));
         if is_ready && !self.pending.is_empty() {
             self.refresh().await?;
             since.items = true;
@@ -227,8 +229,57 @@ impl Follower {
         Ok(())
     }
 
+    /// Lays everything out anew where there are other attributes; whether there were.
+    async fn follow_schema(&mut self) -> Result<bool, Fault> {
+        let changed = self.catalogue.schema(&self.call()).await? != self.replica.kinds();
+        if changed {
+            self.scan().await?;
+        }
+        Ok(changed)
+    }
+
+    /// Takes over the model that is in service now, if it is another; whether it was. Requests go on with the old one
+    /// meanwhile.
+    async fn follow_model(&mut self) -> Result<bool, Fault> {
+        let Some(models) = self.models.clone() else { return Ok(false) };
+        let (replica, known) = (self.replica.clone(), self.more.model.clone());
+        let load = move || {
+            let change = models.changed(replica.tenant.as_str(), known.as_deref())?;
+            let served = |model: Arc<dyn Trained>| {
+                let rows = replica.rows_of(&*model);
+                let version = model.version().to_owned();
+                model::source(model, rows).map(|source| (version, source)).map_err(|error| error.to_string())
+            };
+            match change {
+                None => Ok(None),
+                Some(Change::Gone) => Ok(Some(None)),
+                Some(Change::Served(model)) => Ok::<_, String>(Some(Some(served(model)?))),
+            }
+        };
+        match spawn_blocking(load).await? {
+            Ok(None) => return Ok(false),
+            Ok(Some(None)) => {
+                self.more.sources.remove(model::MODEL);
+                self.more.model = None;
+            }
+            Ok(Some(Some((version, source)))) => {
+                tracing::info!(tenant = %self.replica.tenant, version, "a model is in service");
+                self.more.sources.insert(model::MODEL.to_owned(), (source, model::MODEL_WEIGHT));
+                self.more.model = Some(version);
+            }
+            Err(error) => {
+                tracing::warn!(tenant = %self.replica.tenant, error, "the model in service cannot be loaded");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Reads the items again that the log has named.
     async fn refresh(&mut self) -> Result<(), Fault> {
+        if !self.pending.is_empty() && self.follow_schema().await? {
+            return Ok(());
+        }
         if self.pending.len() > PENDING_MAX {
             return self.scan().await;
         }

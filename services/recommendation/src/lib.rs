@@ -21,6 +21,7 @@ mod exposures;
 pub mod fold;
 mod follow;
 mod fresh;
+mod model;
 mod people;
 mod pool;
 mod replica;
@@ -31,4 +32,5 @@ mod stage;
 mod world;
 
 pub use config::{ConfigError, RecommendationConfig};
+pub use model::{Change, Trained, TrainedModels};
 pub use service::{Recommender, Seams, Stopping};

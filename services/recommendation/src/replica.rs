@@ -12,7 +12,9 @@ use tokio::sync::watch;
 
 use crate::RecommendationConfig;
 use crate::fold::{Applied, Rules, State};
+use crate::model::Trained;
 use crate::shelf::{Kinds, Shelf, ShelfError};
+use crate::stage::NO_ROW;
 use crate::world::{Counted, MoreSources, World};
 
 /// What a tenant's requests and its follower share. Locks are held for as long as memory is copied, never across a wait.
@@ -44,7 +46,7 @@ impl Replica {
     pub fn new(tenant: Tenant, rules: Arc<Rules>, config: &RecommendationConfig) -> Self {
         let state = State::new(&rules);
         let shelf = Shelf::new(Kinds::new(), 1).expect("no attributes are a schema");
-        let world = World::make(Counted::of(&state), &shelf, config, &BTreeMap::new(), &MoreSources::new());
+        let world = World::make(Counted::of(&state), &shelf, config, &BTreeMap::new(), &MoreSources::default());
         Self {
             tenant,
             rules,
@@ -143,6 +145,13 @@ impl Replica {
         Ok(())
     }
 
+    /// Ids of items that came or went by themselves since this was asked last.
+    pub fn due(&self, now: i64) -> Vec<String> {
+        let rows = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).take_due(now);
+        let state = self.state();
+        rows.into_iter().filter_map(|row| state.items().get(row)).map(str::to_owned).collect()
+    }
+
     /// The attributes as they were when everything was laid out.
     pub fn kinds(&self) -> Kinds {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner).kinds().clone()
@@ -166,6 +175,13 @@ impl Replica {
         };
         *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
         Ok(())
+    }
+
+    /// Our rows of a model's items; of those for which there is no room, one that no item has.
+    pub fn rows_of(&self, model: &dyn Trained) -> Vec<u32> {
+        let mut state = self.state_mut();
+        let row = |row: usize| state.row(model.item(row as u32), &self.rules).unwrap_or(NO_ROW);
+        (0..model.items()).map(row).collect()
     }
 
     fn with_rows(&self, entries: Vec<Entry>) -> Vec<(u32, Entry)> {

@@ -28,6 +28,7 @@ use crate::exposures::{self, Exposures, Shown};
 use crate::fold::{Rules, key_of};
 use crate::follow::Follower;
 use crate::fresh::{Fresh, fresh};
+use crate::model::TrainedModels;
 use crate::people::People;
 use crate::pool::Pool;
 use crate::replica::Replica;
@@ -49,6 +50,8 @@ pub struct Seams {
     pub relational: Arc<dyn Relational>,
     /// What there is to show.
     pub catalogue: SharedCatalogue,
+    /// Trained models, where somebody keeps them.
+    pub models: Option<Arc<dyn TrainedModels>>,
     /// Where snapshots are kept.
     pub folder: PathBuf,
 }
@@ -134,7 +137,7 @@ impl Recommender {
         let replica = Arc::new(Replica::new(tenant.clone(), self.rules.clone(), &self.config));
         replicas.insert(tenant.clone(), replica.clone());
         drop(replicas);
-        let Seams { log, relational, catalogue, folder, .. } = self.seams.clone();
+        let Seams { log, relational, catalogue, models, folder, .. } = self.seams.clone();
         let follower = Follower {
             replica: replica.clone(),
             config: self.config.clone(),
@@ -144,7 +147,8 @@ impl Recommender {
             path: folder.join(tenant.as_str()).join("state.bin"),
             pending: Default::default(),
             specs: Default::default(),
-            more: MoreSources::new(),
+            more: MoreSources::default(),
+            models,
         };
         self.lock_followers().push(tokio::spawn(follower.run(self.stop.subscribe())));
         Ok(replica)

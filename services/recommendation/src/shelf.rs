@@ -3,15 +3,19 @@
 //! Vectors are of length 1 and compared by inner product, so that an item without one can stand among them as zeros: it
 //! is like no other, and filters and lists have it all the same. Hidden items are not here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use attune_api::catalogue::{AttributeKind, Entry};
 use attune_ranking::attributes::{Kind, Schema, SchemaError, Value, time_from_text};
 use attune_ranking::index::{Index, IndexError, Item, Metric, View};
 use serde_json::Value as Json;
 
+use crate::stage;
+
 /// The attribute that says since when an item is there.
 const PUBLISHED: &str = "published";
+/// The attribute that says until when.
+const EXPIRES: &str = "expires";
 const MICROSECONDS: i64 = 1_000_000;
 
 /// Attributes by name, as the catalogue lists them.
@@ -26,8 +30,8 @@ pub struct Shelf {
     versions: HashMap<u32, u64>,
     /// By row, since when an item is there, in Unix seconds.
     published: HashMap<u32, i64>,
-    /// Whether any item has a vector: without, the width means nothing.
-    has_vectors: bool,
+    /// When items come or go by themselves, in Unix seconds.
+    due: BTreeSet<(i64, u32)>,
 }
 
 /// Why items cannot be put here.
@@ -55,8 +59,8 @@ impl Shelf {
     pub fn new(kinds: Kinds, width: usize) -> Result<Self, ShelfError> {
         let schema = Schema::new(kinds.iter().map(|(name, kind)| (name.clone(), kind_of(*kind))))?;
         let index = Index::new(width, Metric::InnerProduct, schema.clone())?;
-        let (versions, published) = (HashMap::new(), HashMap::new());
-        Ok(Self { kinds, schema, index, versions, published, has_vectors: false })
+        let (versions, published, due) = (HashMap::new(), HashMap::new(), BTreeSet::new());
+        Ok(Self { kinds, schema, index, versions, published, due })
     }
 
     /// As the catalogue listed them.
@@ -94,11 +98,11 @@ impl Shelf {
         let (mut shown, mut hidden) = (HashMap::new(), Vec::new());
         for (row, entry) in entries.into_iter().filter(newer).collect::<Vec<_>>() {
             self.versions.insert(row, entry.version);
+            self.due.extend(moments(&entry).map(|time| (time, row)));
             shown.remove(&row);
             if entry.is_hidden {
                 hidden.push(row);
             } else {
-                self.has_vectors |= entry.vector.is_some();
                 let item = self.item(row, entry, width);
                 shown.insert(row, item);
             }
@@ -116,6 +120,12 @@ impl Shelf {
         for row in rows {
             self.published.remove(row);
         }
+    }
+
+    /// Takes the rows of items of which the time has come, in Unix seconds: they have to be read again.
+    pub fn take_due(&mut self, now: i64) -> Vec<u32> {
+        let later = self.due.split_off(&(now + 1, 0));
+        std::mem::replace(&mut self.due, later).into_iter().map(|(_, row)| row).collect()
     }
 
     /// Merges what changes have left in pieces.
@@ -139,6 +149,13 @@ impl Shelf {
         };
         Item { row, vector: entry.vector.unwrap_or_else(|| vec![0.0; width]), attributes }
     }
+}
+
+/// When an item comes or goes, in Unix seconds, rounded up.
+fn moments(entry: &Entry) -> impl Iterator<Item = i64> {
+    let time = |name: &&str| time_from_text(entry.attributes.get(*name)?.as_str()?);
+    let times: Vec<i64> = [PUBLISHED, EXPIRES].iter().filter_map(time).collect();
+    times.into_iter().map(|time| time.div_euclid(MICROSECONDS) + 1).filter(|time| *time > stage::now())
 }
 
 fn kind_of(kind: AttributeKind) -> Kind {
@@ -190,7 +207,7 @@ mod tests {
         let first = entry("a", 3, Some(vec![1.0, 0.0]), published);
         shelf.put(vec![(0, first), (1, entry("b", 3, None, json!({"genre": 7})))]).unwrap();
         let view = shelf.view();
-        assert_eq!(view.value(0, "genre"), Some(Value::Keywords(vec!["love".into(), "war".into()])));
+        assert_eq!(view.value(0, "genre"), Some(Value::Keywords(vec!["war".into(), "love".into()])));
         assert_eq!((view.value(1, "genre"), view.vector(1)), (None, Some(&[0.0, 0.0][..])));
         assert_eq!(shelf.published().collect::<Vec<_>>(), [(0, 9)]);
 
@@ -202,6 +219,16 @@ mod tests {
         assert!(shelf.view().contains(0));
         shelf.remove(&[0, 1]);
         assert_eq!(shelf.view().items(), 0);
+    }
+
+    #[test]
+    fn items_that_come_or_go_by_themselves_are_read_again_then() {
+        let mut shelf = Shelf::new(kinds(), 2).unwrap();
+        let attributes = json!({"published": "1999-01-01T00:00:00Z", "expires": "9000-01-01T00:00:00Z"});
+        shelf.put(vec![(4, entry("a", 1, None, attributes))]).unwrap();
+        assert!(shelf.take_due(stage::now()).is_empty());
+        let later = i64::MAX - 1;
+        assert_eq!((shelf.take_due(later), shelf.take_due(later)), (vec![4], vec![]));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::world::World;
 /// What an event of a history is where it does not say.
 const TYPE_DEFAULT: &str = "click";
 /// Stands for items that nobody has heard of: no item has it.
-const NO_ROW: u32 = u32::MAX - 1;
+pub const NO_ROW: u32 = u32::MAX - 1;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// What was looked up before.
@@ -233,4 +233,69 @@ fn names(answer: &Answer, state: &State) -> Vec<(u32, String)> {
     rows.sort_unstable();
     rows.dedup();
     rows.into_iter().filter_map(|row| Some((row, state.items().get(row)?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use attune_api::catalogue::Entry;
+    use attune_api::log::{Event, Record};
+    use attune_api::rest::recommendation::RecommendRequest;
+    use attune_ranking::data::Worth;
+    use attune_store::events::{Event as Logged, Position};
+
+    use super::*;
+    use crate::RecommendationConfig;
+    use crate::world::MoreSources;
+
+    fn replica() -> Replica {
+        let config = RecommendationConfig::default();
+        let replica = Replica::new("shop".parse().unwrap(), Arc::new(Rules::new(&config, Worth::default())), &config);
+        let entry = |number: u32| Entry {
+            item_id: format!("i{number}"),
+            vector: Some(vec![1.0, number as f32]),
+            ..Entry::default()
+        };
+        replica.stock(Vec::new(), 2, (0..9).map(entry).collect()).unwrap();
+        let click = |(offset, item): (u64, u64)| {
+            let event = Event {
+                event_id: offset.to_string(),
+                r#type: "click".into(),
+                item_id: Some(format!("i{item}")),
+                ..Event::default()
+            };
+            Logged {
+                position: Position { partition: 0, offset },
+                appended_ms: 0,
+                subject: format!("{:032x}", 7),
+                payload: serde_json::to_vec(&Record::Event(event)).unwrap().into(),
+            }
+        };
+        let clicks: Vec<Logged> = [(0, 1), (1, 2), (2, 3)].map(click).to_vec();
+        assert_eq!(replica.consume(&clicks, &[Position { partition: 0, offset: 3 }]).counted, 3);
+        replica.publish(&config, &BTreeMap::new(), &MoreSources::default()).unwrap();
+        replica
+    }
+
+    fn list(deadline: Instant) -> Answer {
+        let user_id = Some("ada".to_owned());
+        let ask = Ask::try_from(RecommendRequest { user_id, k: Some(3), ..RecommendRequest::default() }).unwrap();
+        let known = Known { subject: Some(7), fresh: Fresh::default(), deadline };
+        let settings = Settings { seen_days: None };
+        make(&replica(), &settings, &ask, &known, &mut Scratch::default()).unwrap().answer
+    }
+
+    #[test]
+    fn a_source_that_would_be_late_is_left_out_and_everybodys_lists_are_not() {
+        let in_time = list(Instant::now() + Duration::from_secs(600));
+        assert!(!in_time.degraded && in_time.items.len() == 3);
+        let late = list(Instant::now());
+        let code = |note: &pipeline::Note| note.code;
+        assert!(late.degraded && late.notes.iter().map(code).any(|code| code == pipeline::Code::SourceLate));
+        let shares: Vec<&str> =
+            late.sources.iter().filter(|(_, share)| *share > 0.0).map(|(name, _)| name.as_str()).collect();
+        assert!(shares.iter().all(|name| ["popular", "trending", "latest"].contains(name)), "{shares:?}");
+    }
 }

@@ -40,6 +40,8 @@ pub struct World {
     pub visible: Allowed,
     /// How many they are.
     pub items: usize,
+    /// The trained model that is in service, if there is one.
+    pub model: Option<String>,
     pipelines: BTreeMap<String, Arc<Pipeline>>,
 }
 
@@ -58,7 +60,13 @@ impl Counted {
 }
 
 /// Sources that a tenant has besides the built-in ones, with what their ranks weigh by default.
-pub type MoreSources = BTreeMap<String, (Arc<dyn Source>, f32)>;
+#[derive(Clone, Default)]
+pub struct MoreSources {
+    /// By name.
+    pub sources: BTreeMap<String, (Arc<dyn Source>, f32)>,
+    /// The version of the trained model among them.
+    pub model: Option<String>,
+}
 
 impl World {
     /// Makes the sources and pipelines. A pipeline of the tenant's own that does not fit is left out, with a line in the
@@ -84,7 +92,7 @@ impl World {
             ("latest".to_owned(), Arc::new(latest) as _),
         ]);
         let mut weights: Vec<(&str, f32)> = SOURCES.to_vec();
-        for (name, (source, weight)) in more {
+        for (name, (source, weight)) in &more.sources {
             sources.insert(name.clone(), source.clone());
             weights.push((name, *weight));
         }
@@ -102,7 +110,8 @@ impl World {
             }
         }
         let (visible, items) = (catalogue.rows(None), catalogue.items());
-        Self { schema: shelf.schema().clone(), visible, items, catalogue, pipelines }
+        let model = more.model.clone();
+        Self { schema: shelf.schema().clone(), visible, items, model, catalogue, pipelines }
     }
 
     /// The pipeline of that name.

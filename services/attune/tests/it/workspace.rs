@@ -18,6 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("attune-api", &[]),
     ("attune-batch", &["attune-api", "attune-inference", "attune-ranking"]),
     ("attune-gateway", &["attune-api", "attune-inference", "attune-store"]),
+    ("attune-recommendation", &["attune-api", "attune-ranking", "attune-store"]),
     ("attune-sentiment", &["attune-api", "attune-inference"]),
     ("attune-load", &["attune-api"]),
     ("attune-store", &["attune-api", "attune-ranking"]),

@@ -1,0 +1,8 @@
+//! The service over the embedded stores, with a catalogue of its own.
+
+mod changes;
+mod faults;
+mod feeds;
+mod lists;
+mod restarts;
+mod shop;

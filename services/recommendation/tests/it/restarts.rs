@@ -1,0 +1,60 @@
+//! Snapshots, and what a start makes without one.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use attune_api::rest::recommendation::RecommendRequest;
+use attune_recommendation::RecommendationConfig;
+
+use crate::shop::{Shop, config, ids};
+
+/// What each source but those that fade says of each film, to everybody and to two people.
+async fn said(shop: &Shop) -> BTreeMap<(&'static str, String, String), i64> {
+    let mut said = BTreeMap::new();
+    for user in ["", "person-3", "zoe"] {
+        let user_id = Some(user.to_owned()).filter(|user| !user.is_empty());
+        let ask = RecommendRequest { user_id, k: Some(30), explain: Some(true), ..RecommendRequest::default() };
+        for item in shop.ask(ask).await.items {
+            for reason in item.explain.unwrap().sources {
+                if ["popular", "related", "semantic"].contains(&reason.source.as_str()) {
+                    let score = (1e4 * reason.score).round() as i64;
+                    said.insert((user, item.item_id.clone(), reason.source), score);
+                }
+            }
+        }
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_goes_on_from_the_snapshot_or_replays() {
+    let mut shop = Shop::open().await;
+    shop.act("zoe", "click", 2).await;
+    shop.stop().await;
+    shop.start(config()).await;
+    let all = said(&shop).await;
+    assert!(all.len() > 100, "{}", all.len());
+    shop.restart(config()).await;
+    assert_eq!(said(&shop).await, all);
+
+    shop.stop().await;
+    shop.act("zoe", "dislike", 4).await;
+    shop.start(config()).await;
+    assert!(!ids(&shop.list("zoe").await).contains(&"film-4"), "the tail of the log counts");
+    let all = said(&shop).await;
+
+    shop.stop().await;
+    let path = shop.folder.path().join("recommendation/shop/state.bin");
+    let mut damaged = fs::read(&path).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&path, damaged).unwrap();
+    shop.start(config()).await;
+    assert_eq!(said(&shop).await, all, "the log says the same again");
+
+    // Other weights make another state: the log is folded again, and nothing is imported twice.
+    let other = RecommendationConfig { seen: vec!["purchase".into()], ..config() };
+    shop.restart(other).await;
+    let ask = RecommendRequest { user_id: Some("zoe".into()), k: Some(30), ..RecommendRequest::default() };
+    assert!(ids(&shop.ask(ask).await).contains(&"film-2"), "clicked films return");
+}
