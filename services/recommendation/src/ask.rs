@@ -48,7 +48,7 @@ impl TryFrom<RecommendRequest> for Ask {
     type Error = ApiError;
 
     fn try_from(request: RecommendRequest) -> Result<Self, ApiError> {
-        let (item, session, surface) = context(request.context)?;
+        let Context { item_id: item, session_item_ids, surface } = context(request.context)?;
         let exclude = request.exclude_ids.unwrap_or_default();
         ids("/exclude_ids", &exclude, EXCLUDE_IDS_MAX)?;
         let served = request.cursor.as_deref().map(Served::parse).transpose()?;
@@ -59,7 +59,7 @@ impl TryFrom<RecommendRequest> for Ask {
             exclude,
             only: None,
             item,
-            session,
+            session: session_item_ids.unwrap_or_default(),
             surface,
             diversity: diversity(request.diversity)?,
             explain: request.explain.unwrap_or(false),
@@ -73,7 +73,7 @@ impl TryFrom<RankRequest> for Ask {
     type Error = ApiError;
 
     fn try_from(request: RankRequest) -> Result<Self, ApiError> {
-        let (item, session, surface) = context(request.context)?;
+        let Context { item_id: item, session_item_ids, surface } = context(request.context)?;
         if request.item_ids.is_empty() {
             return Err(ApiError::at(ErrorCode::Empty, "/item_ids", "the list is empty; give at least one item"));
         }
@@ -85,7 +85,7 @@ impl TryFrom<RankRequest> for Ask {
             exclude: Vec::new(),
             only: Some(request.item_ids),
             item,
-            session,
+            session: session_item_ids.unwrap_or_default(),
             surface,
             diversity: diversity(request.diversity)?,
             explain: request.explain.unwrap_or(false),
@@ -152,17 +152,17 @@ fn who(user: Option<String>, anonymous: Option<String>, history: Option<Vec<Hist
     }
 }
 
-fn context(context: Option<Context>) -> Result<(Option<String>, Vec<String>, Option<String>), ApiError> {
-    let Context { item_id, session_item_ids, surface } = context.unwrap_or_default();
-    if let Some(item) = &item_id {
+fn context(context: Option<Context>) -> Result<Context, ApiError> {
+    let context = context.unwrap_or_default();
+    if let Some(item) = &context.item_id {
         id("/context/item_id", item)?;
     }
-    if let Some(surface) = &surface {
+    if let Some(surface) = &context.surface {
         id("/context/surface", surface)?;
     }
-    let session = session_item_ids.unwrap_or_default();
-    ids("/context/session_item_ids", &session, HISTORY_EVENTS_MAX)?;
-    Ok((item_id, session, surface))
+    let session = context.session_item_ids.as_deref().unwrap_or_default();
+    ids("/context/session_item_ids", session, HISTORY_EVENTS_MAX)?;
+    Ok(context)
 }
 
 fn id(pointer: &str, id: &str) -> Result<(), ApiError> {
