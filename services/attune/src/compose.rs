@@ -51,7 +51,7 @@ pub fn precision(from: Precision) -> PrecisionChoice {
 /// The limits of the wire side.
 pub fn gateway(config: &Config) -> GatewayConfig {
     let from = &config.server;
-    let mut gateway = GatewayConfig::default();
+    let mut gateway = GatewayConfig { limits: config.limits.rates(), ..GatewayConfig::default() };
     gateway.requests.body_bytes_max = from.body_bytes_max;
     gateway.requests.in_flight_max = from.in_flight_max;
     gateway.requests.streams_max = from.streams_max;

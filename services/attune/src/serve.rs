@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use attune_gateway::{Drained, GatewayConfig, KeyStore, NewKey, Services};
+use attune_gateway::{Drained, Front, GatewayConfig, KeyStore, NewKey, Services};
 use attune_inference::{Inference, ModelInfo};
 use attune_store::resolve::Stores;
 use clap::Args;
@@ -47,7 +47,7 @@ pub struct Server {
     listener: TcpListener,
     gateway: GatewayConfig,
     inference: Inference,
-    keys: KeyStore,
+    front: Front,
     services: Services,
     /// Where it listens.
     pub address: SocketAddr,
@@ -79,9 +79,12 @@ impl Server {
         .await??;
         // Last: a key that was made for a start that then fails would never be seen.
         let (keys, key) = open_keys(config, &stores, demo).await?;
+        // Where the cache is in this process, nobody shares it, and counting there would be counting twice.
+        let shared = (config.stores.cache.scheme() != "memory").then(|| Arc::clone(&stores.cache));
+        let front = Front { keys, shared };
         let services = compose::services(&stores);
         let gateway = compose::gateway(config);
-        Ok(Self { listener, gateway, inference, keys, services, address, key, is_demo: demo })
+        Ok(Self { listener, gateway, inference, front, services, address, key, is_demo: demo })
     }
 
     /// The models that are loaded.
@@ -94,7 +97,7 @@ impl Server {
     /// # Errors
     /// The gateway cannot serve.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Drained> {
-        Ok(attune_gateway::serve(self.listener, self.gateway, self.inference, self.keys, self.services, shutdown)
+        Ok(attune_gateway::serve(self.listener, self.gateway, self.inference, self.front, self.services, shutdown)
             .await?)
     }
 }

@@ -19,7 +19,9 @@ use crate::{
     grpc::{self, Grpc},
     health,
     keys::KeyStore,
+    limits::Limiter,
     metrics, models, openai, recommendation, sentiment,
+    serve::Front,
     services::Services,
     tei, tracking,
 };
@@ -33,6 +35,7 @@ pub(crate) struct Inner {
     pub config: GatewayConfig,
     pub inference: Inference,
     pub keys: KeyStore,
+    pub limiter: Limiter,
     pub services: Services,
     /// One for each request to a model in work.
     pub places: Arc<Semaphore>,
@@ -49,7 +52,7 @@ impl App {
     pub fn new(
         config: GatewayConfig,
         inference: Inference,
-        keys: KeyStore,
+        front: Front,
         services: Services,
         draining: watch::Receiver<bool>,
     ) -> Self {
@@ -59,9 +62,10 @@ impl App {
             admin_places: Arc::new(Semaphore::new(admission::ADMIN_IN_FLIGHT_MAX)),
             streams: Arc::new(Semaphore::new(config.requests.streams_max)),
             started_unix_s: started.map_or(0, |age| age.as_secs()),
+            limiter: Limiter::new(config.limits.clone(), front.shared),
             config,
             inference,
-            keys,
+            keys: front.keys,
             services,
             draining,
         }))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::RateLimits;
+
 /// How the gateway serves. The default is what `attune serve` runs with.
 #[derive(Clone, Debug, Default)]
 pub struct GatewayConfig {
@@ -11,6 +13,8 @@ pub struct GatewayConfig {
     pub default_sentiment_model: Option<String>,
     /// What one request may ask for.
     pub requests: RequestLimits,
+    /// How much whoever asks may ask for.
+    pub limits: RateLimits,
     /// What one connection may do.
     pub connections: ConnectionLimits,
     /// How a shutdown goes.

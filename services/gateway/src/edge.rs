@@ -23,11 +23,15 @@ use http::{
 use tonic::Status;
 use tracing::Instrument;
 
-use crate::{auth::Caller, errors, metrics, unread};
+use crate::{
+    auth::Caller,
+    errors,
+    limits::{RATE_LIMIT, rate_limit},
+    metrics, unread,
+};
 
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 const SERVER_TIMING: &str = "server-timing";
-const RATE_LIMIT: &str = "ratelimit";
 const REQUEST_ID_CHARS_MAX: usize = 128;
 /// nginx's status for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
@@ -133,8 +137,7 @@ fn add_error_headers(headers: &mut HeaderMap, error: &ApiError) {
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, seconds.into());
         if error.code == ErrorCode::Overloaded {
-            let limit = format!("\"queue\";r=0;t={seconds}");
-            headers.insert(RATE_LIMIT, limit.parse().expect("digits and quotes"));
+            headers.insert(RATE_LIMIT, rate_limit("queue", 0, delay));
         }
     }
     if error.code == ErrorCode::Unauthenticated {

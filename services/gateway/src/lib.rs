@@ -1,7 +1,7 @@
 //! REST and gRPC on one port: authentication, limits, deadlines, errors.
 //!
 //! A request passes these in order: [`serve`](mod@serve) (connections: caps, timeouts, drain), `edge` (request id,
-//! errors written for the protocol, access log), `auth` (the table of `routes`, key, scope), `admission` (how many at once, deadline, class of
+//! errors written for the protocol, access log), `auth` (the table of `routes`, key, scope, `limits`), `admission` (how many at once, deadline, class of
 //! work), a thin handler for its protocol, and `calls`, the one implementation that REST and gRPC share. Health and
 //! metrics branch off before admission, so they answer however busy the engines are.
 //!
@@ -25,6 +25,7 @@ mod grpc_stream;
 mod health;
 mod json;
 mod keys;
+mod limits;
 mod metrics;
 mod models;
 mod openai;
@@ -41,6 +42,7 @@ mod unread;
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use docs::openapi;
 pub use keys::{DEFAULT_TENANT, KeySpec, KeyStore, KeyStoreError, NewKey};
+pub use limits::RateLimits;
 pub use routes::{ROUTES, Route};
-pub use serve::{Drained, serve};
+pub use serve::{Drained, Front, serve};
 pub use services::Services;

@@ -23,6 +23,7 @@ const REQUESTS: &str = "attune_requests_total";
 const REQUEST_SECONDS: &str = "attune_request_duration_seconds";
 const IN_FLIGHT: &str = "attune_requests_in_flight";
 const REFUSED: &str = "attune_refused_total";
+const LIMITED_LOCALLY: &str = "attune_requests_limited_locally_total";
 const CONNECTIONS: &str = "attune_connections";
 const CONNECTIONS_CLOSED: &str = "attune_connections_closed_total";
 const QUEUE_TEXTS: &str = "attune_queue_texts";
@@ -74,6 +75,10 @@ fn describe() {
     describe_histogram!(REQUEST_SECONDS, "From a request's head to its answer's head");
     describe_gauge!(IN_FLIGHT, "Requests between those two");
     describe_counter!(REFUSED, "Calls that were refused, by reason");
+    describe_counter!(
+        LIMITED_LOCALLY,
+        "Requests whose rate was that of this process, since the shared cache did not answer"
+    );
     describe_gauge!(CONNECTIONS, "Open connections");
     describe_counter!(CONNECTIONS_CLOSED, "Connections that the server closed, by reason");
     describe_gauge!(QUEUE_TEXTS, "Texts that wait for an engine, by class of work");
@@ -151,6 +156,10 @@ pub(crate) fn request_finished(protocol: &'static str, route: &str, status: &str
 
 pub(crate) fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn limited_locally() {
+    counter!(LIMITED_LOCALLY).increment(1);
 }
 
 pub(crate) fn connections(open: usize) {

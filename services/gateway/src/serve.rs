@@ -4,12 +4,14 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use attune_inference::Inference;
+use attune_store::cache::Cache;
 use axum::{Router, body::Body, extract::Request};
 use futures::FutureExt;
 use http::{Response, Version};
@@ -32,6 +34,7 @@ use crate::{
     connection::{Activity, Connections, Entry, Overdue, Sent, Watched},
     health,
     keys::KeyStore,
+    limits::ClientAddress,
     metrics,
     services::Services,
 };
@@ -42,6 +45,15 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How often a connection's notes are looked at.
 const WATCH_INTERVAL_MAX: Duration = Duration::from_secs(1);
+
+/// What the gateway itself keeps and asks.
+#[derive(Clone)]
+pub struct Front {
+    /// Who may call.
+    pub keys: KeyStore,
+    /// Where gateways of one installation count together what their callers ask for. Absent, where this is the only one.
+    pub shared: Option<Arc<dyn Cache>>,
+}
 
 /// Why the server could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -72,13 +84,13 @@ pub async fn serve(
     listener: TcpListener,
     config: GatewayConfig,
     inference: Inference,
-    keys: KeyStore,
+    front: Front,
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Drained, ServeError> {
     metrics::install();
     let (stop, stopping) = watch::channel(false);
-    let app = App::new(config, inference, keys, services, stopping);
+    let app = App::new(config, inference, front, services, stopping);
     app.check_defaults()?;
     let (health, reporter) = health::grpc_routes(&app).await?;
     let mut server = Server::new(&app, app::router(&app, health));
@@ -137,7 +149,7 @@ impl Server {
             tokio::select! {
                 () = &mut stop => return,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.enter(stream),
+                    Ok((stream, peer)) => self.enter(stream, peer),
                     Err(error) => self.make_room_after(&error).await,
                 },
                 Some(_) = self.tasks.join_next() => {}
@@ -147,12 +159,12 @@ impl Server {
 
     /// Clients that connected before the door closed have been promised an answer.
     fn accept_backlog(&mut self, listener: &TcpListener) {
-        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-            self.enter(stream);
+        while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+            self.enter(stream, peer);
         }
     }
 
-    fn enter(&mut self, stream: TcpStream) {
+    fn enter(&mut self, stream: TcpStream, peer: SocketAddr) {
         let Some((entry, activity)) = self.connections.enter(self.limits.connections_max) else {
             metrics::connection_closed("too_many");
             return;
@@ -165,6 +177,7 @@ impl Server {
             limits: Arc::clone(&self.limits),
             closing: self.closing.subscribe(),
             activity,
+            address: ClientAddress(peer.ip()),
             _entry: entry,
         };
         self.tasks.spawn(connection.run(stream));
@@ -211,14 +224,15 @@ struct Connection {
     limits: Arc<ConnectionLimits>,
     closing: watch::Receiver<bool>,
     activity: Arc<Activity>,
+    address: ClientAddress,
     _entry: Entry,
 }
 
 impl Connection {
     async fn run(mut self, stream: TcpStream) {
         let transport = Watched { transport: TokioIo::new(stream), activity: Arc::clone(&self.activity) };
-        let (router, activity) = (self.router.clone(), Arc::clone(&self.activity));
-        let service = service_fn(move |request| answer(router.clone(), activity.clone(), request));
+        let (router, activity, address) = (self.router.clone(), Arc::clone(&self.activity), self.address);
+        let service = service_fn(move |request| answer(router.clone(), activity.clone(), address, request));
         let mut connection = pin!(self.builder.serve_connection(transport, service));
         let mut watch =
             tokio::time::interval((self.limits.head_max / 8).clamp(Duration::from_millis(1), WATCH_INTERVAL_MAX));
@@ -255,10 +269,12 @@ impl Connection {
 async fn answer(
     router: Router,
     activity: Arc<Activity>,
+    address: ClientAddress,
     request: http::Request<Incoming>,
 ) -> Result<Response<Sent>, Infallible> {
     let in_flight = activity.request(request.version() == Version::HTTP_2);
-    let request: Request = request.map(Body::new);
+    let mut request: Request = request.map(Body::new);
+    request.extensions_mut().insert(address);
     let Ok(response) = router.oneshot(request).await;
     let place = response.extensions().get::<Place>().cloned();
     Ok(response.map(|body| Sent::new(body, in_flight, place)))

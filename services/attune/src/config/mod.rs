@@ -4,6 +4,7 @@
 //! root of the repository documents every key; a test keeps it equal to the defaults below.
 
 mod flags;
+mod limits;
 mod load;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use attune_store::resolve::StoresConfig;
 use serde::{Deserialize, Serialize};
 
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
+pub use limits::Limits;
 pub use load::{Overrides, environment, load};
 
 /// No count or size is larger: what counts them would overflow long before memory is full.
@@ -37,6 +39,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The port and what is accepted on it.
     pub server: Server,
+    /// How much whoever asks may ask for.
+    pub limits: Limits,
     /// How texts are batched and computed.
     pub inference: Inference,
     /// What an event of each type is worth to recommenders.
@@ -166,6 +170,7 @@ impl Default for Config {
             log: "info".into(),
             log_format: LogFormat::Text,
             server: Server::default(),
+            limits: Limits::default(),
             inference: Inference::default(),
             worth: Worth::default(),
             stores: StoresConfig::default(),
@@ -258,6 +263,7 @@ impl Config {
             batch_ms_max > 0.0 && batch_ms_max <= BATCH_MS_MAX,
             "inference.batch_ms_max is {batch_ms_max}, it must be above 0 and at most {BATCH_MS_MAX}"
         );
+        self.limits.check().map_err(Error::msg)?;
         self.worth.check().context("worth")?;
         self.stores.check().map_err(Error::msg)?;
         ensure!(!self.models.is_empty(), "there is no model to serve: add a [[models]] section");

@@ -19,6 +19,7 @@ pub(crate) use self::scope::{Scope, Scopes};
 use crate::{
     app::App,
     errors::{self, Refusal},
+    limits::ClientAddress,
     routes::{self, Access},
 };
 
@@ -35,8 +36,8 @@ pub(crate) struct Caller {
     pub scopes: Scopes,
 }
 
-/// Lets a request pass whose route is in the table and whose caller may go there, and says who it was. What is not in the
-/// table is not there for anybody.
+/// Lets a request pass whose route is in the table, whose caller may go there and whose rate is not used up, and says who
+/// it was. What is not in the table is not there for anybody.
 pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     let Some(line) = path.and_then(|path| routes::find(path.as_str())) else {
@@ -44,15 +45,31 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     };
     let Some(access) = line.access(request.method()) else { return other_method(line.methods()) };
     let Access::Needs(any_of) = access else { return next.run(request).await };
-    match authenticate(&app, request.headers()).await.and_then(|caller| authorize(caller, any_of)) {
-        Ok(caller) => {
+    let address = request.extensions().get::<ClientAddress>().copied();
+    let caller = match identify(&app, address, request.headers()).await.and_then(|caller| authorize(caller, any_of)) {
+        Ok(caller) => caller,
+        Err(error) => return Refusal(error).into_response(),
+    };
+    let (mut response, left) = match app.limiter.caller(&caller).await {
+        Ok(left) => {
             request.extensions_mut().insert(caller.clone());
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(caller);
-            response
+            (next.run(request).await, left)
         }
-        Err(error) => Refusal(error).into_response(),
+        Err((error, left)) => (Refusal(error).into_response(), Some(left)),
+    };
+    app.limiter.show(left, response.headers_mut());
+    response.extensions_mut().insert(caller);
+    response
+}
+
+/// Who calls. Asking costs the address that asks, and asking with a key that is refused costs it more.
+async fn identify(app: &App, address: Option<ClientAddress>, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    app.limiter.address(address)?;
+    let caller = authenticate(app, headers).await;
+    if caller.as_ref().is_err_and(|error| error.code == ErrorCode::Unauthenticated) {
+        app.limiter.failed(address);
     }
+    caller
 }
 
 async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {

@@ -7,6 +7,7 @@ mod bad_rest;
 mod connections;
 mod drain;
 mod grpc;
+mod limits;
 mod operations;
 mod overload;
 mod raw;

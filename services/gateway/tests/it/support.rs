@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use attune_api::{Scope, v1::inference_client::InferenceClient};
-use attune_gateway::{DEFAULT_TENANT, GatewayConfig, KeySpec, KeyStore, NewKey, Services};
+use attune_gateway::{DEFAULT_TENANT, Front, GatewayConfig, KeySpec, KeyStore, NewKey, Services};
 use attune_inference::{
     Inference, InferenceConfig, ModelInfo, ModelSpec, PrecisionChoice, Task,
     schedule::Limits,
@@ -104,8 +104,8 @@ impl Server {
         let (keys, admin, stores) = keys().await;
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { _ = stopped.await };
-        let serve =
-            attune_gateway::serve(listener, config, inference.clone(), keys.clone(), Services::default(), shutdown);
+        let front = Front { keys: keys.clone(), shared: None };
+        let serve = attune_gateway::serve(listener, config, inference.clone(), front, Services::default(), shutdown);
         let task = tokio::spawn(async move { _ = serve.await.expect("the server serves") });
         Self { address, key: admin.secret, keys, inference, stop: Some(stop), task, _stores: stores }
     }

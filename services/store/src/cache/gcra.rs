@@ -41,7 +41,7 @@ impl RateLimit {
     }
 
     /// Decides at time `now_us`, with `empty_us` the time at which the bucket is empty; the new one if it changes.
-    pub(crate) fn take(&self, empty_us: u64, now_us: u64, cost: u32) -> (Decision, Option<u64>) {
+    pub fn take(&self, empty_us: u64, now_us: u64, cost: u32) -> (Decision, Option<u64>) {
         let before_us = empty_us.max(now_us);
         let after_us = before_us.saturating_add(self.cost_us().saturating_mul(u64::from(cost)));
         let over_us = after_us.saturating_sub(now_us + self.burst_us());
