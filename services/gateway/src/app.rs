@@ -24,6 +24,7 @@ use crate::{
     serve::Front,
     services::Services,
     tei, tracking,
+    upstream::{self, Role},
 };
 
 /// What every handler shares. Cheap to clone.
@@ -89,18 +90,26 @@ impl Deref for App {
 pub(crate) fn router(app: &App, health: Router) -> Router {
     Router::new()
         .merge(inference_routes(app))
-        .merge(listing_routes(app))
         .merge(recommendation_routes(app))
         .merge(admin::routes(app))
         .merge(tracking_routes(app))
+        .merge(upstream::routes(app))
         .merge(open_routes(app))
         .merge(health)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
         .layer(middleware::from_fn(edge::edge))
 }
 
-/// Routes that run models. Layers run from the last to the first.
+/// Routes about models, where these are here.
 fn inference_routes(app: &App) -> Router {
+    match app.services.upstreams.pool(Role::Inference) {
+        None => model_routes(app).merge(listing_routes(app)),
+        Some(_) => Router::new(),
+    }
+}
+
+/// Routes that run models. Layers run from the last to the first.
+fn model_routes(app: &App) -> Router {
     let grpc = grpc_service(app);
     let service = |method: &str| format!("/{}/{method}", <InferenceServer<Grpc> as NamedService>::NAME);
     let rest = Router::new()

@@ -42,6 +42,19 @@ impl Deadline {
     }
 }
 
+/// Writes the time that is left into the headers of a request that is sent on: by both names, in milliseconds.
+pub(crate) fn pass_on(headers: &mut HeaderMap, at: Option<Instant>) {
+    headers.remove(TIMEOUT_MS);
+    headers.remove(GRPC_TIMEOUT);
+    let Some(at) = at else { return };
+    let left = at
+        .saturating_duration_since(Instant::now())
+        .as_millis()
+        .clamp(1, 10_u128.pow(GRPC_TIMEOUT_DIGITS_MAX as u32) - 1);
+    headers.insert(TIMEOUT_MS, HeaderValue::from_str(&left.to_string()).expect("digits"));
+    headers.insert(GRPC_TIMEOUT, HeaderValue::from_str(&format!("{left}m")).expect("digits and a letter"));
+}
+
 fn read(
     headers: &HeaderMap,
     name: &str,

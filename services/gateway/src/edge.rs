@@ -28,6 +28,7 @@ use crate::{
     errors,
     limits::{RATE_LIMIT, rate_limit},
     metrics, unread,
+    upstream::Forwarded,
 };
 
 pub(crate) const REQUEST_ID: &str = "x-request-id";
@@ -129,7 +130,11 @@ fn render(response: Response, dialect: Dialect, id: &RequestId) -> Response {
 fn is_written(response: &Response) -> bool {
     let is_json = |value: &HeaderValue| value.as_bytes().starts_with(b"application/json");
     let is_refusal = response.status().is_client_error() || response.status().is_server_error();
-    !is_refusal || is_grpc(response.headers()) || response.headers().get(CONTENT_TYPE).is_some_and(is_json)
+    let is_forwarded = response.extensions().get::<Forwarded>().is_some();
+    !is_refusal
+        || is_forwarded
+        || is_grpc(response.headers())
+        || response.headers().get(CONTENT_TYPE).is_some_and(is_json)
 }
 
 fn add_error_headers(headers: &mut HeaderMap, error: &ApiError) {

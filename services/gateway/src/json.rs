@@ -60,7 +60,8 @@ fn refuse_announced(headers: &HeaderMap, bytes_max: usize) -> Result<(), ApiErro
     if announced.is_some_and(|bytes| bytes > bytes_max as u64) { Err(too_large(bytes_max)) } else { Ok(()) }
 }
 
-async fn read(body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, ApiError> {
+/// Reads a body within its limits.
+pub(crate) async fn read(body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(time_max, Limited::new(body, bytes_max).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),

@@ -38,6 +38,7 @@ mod services;
 mod tei;
 mod tracking;
 mod unread;
+mod upstream;
 
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use docs::openapi;
@@ -46,3 +47,4 @@ pub use limits::RateLimits;
 pub use routes::{ROUTES, Route};
 pub use serve::{Drained, Front, serve};
 pub use services::Services;
+pub use upstream::{AddressError, Addresses, Role, RoleError, Upstreams};

@@ -133,6 +133,7 @@ impl Server {
         let limits = Arc::new(app.config.connections.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(metrics::upkeep());
+        tasks.spawn(app.services.upstreams.clone().watch());
         Self {
             router,
             builder: protocols(&limits),

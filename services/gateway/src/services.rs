@@ -5,9 +5,13 @@ use std::sync::Arc;
 use attune_api::recommendation::SharedRecommendation;
 use attune_api::tracking::Tracking;
 
+use crate::upstream::Upstreams;
+
 /// Each service by its interface. One that is absent has no role in this process: its routes are not there.
 #[derive(Clone, Default)]
 pub struct Services {
+    /// Those that are in other processes. A role that is here and there is refused at the start.
+    pub upstreams: Upstreams,
     /// Who makes lists.
     pub recommendation: Option<SharedRecommendation>,
     /// Takes events.

@@ -13,3 +13,4 @@ mod overload;
 mod raw;
 mod rest;
 mod support;
+mod upstream;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use attune_api::{Scope, v1::inference_client::InferenceClient};
-use attune_gateway::{DEFAULT_TENANT, Front, GatewayConfig, KeySpec, KeyStore, NewKey, Services};
+use attune_gateway::{DEFAULT_TENANT, Front, GatewayConfig, KeySpec, KeyStore, NewKey, Role, Services, Upstreams};
 use attune_inference::{
     Inference, InferenceConfig, ModelInfo, ModelSpec, PrecisionChoice, Task,
     schedule::Limits,
@@ -39,7 +39,7 @@ pub struct Server {
     pub inference: Inference,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    _stores: TempDir,
+    stores: Arc<TempDir>,
 }
 
 /// Keys in a store of their own.
@@ -99,20 +99,59 @@ impl Server {
     }
 
     async fn run(config: GatewayConfig, inference: Inference) -> Self {
+        let (keys, admin, stores) = keys().await;
+        Self::serve(config, inference, Services::default(), (keys, admin.secret, Arc::new(stores))).await
+    }
+
+    /// Another server, with the keys of this one.
+    pub async fn beside(&self) -> Self {
+        Self::serve(GatewayConfig::default(), tiny(Limits::default()), Services::default(), self.keys()).await
+    }
+
+    /// A gateway before servers with the same keys. It has no models of its own.
+    pub async fn before(replicas: &[&Self], config: GatewayConfig) -> Self {
+        let addresses = replicas.iter().map(|replica| replica.address.to_string()).collect();
+        let upstreams = Upstreams::new([(Role::Inference, addresses)].into()).unwrap();
+        let keys = match replicas.first() {
+            Some(replica) => replica.keys(),
+            None => {
+                let (keys, admin, stores) = keys().await;
+                (keys, admin.secret, Arc::new(stores))
+            }
+        };
+        let none = Inference::start(InferenceConfig::default(), Vec::new()).unwrap();
+        Self::serve(config, none, Services { upstreams, ..Services::default() }, keys).await
+    }
+
+    fn keys(&self) -> (KeyStore, String, Arc<TempDir>) {
+        (self.keys.clone(), self.key.clone(), Arc::clone(&self.stores))
+    }
+
+    async fn serve(
+        config: GatewayConfig,
+        inference: Inference,
+        services: Services,
+        (keys, key, stores): (KeyStore, String, Arc<TempDir>),
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (keys, admin, stores) = keys().await;
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { _ = stopped.await };
         let front = Front { keys: keys.clone(), shared: None };
-        let serve = attune_gateway::serve(listener, config, inference.clone(), front, Services::default(), shutdown);
+        let serve = attune_gateway::serve(listener, config, inference.clone(), front, services, shutdown);
         let task = tokio::spawn(async move { _ = serve.await.expect("the server serves") });
-        Self { address, key: admin.secret, keys, inference, stop: Some(stop), task, _stores: stores }
+        Self { address, key, keys, inference, stop: Some(stop), task, stores }
     }
 
     /// Tells the server to drain.
     pub fn stop(&mut self) {
         let _ = self.stop.take().expect("stopped once").send(());
+    }
+
+    /// Ends it at once, with all its connections.
+    pub async fn kill(&mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
     }
 
     /// Waits until it has.
