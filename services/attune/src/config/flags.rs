@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Engine, Overrides, Precision};
+use super::{Engine, Overrides, Precision, Roles};
 
 /// Of commands that run engines, at one precision or several of their own.
 #[derive(Clone, Debug, Args)]
@@ -31,6 +31,10 @@ pub struct ServerFlags {
     /// Address and port of REST and gRPC [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
+    /// Services of this process: all, or gateway and some of inference, recommendation, tracking, content, users; the
+    /// section [upstreams] of the configuration says where the others are [default: all]
+    #[arg(long, value_name = "ROLE,...")]
+    roles: Option<Roles>,
     #[command(flatten)]
     engines: EngineFlags,
 }
@@ -52,6 +56,6 @@ impl EngineFlags {
 impl ServerFlags {
     /// The keys they set.
     pub fn overrides(&self) -> Overrides {
-        Overrides { listen: self.listen.clone(), ..self.engines.overrides() }
+        Overrides { listen: self.listen.clone(), roles: self.roles.clone(), ..self.engines.overrides() }
     }
 }

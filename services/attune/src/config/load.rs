@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
-use super::{Config, Engine, Precision};
+use super::{Config, Engine, Precision, Roles};
 use crate::term;
 
 /// The file that is read, where it is there, when none is named.
@@ -32,6 +32,8 @@ pub struct Overrides {
     pub data: Option<PathBuf>,
     /// `log`
     pub log: Option<String>,
+    /// `roles`
+    pub roles: Option<Roles>,
     /// `server.listen`
     pub listen: Option<String>,
     /// `inference.engine`
@@ -53,18 +55,20 @@ pub fn load(
     variables: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
 ) -> Result<Config> {
-    let from_file = match file {
-        Some(path) => read(path)?,
-        None if Path::new(DEFAULT_FILE).is_file() => read(Path::new(DEFAULT_FILE))?,
-        None => Config::default(),
-    };
+    let file = file.or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|file| file.is_file()));
+    let from_file = file.map(read).transpose()?.unwrap_or_default();
     let mut config = with_environment(&from_file, variables)?;
+    config.file = file.map(Path::to_owned);
     overrides.apply(&mut config);
     config.check().context("the configuration makes no sense")?;
     Ok(config)
 }
 
-fn read(path: &Path) -> Result<Config> {
+/// What a file alone says, over the defaults.
+///
+/// # Errors
+/// The file cannot be read, a key is unknown, or a value has the wrong type; with the place.
+pub fn read(path: &Path) -> Result<Config> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     // The parser's error shows the line and marks the place.
     toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.to_string().trim_end()))
@@ -118,6 +122,7 @@ impl Overrides {
         }
         set(&mut config.data, &self.data);
         set(&mut config.log, &self.log);
+        set(&mut config.roles, &self.roles);
         set(&mut config.server.listen, &self.listen);
         set(&mut config.inference.engine, &self.engine);
         set(&mut config.inference.precision, &self.precision);

@@ -6,6 +6,7 @@
 mod flags;
 mod limits;
 mod load;
+mod roles;
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
 pub use limits::Limits;
-pub use load::{Overrides, environment, load};
+pub use load::{Overrides, environment, load, read};
+pub use roles::{Replicas, Roles};
 
 /// No count or size is larger: what counts them would overflow long before memory is full.
 const COUNT_MAX: u64 = u32::MAX as u64;
@@ -37,6 +39,8 @@ pub struct Config {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Which services this process has: `all`, or some of them after `gateway`, separated by commas.
+    pub roles: Roles,
     /// The port and what is accepted on it.
     pub server: Server,
     /// How much whoever asks may ask for.
@@ -47,8 +51,13 @@ pub struct Config {
     pub worth: Worth,
     /// Where things are kept.
     pub stores: StoresConfig,
+    /// Where the services are that this process does not have.
+    pub upstreams: Replicas,
     /// The models to serve.
     pub models: Vec<Model>,
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -169,11 +178,13 @@ impl Default for Config {
             data: "data".into(),
             log: "info".into(),
             log_format: LogFormat::Text,
+            roles: Roles::default(),
             server: Server::default(),
             limits: Limits::default(),
             inference: Inference::default(),
             worth: Worth::default(),
             stores: StoresConfig::default(),
+            upstreams: Replicas::default(),
             models: vec![
                 Model {
                     name: "all-MiniLM-L6-v2".into(),
@@ -188,6 +199,7 @@ impl Default for Config {
                     ..Model::default()
                 },
             ],
+            file: None,
         }
     }
 }
@@ -266,6 +278,7 @@ impl Config {
         self.limits.check().map_err(Error::msg)?;
         self.worth.check().context("worth")?;
         self.stores.check().map_err(Error::msg)?;
+        self.upstreams.check(&self.roles)?;
         ensure!(!self.models.is_empty(), "there is no model to serve: add a [[models]] section");
         self.check_names()
     }

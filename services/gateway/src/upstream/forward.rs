@@ -50,6 +50,10 @@ pub(crate) fn routes(app: &App) -> Router {
         let (app, pool) = (app.clone(), Arc::clone(pool));
         router = router.route(route.path, on(method, forward).with_state((app, pool)));
     }
+    // A layer over no routes is refused.
+    if !router.has_routes() {
+        return router;
+    }
     router.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit))
 }
 
