@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use attune_gateway::{GatewayConfig, Services};
+use attune_gateway::{GatewayConfig, Role, Services, Upstreams};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
 use attune_store::resolve::Stores;
@@ -65,9 +65,17 @@ pub fn gateway(config: &Config) -> GatewayConfig {
     gateway
 }
 
-/// The services of this process, over its stores.
-pub fn services(stores: &Stores) -> Services {
-    Services { tracking: Some(Arc::new(tracking(stores))), ..Services::default() }
+/// The services that this process has, over its stores, and where the others are.
+///
+/// # Errors
+/// A replica's address is none.
+pub fn services(config: &Config, stores: &Stores) -> Result<Services> {
+    let has = |role| config.roles.has(role);
+    Ok(Services {
+        upstreams: Upstreams::new(config.upstreams.addresses())?,
+        tracking: has(Role::Tracking).then(|| Arc::new(tracking(stores)) as _),
+        ..Services::default()
+    })
 }
 
 fn tracking(stores: &Stores) -> TrackingService {

@@ -17,6 +17,7 @@ mod evaluate;
 mod keys;
 mod logging;
 mod models;
+mod replicas;
 mod score;
 mod serve;
 mod texts;

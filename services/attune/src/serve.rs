@@ -20,7 +20,7 @@ use tokio::signal;
 
 use crate::config::{Config, ServerFlags};
 use crate::term::{Style, styled};
-use crate::{compose, logging};
+use crate::{compose, logging, replicas};
 
 /// What can be typed after `attune serve`.
 #[derive(Debug, Args)]
@@ -49,6 +49,8 @@ pub struct Server {
     inference: Inference,
     front: Front,
     services: Services,
+    /// The configuration's file, whose replicas are followed.
+    file: Option<PathBuf>,
     /// Where it listens.
     pub address: SocketAddr,
     /// The admin key, where it was made just now.
@@ -73,7 +75,7 @@ impl Server {
         let stores = Stores::open(&config.stores, &folder).await?;
         let (limits, models) = (compose::inference(config), config.clone());
         let inference = tokio::task::spawn_blocking(move || {
-            let models = compose::models(&models)?;
+            let models = if models.roles.need_models() { compose::models(&models)? } else { Vec::new() };
             Inference::start(limits, models).context("the models cannot be loaded")
         })
         .await??;
@@ -81,10 +83,17 @@ impl Server {
         let (keys, key) = open_keys(config, &stores, demo).await?;
         // Where the cache is in this process, nobody shares it, and counting there would be counting twice.
         let shared = (config.stores.cache.scheme() != "memory").then(|| Arc::clone(&stores.cache));
-        let front = Front { keys, shared };
-        let services = compose::services(&stores);
-        let gateway = compose::gateway(config);
-        Ok(Self { listener, gateway, inference, front, services, address, key, is_demo: demo })
+        Ok(Self {
+            listener,
+            gateway: compose::gateway(config),
+            inference,
+            front: Front { keys, shared },
+            services: compose::services(config, &stores)?,
+            file: config.file.clone(),
+            address,
+            key,
+            is_demo: demo,
+        })
     }
 
     /// The models that are loaded.
@@ -97,8 +106,19 @@ impl Server {
     /// # Errors
     /// The gateway cannot serve.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Drained> {
-        Ok(attune_gateway::serve(self.listener, self.gateway, self.inference, self.front, self.services, shutdown)
-            .await?)
+        let upstreams = self.services.upstreams.clone();
+        let serve =
+            attune_gateway::serve(self.listener, self.gateway, self.inference, self.front, self.services, shutdown);
+        let follow = async move {
+            match &self.file {
+                Some(file) => replicas::follow(file, &upstreams).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            served = serve => Ok(served?),
+            () = follow => unreachable!("a file is followed for ever"),
+        }
     }
 }
 
