@@ -12,6 +12,7 @@ pub mod error;
 mod lists;
 pub mod log;
 pub mod moment;
+pub mod pointer;
 pub mod recommendation;
 pub mod rest;
 mod scope;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use attune_content::{ContentService, Models, Workers};
 use attune_gateway::{GatewayConfig, Role, Services, Upstreams};
 use attune_inference::schedule::Limits;
-use attune_inference::{EngineChoice, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
+use attune_inference::{EngineChoice, Inference, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
 use attune_store::resolve::Stores;
 use attune_tracking::TrackingService;
 
+use crate::background::Background;
 use crate::config::{Config, Engine, Model, Precision};
 use crate::models::install::{self, Damage};
 use crate::models::{catalogue, install_embedded};
@@ -65,17 +67,34 @@ pub fn gateway(config: &Config) -> GatewayConfig {
     gateway
 }
 
-/// The services that this process has, over its stores, and where the others are.
+/// The services that this process has, over its stores and models, what they do besides answering, and where the others
+/// are.
 ///
 /// # Errors
 /// A replica's address is none.
-pub fn services(config: &Config, stores: &Stores) -> Result<Services> {
+pub fn services(config: &Config, stores: &Stores, inference: &Inference) -> Result<(Services, Background)> {
     let has = |role| config.roles.has(role);
-    Ok(Services {
+    let content = has(Role::Content).then(|| content(stores, inference));
+    let background = Background { content: content.as_ref().map(Workers::start) };
+    let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
+        objects: content.is_some().then(|| Arc::clone(&stores.objects)),
+        content: content.map(|content| Arc::new(content) as _),
         tracking: has(Role::Tracking).then(|| Arc::new(tracking(stores)) as _),
         ..Services::default()
-    })
+    };
+    Ok((services, background))
+}
+
+fn content(stores: &Stores, inference: &Inference) -> ContentService {
+    let stores = attune_content::Stores {
+        relational: Arc::clone(&stores.relational),
+        documents: Arc::clone(&stores.documents),
+        search: Arc::clone(&stores.search),
+        events: Arc::clone(&stores.events),
+        objects: Arc::clone(&stores.objects),
+    };
+    ContentService::new(stores, inference.clone(), &Models::default(), attune_content::Options::default())
 }
 
 fn tracking(stores: &Stores) -> TrackingService {

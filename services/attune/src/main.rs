@@ -6,6 +6,7 @@
 #[macro_use]
 mod term;
 
+mod background;
 mod bench;
 mod cli;
 mod client;

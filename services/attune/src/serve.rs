@@ -13,11 +13,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use attune_gateway::{Drained, Front, GatewayConfig, KeyStore, NewKey, Services};
 use attune_inference::{Inference, ModelInfo};
-use attune_store::resolve::Stores;
+use attune_store::resolve::{Stores, StoresConfig};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal;
 
+use crate::background::Background;
 use crate::config::{Config, ServerFlags};
 use crate::term::{Style, styled};
 use crate::{compose, logging, replicas};
@@ -51,6 +52,7 @@ pub struct Server {
     services: Services,
     /// The configuration's file, whose replicas are followed.
     file: Option<PathBuf>,
+    background: Background,
     /// Where it listens.
     pub address: SocketAddr,
     /// The admin key, where it was made just now.
@@ -72,7 +74,7 @@ impl Server {
         );
         let folder = stores_folder(config, demo, address)?;
         std::fs::create_dir_all(&folder).with_context(|| unusable(&folder))?;
-        let stores = Stores::open(&config.stores, &folder).await?;
+        let stores = Stores::open(&stores_config(config, address), &folder).await?;
         let (limits, models) = (compose::inference(config), config.clone());
         let inference = tokio::task::spawn_blocking(move || {
             let models = if models.roles.need_models() { compose::models(&models)? } else { Vec::new() };
@@ -83,12 +85,14 @@ impl Server {
         let (keys, key) = open_keys(config, &stores, demo).await?;
         // Where the cache is in this process, nobody shares it, and counting there would be counting twice.
         let shared = (config.stores.cache.scheme() != "memory").then(|| Arc::clone(&stores.cache));
+        let (services, background) = compose::services(config, &stores, &inference)?;
         Ok(Self {
             listener,
             gateway: compose::gateway(config),
             inference,
             front: Front { keys, shared },
-            services: compose::services(config, &stores)?,
+            services,
+            background,
             file: config.file.clone(),
             address,
             key,
@@ -115,11 +119,22 @@ impl Server {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            served = serve => Ok(served?),
+        let served = tokio::select! {
+            served = serve => served,
             () = follow => unreachable!("a file is followed for ever"),
-        }
+        };
+        self.background.stop().await;
+        Ok(served?)
     }
+}
+
+/// The stores of a configuration; presigned addresses lead to where this server listens, unless it says where else.
+fn stores_config(config: &Config, address: SocketAddr) -> StoresConfig {
+    let mut stores = config.stores.clone();
+    if stores.public_url == StoresConfig::default().public_url && !address.ip().is_unspecified() {
+        stores.public_url = format!("http://{address}");
+    }
+    stores
 }
 
 /// Where the paths of the stores begin. A demo keeps nothing: its folder is emptied when it starts.

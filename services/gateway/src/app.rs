@@ -15,12 +15,12 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::{
     admin, admission, auth,
     config::GatewayConfig,
-    docs, edge,
+    content, docs, edge,
     grpc::{self, Grpc},
     health,
     keys::KeyStore,
     limits::Limiter,
-    metrics, models, openai, recommendation, sentiment,
+    metrics, models, objects, openai, recommendation, sentiment,
     serve::Front,
     services::Services,
     tei, tracking,
@@ -94,6 +94,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
         .merge(admin::routes(app))
         .merge(tracking_routes(app))
         .merge(upstream::routes(app))
+        .merge(content_routes(app))
         .merge(open_routes(app))
         .merge(health)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
@@ -150,6 +151,15 @@ fn recommendation_routes(app: &App) -> Router {
 fn tracking_routes(app: &App) -> Router {
     let Some(routes) = tracking::routes(app) else { return Router::new() };
     routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
+}
+
+/// Routes of items, and of the files that presigned addresses lead to.
+fn content_routes(app: &App) -> Router {
+    let items = content::routes(app).map(|routes| {
+        routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
+    });
+    let files = objects::routes(app).map(|routes| routes.with_state(app.clone()));
+    [items, files].into_iter().flatten().fold(Router::new(), Router::merge)
 }
 
 /// Routes about the server itself.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
-use attune_api::{ApiError, ErrorCode};
+use attune_api::{ApiError, ErrorCode, pointer::pointer};
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Request},
@@ -18,7 +18,6 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::Value;
-use serde_path_to_error::Segment;
 
 use crate::{app::App, errors::Refusal};
 
@@ -101,27 +100,6 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })?;
     json.end().map_err(|error| malformed(&error))?;
     Ok(value)
-}
-
-/// RFC 6901. serde reports a missing member at its parent; a client wants to know the member.
-fn pointer(path: &serde_path_to_error::Path, message: &str) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } | Segment::Enum { variant: key } => pointer.push_str(&format!("/{}", escaped(key))),
-            Segment::Unknown => {}
-        }
-    }
-    if let Some(name) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-        pointer.push_str(&format!("/{}", escaped(name)));
-    }
-    pointer
-}
-
-fn escaped(key: &str) -> String {
-    let key: String = key.chars().take(100).collect();
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Writes an answer of about `bytes` bytes.

@@ -76,6 +76,25 @@ pub const ROUTES: &[Route] = &[
     delete("/v1/tenants/{id}", ADMIN),
     get("/v1/audit", ADMIN),
 
+    // Content
+    get("/v1/items/{id}", READ),
+    put("/v1/items/{id}", WRITE),
+    patch("/v1/items/{id}", WRITE),
+    delete("/v1/items/{id}", WRITE),
+    post("/v1/items:batch", WRITE),
+    get("/v1/items:schema", READ),
+    put("/v1/items:schema", WRITE),
+    get("/v1/items:search", READ),
+    get("/v1/items/{id}/reviews", READ),
+    post("/v1/items/{id}/reviews", WRITE),
+    patch("/v1/items/{id}/reviews/{review_id}", WRITE),
+    get("/v1/items/{id}/assets", READ),
+    post("/v1/items/{id}/assets", WRITE),
+    delete("/v1/items/{id}/assets/{name}", WRITE),
+    // The token is the key.
+    get("/v1/objects/{token}", Access::Open),
+    put("/v1/objects/{token}", Access::Open),
+
     // Recommendation
     post("/v1/recommend", READ),
     post("/v1/rank", READ),
@@ -111,6 +130,10 @@ const fn post(path: &'static str, access: Access) -> Route {
 
 const fn put(path: &'static str, access: Access) -> Route {
     Route { method: Method::PUT, path, access }
+}
+
+const fn patch(path: &'static str, access: Access) -> Route {
+    Route { method: Method::PATCH, path, access }
 }
 
 const fn delete(path: &'static str, access: Access) -> Route {
@@ -214,7 +237,7 @@ mod tests {
         for route in ROUTES {
             assert!(seen.insert((route.method.to_string(), route.path)), "{} {}", route.method, route.path);
             let is_operation = UNDESCRIBED.contains(&route.path)
-                || ["/livez", "/readyz", "/metrics"].contains(&route.path)
+                || ["/livez", "/readyz", "/metrics", "/v1/objects/{token}"].contains(&route.path)
                 || route.path.starts_with("/grpc.");
             assert_eq!(route.access == Access::Open, is_operation, "{}", route.path);
         }

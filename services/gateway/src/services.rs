@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use attune_api::recommendation::SharedRecommendation;
-use attune_api::tracking::Tracking;
+use attune_api::{content::SharedContent, recommendation::SharedRecommendation, tracking::Tracking};
+use attune_store::objects::Objects;
 
 use crate::upstream::Upstreams;
 
@@ -12,6 +12,10 @@ use crate::upstream::Upstreams;
 pub struct Services {
     /// Those that are in other processes. A role that is here and there is refused at the start.
     pub upstreams: Upstreams,
+    /// Who keeps items.
+    pub content: Option<SharedContent>,
+    /// Where their files are, as far as this server serves them itself.
+    pub objects: Option<Arc<dyn Objects>>,
     /// Who makes lists.
     pub recommendation: Option<SharedRecommendation>,
     /// Takes events.

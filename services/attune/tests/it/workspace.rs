@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("attune-ranking", &["attune-kernels"]),
     ("attune-api", &[]),
     ("attune-batch", &["attune-api", "attune-inference", "attune-ranking"]),
+    ("attune-content", &["attune-api", "attune-inference", "attune-ranking", "attune-store"]),
     ("attune-gateway", &["attune-api", "attune-inference", "attune-store"]),
     ("attune-recommendation", &["attune-api", "attune-ranking", "attune-store"]),
     ("attune-sentiment", &["attune-api", "attune-inference"]),

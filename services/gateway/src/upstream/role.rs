@@ -48,7 +48,7 @@ impl Role {
             "embeddings" | "embed" | "info" | "sentiment" | "models" => Some(Self::Inference),
             "recommend" | "rank" | "similar" | "trending" => Some(Self::Recommendation),
             "events" | "identify" | "dead-letters" => Some(Self::Tracking),
-            "items" | "assets" => Some(Self::Content),
+            "items" | "objects" => Some(Self::Content),
             "users" | "jobs" => Some(Self::Users),
             _ => None,
         }

@@ -32,8 +32,9 @@ use crate::{Health, StoreError, Tenant};
 
 pub use partition::partition_of;
 
-/// The longest subject, in bytes; the shortest has one.
-pub const SUBJECT_BYTES_MAX: usize = 256;
+/// The longest subject, in bytes: the longest id of the wire contract, with room for what a service puts before it. The
+/// shortest has one.
+pub const SUBJECT_BYTES_MAX: usize = 320;
 /// The largest payload of one event: the wire contract's 32 KiB, with room for what services add to it.
 pub const PAYLOAD_BYTES_MAX: usize = 256 << 10;
 /// The most events in one batch.

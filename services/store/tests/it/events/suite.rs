@@ -170,7 +170,7 @@ pub async fn limits_are_refused_and_nothing_is_kept(log: &dyn EventLog, tenant: 
     let good = event("s", "good");
     let refused: [(Vec<NewEvent>, ErrorKind, &str); 5] = [
         (vec![good.clone(), event("", "x")], ErrorKind::Invalid, "event 1"),
-        (vec![event(&"x".repeat(SUBJECT_BYTES_MAX + 1), "x")], ErrorKind::Invalid, "257 bytes"),
+        (vec![event(&"x".repeat(SUBJECT_BYTES_MAX + 1), "x")], ErrorKind::Invalid, "321 bytes"),
         (vec![good.clone(), event("s", vec![0; PAYLOAD_BYTES_MAX + 1])], ErrorKind::TooLarge, "event 1"),
         (vec![good.clone(); BATCH_EVENTS_MAX + 1], ErrorKind::TooLarge, "10001 events"),
         (vec![event("s", vec![0; PAYLOAD_BYTES_MAX]); 65], ErrorKind::TooLarge, "a batch of"),

@@ -1,0 +1,20 @@
+//! What the services do when nobody calls: started with the server, stopped after the last answer and before the stores
+//! close.
+
+use attune_content::Workers;
+
+/// The work of all services of this process.
+#[derive(Debug, Default)]
+pub struct Background {
+    /// What follows writes of items.
+    pub content: Option<Workers>,
+}
+
+impl Background {
+    /// Lets everything end what it is at.
+    pub async fn stop(self) {
+        if let Some(workers) = self.content {
+            workers.stop().await;
+        }
+    }
+}

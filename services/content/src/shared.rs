@@ -1,0 +1,181 @@
+//! What calls and workers share.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use attune_api::{ApiError, Call};
+use attune_ranking::attributes::Schema;
+use attune_store::documents::Documents;
+use attune_store::events::EventLog;
+use attune_store::objects::Objects;
+use attune_store::relational::Relational;
+use attune_store::search::Search;
+use attune_store::{StoreError, Tenant};
+use tokio::sync::{OnceCell, watch};
+
+use crate::document::Body;
+use crate::engine::Engine;
+use crate::live::{Change, Live};
+use crate::outbox::Ledger;
+use crate::schema::{Attributes, Schemas};
+
+/// The stores of the service.
+#[derive(Clone)]
+pub struct Stores {
+    /// The schema and the outbox.
+    pub relational: Arc<dyn Relational>,
+    /// Items, embeddings, reviews.
+    pub documents: Arc<dyn Documents>,
+    /// What is found by words.
+    pub search: Arc<dyn Search>,
+    /// What rankers read.
+    pub events: Arc<dyn EventLog>,
+    /// Assets.
+    pub objects: Arc<dyn Objects>,
+}
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a write may be under way after its process was last heard of: longer than any call to a store takes.
+    pub grace: Duration,
+    /// How many items may wait for an embedding before writes are refused. They wait in the outbox, not in memory; the
+    /// limit keeps the time until a semantic search finds a new item within an hour or so.
+    pub backlog_items_max: usize,
+    /// How many tenants' items are held in memory.
+    pub tenants_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30), backlog_items_max: 1_000_000, tenants_max: 10_000 }
+    }
+}
+
+/// Everything that is not of one call.
+pub(crate) struct Shared {
+    pub stores: Stores,
+    pub engine: Engine,
+    pub options: Options,
+    pub schemas: Schemas,
+    pub ledger: Ledger,
+    /// Items of this process's writes that wait for an embedding.
+    pub backlog: std::sync::atomic::AtomicUsize,
+    tenants: Mutex<HashMap<Tenant, Arc<OfTenant>>>,
+    /// Turns true when the workers stop, so that whoever waits for them does not.
+    pub stopping: watch::Sender<bool>,
+}
+
+/// What is held in memory for a tenant.
+pub(crate) struct OfTenant {
+    pub tenant: Tenant,
+    /// Embeddings; none where there is no embedding model.
+    pub live: Option<Arc<Live>>,
+    /// Done when everything that is kept was read.
+    pub loaded: OnceCell<()>,
+    /// The schema of the index that is searched, as far as it is known; held while an index is made.
+    pub indexed: tokio::sync::Mutex<Option<Schema>>,
+    /// An index with more attributes is being made beside the one that is searched.
+    pub is_growing: std::sync::atomic::AtomicBool,
+    /// When items begin or cease to be shown, in microseconds.
+    turns: Mutex<BTreeSet<(i64, String)>>,
+}
+
+impl Shared {
+    pub fn new(stores: Stores, engine: Engine, options: Options) -> Self {
+        Self {
+            ledger: Ledger::new(options.grace),
+            stores,
+            engine,
+            options,
+            schemas: Schemas::default(),
+            backlog: std::sync::atomic::AtomicUsize::new(0),
+            tenants: Mutex::default(),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    /// The attributes of a tenant.
+    pub async fn schema(&self, tenant: &Tenant) -> Result<Arc<Attributes>, ApiError> {
+        self.schemas.get(self.stores.relational.as_ref(), tenant).await
+    }
+
+    /// What is held for a tenant, which may not be read from the stores yet.
+    pub fn of(&self, tenant: &Tenant) -> Result<Arc<OfTenant>, ApiError> {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = tenants.get(tenant) {
+            return Ok(Arc::clone(known));
+        }
+        if tenants.len() >= self.options.tenants_max {
+            let detail = format!("this replica holds the items of {} tenants, which is its limit", tenants.len());
+            return Err(ApiError::new(attune_api::ErrorCode::Overloaded, detail));
+        }
+        let embedder = self.engine.embedder();
+        let live = embedder.map(|embedder| Live::new(embedder.width, Attributes::default().schema()));
+        let live = live.transpose().map_err(defect)?.map(Arc::new);
+        let of = Arc::new(OfTenant {
+            tenant: tenant.clone(),
+            live,
+            loaded: OnceCell::new(),
+            indexed: tokio::sync::Mutex::new(None),
+            is_growing: std::sync::atomic::AtomicBool::new(false),
+            turns: Mutex::default(),
+        });
+        tenants.insert(tenant.clone(), Arc::clone(&of));
+        Ok(of)
+    }
+
+    /// All tenants that something is held for.
+    pub fn held(&self) -> Vec<Arc<OfTenant>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+impl OfTenant {
+    /// Takes changes of items into memory.
+    pub async fn apply(&self, schema: &Attributes, changes: Vec<Change>) -> Result<(), ApiError> {
+        let Some(live) = self.live.clone() else { return Ok(()) };
+        let schema = schema.schema();
+        off_thread(move || live.apply(&schema, changes)).await?.map_err(defect)
+    }
+
+    /// Takes note of the times at which an item begins or ceases to be shown.
+    pub fn note_turns(&self, id: &str, body: &Body, now_micros: i64) {
+        let ahead = [body.published, body.expires].into_iter().flatten().filter(|at| *at > now_micros);
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.extend(ahead.map(|at| (at, id.to_owned())));
+    }
+
+    /// The items whose time has come.
+    pub fn due(&self, now_micros: i64) -> Vec<String> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = turns.split_off(&(now_micros.saturating_add(1), String::new()));
+        std::mem::replace(&mut *turns, later).into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+/// The tenant of a call.
+pub(crate) fn tenant_of(call: &Call) -> Result<Tenant, ApiError> {
+    call.tenant.parse().map_err(|error| {
+        tracing::error!(%error, "a call has no tenant");
+        ApiError::internal()
+    })
+}
+
+/// Runs what takes processor time where it holds nobody up.
+pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(defect)
+}
+
+/// A fault of ours: its cause goes to the log.
+pub(crate) fn defect(error: impl fmt::Display) -> ApiError {
+    tracing::error!(%error, "content: a defect");
+    ApiError::internal()
+}
+
+/// Whether a store said that somebody else was first.
+pub(crate) fn is_conflict(error: &StoreError) -> bool {
+    error.kind == attune_store::ErrorKind::Conflict
+}
