@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use attune_gateway::{Drained, Front, GatewayConfig, KeyStore, NewKey, Services};
+use anyhow::{Context, Error, Result, bail, ensure};
+use attune_gateway::{Drained, Front, GatewayConfig, KeyStore, NewKey, Services, Tokens};
 use attune_inference::{Inference, ModelInfo};
 use attune_store::resolve::{Stores, StoresConfig};
 use clap::Args;
@@ -81,6 +81,10 @@ impl Server {
             Inference::start(limits, models).context("the models cannot be loaded")
         })
         .await??;
+        let tokens = match config.auth.jwt.tokens().map_err(Error::msg)? {
+            Some(tokens) => Some(Tokens::open(tokens, Arc::clone(&stores.relational)).await?),
+            None => None,
+        };
         // Last: a key that was made for a start that then fails would never be seen.
         let (keys, key) = open_keys(config, &stores, demo).await?;
         // Where the cache is in this process, nobody shares it, and counting there would be counting twice.
@@ -90,7 +94,7 @@ impl Server {
             listener,
             gateway: compose::gateway(config),
             inference,
-            front: Front { keys, shared },
+            front: Front { keys, tokens, shared },
             services,
             background,
             file: config.file.clone(),

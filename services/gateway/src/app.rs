@@ -23,7 +23,9 @@ use crate::{
     metrics, models, objects, openai, recommendation, sentiment,
     serve::Front,
     services::Services,
-    tei, tracking,
+    tei,
+    tokens::Tokens,
+    tracking,
     upstream::{self, Role},
 };
 
@@ -36,6 +38,7 @@ pub(crate) struct Inner {
     pub config: GatewayConfig,
     pub inference: Inference,
     pub keys: KeyStore,
+    pub tokens: Option<Tokens>,
     pub limiter: Limiter,
     pub services: Services,
     /// One for each request to a model in work.
@@ -67,6 +70,7 @@ impl App {
             config,
             inference,
             keys: front.keys,
+            tokens: front.tokens,
             services,
             draining,
         }))

@@ -1,7 +1,7 @@
 //! The time of day, as far as it can be trusted.
 //!
 //! Somebody may set the clock. A time that says until when something is valid is compared with the latest time that this
-//! process can vouch for, so that a clock that jumps back revives nothing.
+//! process can vouch for, and one that says from when with the earliest, so that a clock that jumps bypasses neither.
 
 use std::{
     sync::LazyLock,
@@ -13,6 +13,11 @@ static START: LazyLock<(i64, Instant)> = LazyLock::new(|| (wall_ms(), Instant::n
 /// Unix milliseconds, for what must not be used after its end.
 pub(crate) fn latest_ms() -> i64 {
     wall_ms().max(counted_ms())
+}
+
+/// Unix milliseconds, for what must not be used before its beginning.
+pub(crate) fn earliest_ms() -> i64 {
+    wall_ms().min(counted_ms())
 }
 
 /// Unix milliseconds, for what is written down.

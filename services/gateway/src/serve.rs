@@ -37,6 +37,7 @@ use crate::{
     limits::ClientAddress,
     metrics,
     services::Services,
+    tokens::Tokens,
 };
 
 /// After this long an `accept` that failed (no descriptors left) is tried again.
@@ -51,6 +52,8 @@ const WATCH_INTERVAL_MAX: Duration = Duration::from_secs(1);
 pub struct Front {
     /// Who may call.
     pub keys: KeyStore,
+    /// The same of tokens, where there is an identity provider.
+    pub tokens: Option<Tokens>,
     /// Where gateways of one installation count together what their callers ask for. Absent, where this is the only one.
     pub shared: Option<Arc<dyn Cache>>,
 }

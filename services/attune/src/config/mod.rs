@@ -3,6 +3,7 @@
 //! A flag beats an environment variable, which beats the file, which beats the default. `attune.example.toml` at the
 //! root of the repository documents every key; a test keeps it equal to the defaults below.
 
+mod auth;
 mod flags;
 mod limits;
 mod load;
@@ -15,6 +16,7 @@ use attune_ranking::data::Worth;
 use attune_store::resolve::StoresConfig;
 use serde::{Deserialize, Serialize};
 
+pub use auth::Auth;
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
 pub use limits::Limits;
 pub use load::{Overrides, environment, load, read};
@@ -43,6 +45,8 @@ pub struct Config {
     pub roles: Roles,
     /// The port and what is accepted on it.
     pub server: Server,
+    /// Who may call besides holders of keys.
+    pub auth: Auth,
     /// How much whoever asks may ask for.
     pub limits: Limits,
     /// How texts are batched and computed.
@@ -180,6 +184,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             roles: Roles::default(),
             server: Server::default(),
+            auth: Auth::default(),
             limits: Limits::default(),
             inference: Inference::default(),
             worth: Worth::default(),
@@ -275,6 +280,7 @@ impl Config {
             batch_ms_max > 0.0 && batch_ms_max <= BATCH_MS_MAX,
             "inference.batch_ms_max is {batch_ms_max}, it must be above 0 and at most {BATCH_MS_MAX}"
         );
+        self.auth.jwt.tokens().map_err(Error::msg)?;
         self.limits.check().map_err(Error::msg)?;
         self.worth.check().context("worth")?;
         self.stores.check().map_err(Error::msg)?;

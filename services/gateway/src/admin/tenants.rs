@@ -121,6 +121,9 @@ pub(crate) async fn delete(State(app): State<App>, call: Call, Path(id): Path<St
     let writes = vec![Write::DeleteTenant, audit(&call.caller.id, DELETED, &id, json!({}))];
     let committed = app.keys.rows().commit(&tenant, writes).await;
     app.keys.forget_tenant(&tenant);
+    if let Some(tokens) = &app.tokens {
+        tokens.forget_tenant(&tenant);
+    }
     committed.map_err(ApiError::from)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -21,6 +21,7 @@ use crate::{
     errors::{self, Refusal},
     limits::ClientAddress,
     routes::{self, Access},
+    tokens::Tokens,
 };
 
 const API_KEY: &str = "x-api-key";
@@ -73,17 +74,21 @@ async fn identify(app: &App, address: Option<ClientAddress>, headers: &HeaderMap
 }
 
 async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    app.keys.verify(presented(headers)?).await
+    let presented = presented(headers)?;
+    match &app.tokens {
+        Some(tokens) if Tokens::is_token(presented) => tokens.verify(presented).await,
+        _ => app.keys.verify(presented).await,
+    }
 }
 
 fn authorize(caller: Caller, any_of: Scopes) -> Result<Caller, ApiError> {
     if caller.scopes.allow(any_of) {
         return Ok(caller);
     }
-    Err(ApiError::new(ErrorCode::Forbidden, format!("the API key lacks the scope {}", any_of.named())))
+    Err(ApiError::new(ErrorCode::Forbidden, format!("the API key or token lacks the scope {}", any_of.named())))
 }
 
-/// The key of a request: `authorization` if there is one, else `x-api-key`.
+/// The key or token of a request: `authorization` if there is one, else `x-api-key`.
 fn presented(headers: &HeaderMap) -> Result<&str, ApiError> {
     let unauthenticated = |detail: &str| ApiError::new(ErrorCode::Unauthenticated, detail);
     if let Some(value) = headers.get(AUTHORIZATION) {

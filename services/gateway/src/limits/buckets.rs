@@ -21,7 +21,11 @@ pub(super) const IDLE: Duration = Duration::from_secs(3_600);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
     Address(IpAddr),
-    Key(Arc<str>),
+    /// A key or subject of a tenant.
+    Key {
+        tenant: Arc<str>,
+        id: Arc<str>,
+    },
     Tenant(Arc<str>),
 }
 
@@ -80,7 +84,7 @@ mod tests {
     const SLOW: RateLimit = RateLimit { burst: 10, rate: 1, period: Duration::from_secs(100_000) };
 
     fn key(name: &str) -> Subject {
-        Subject::Key(name.into())
+        Subject::Key { tenant: "acme".into(), id: name.into() }
     }
 
     #[test]

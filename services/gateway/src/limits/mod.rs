@@ -130,7 +130,8 @@ impl Limiter {
 
     fn local_key(&self, caller: &Caller) -> Option<Decision> {
         let limit = self.limits.key?;
-        Some(self.local.take(&Subject::Key(Arc::clone(&caller.id)), limit, 1))
+        let subject = Subject::Key { tenant: Arc::clone(&caller.tenant), id: Arc::clone(&caller.id) };
+        Some(self.local.take(&subject, limit, 1))
     }
 
     fn local_tenant(&self, caller: &Caller) -> Option<Decision> {

@@ -107,7 +107,7 @@ async fn a_cache_that_answers_late_costs_a_few_requests_a_little_and_the_others_
 fn headers_say_what_the_limits_are() {
     let limiter = Limiter::new(RateLimits::default(), None);
     let mut headers = HeaderMap::new();
-    let decision = limiter.local.take(&Subject::Key("a".into()), limiter.limits.key.unwrap(), 1);
+    let decision = limiter.local.take(&Subject::Tenant("a".into()), limiter.limits.key.unwrap(), 1);
     limiter.show(Some(Left { name: "key", decision }), &mut headers);
     assert_eq!(headers[RATE_LIMIT_POLICY], "\"key\";q=20000;w=2, \"tenant\";q=40000;w=2");
     assert_eq!(headers[RATE_LIMIT], "\"key\";r=19999;t=1");

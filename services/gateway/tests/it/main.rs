@@ -13,4 +13,6 @@ mod overload;
 mod raw;
 mod rest;
 mod support;
+mod token_keys;
+mod tokens;
 mod upstream;

@@ -3,13 +3,15 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use attune_api::{Scope, v1::inference_client::InferenceClient};
-use attune_gateway::{DEFAULT_TENANT, Front, GatewayConfig, KeySpec, KeyStore, NewKey, Role, Services, Upstreams};
+use attune_gateway::{
+    DEFAULT_TENANT, Front, GatewayConfig, KeySpec, KeyStore, NewKey, Role, Services, TokenConfig, Tokens, Upstreams,
+};
 use attune_inference::{
     Inference, InferenceConfig, ModelInfo, ModelSpec, PrecisionChoice, Task,
     schedule::Limits,
     testing::{write_tiny_adapter, write_tiny_model},
 };
-use attune_store::embedded;
+use attune_store::{embedded, relational::Relational};
 use tempfile::TempDir;
 use tokio::{
     io::AsyncWriteExt,
@@ -39,15 +41,41 @@ pub struct Server {
     pub inference: Inference,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    stores: Arc<TempDir>,
+    callers: Callers,
 }
 
 /// Keys in a store of their own.
 pub async fn keys() -> (KeyStore, NewKey, TempDir) {
+    let (rows, folder) = rows().await;
+    let (keys, admin) = KeyStore::in_memory(rows).await.unwrap();
+    (keys, admin, folder)
+}
+
+async fn rows() -> (Arc<dyn Relational>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let rows = embedded::relational::open(&folder.path().join("relational.db")).await.unwrap();
-    let (keys, admin) = KeyStore::in_memory(Arc::new(rows)).await.unwrap();
-    (keys, admin, folder)
+    (Arc::new(rows), folder)
+}
+
+/// Who may call a server.
+#[derive(Clone)]
+struct Callers {
+    keys: KeyStore,
+    admin: String,
+    tokens: Option<Tokens>,
+    _stores: Arc<TempDir>,
+}
+
+impl Callers {
+    async fn new(tokens: Option<TokenConfig>) -> Self {
+        let (rows, folder) = rows().await;
+        let (keys, admin) = KeyStore::in_memory(Arc::clone(&rows)).await.unwrap();
+        let tokens = match tokens {
+            Some(config) => Some(Tokens::open(config, rows).await.unwrap()),
+            None => None,
+        };
+        Self { keys, admin: admin.secret, tokens, _stores: Arc::new(folder) }
+    }
 }
 
 /// Puts a key on every call.
@@ -98,49 +126,42 @@ impl Server {
         Self::run(GatewayConfig::default(), tiny(Limits { queue_texts_max: 16, ..Limits::default() })).await
     }
 
+    pub async fn with_tokens(tokens: TokenConfig) -> Self {
+        let callers = Callers::new(Some(tokens)).await;
+        Self::serve(GatewayConfig::default(), tiny(Limits::default()), Services::default(), callers).await
+    }
+
     async fn run(config: GatewayConfig, inference: Inference) -> Self {
-        let (keys, admin, stores) = keys().await;
-        Self::serve(config, inference, Services::default(), (keys, admin.secret, Arc::new(stores))).await
+        Self::serve(config, inference, Services::default(), Callers::new(None).await).await
     }
 
     /// Another server, with the keys of this one.
     pub async fn beside(&self) -> Self {
-        Self::serve(GatewayConfig::default(), tiny(Limits::default()), Services::default(), self.keys()).await
+        Self::serve(GatewayConfig::default(), tiny(Limits::default()), Services::default(), self.callers.clone()).await
     }
 
     /// A gateway before servers with the same keys. It has no models of its own.
     pub async fn before(replicas: &[&Self], config: GatewayConfig) -> Self {
         let addresses = replicas.iter().map(|replica| replica.address.to_string()).collect();
         let upstreams = Upstreams::new([(Role::Inference, addresses)].into()).unwrap();
-        let keys = match replicas.first() {
-            Some(replica) => replica.keys(),
-            None => {
-                let (keys, admin, stores) = keys().await;
-                (keys, admin.secret, Arc::new(stores))
-            }
+        let callers = match replicas.first() {
+            Some(replica) => replica.callers.clone(),
+            None => Callers::new(None).await,
         };
         let none = Inference::start(InferenceConfig::default(), Vec::new()).unwrap();
-        Self::serve(config, none, Services { upstreams, ..Services::default() }, keys).await
+        Self::serve(config, none, Services { upstreams, ..Services::default() }, callers).await
     }
 
-    fn keys(&self) -> (KeyStore, String, Arc<TempDir>) {
-        (self.keys.clone(), self.key.clone(), Arc::clone(&self.stores))
-    }
-
-    async fn serve(
-        config: GatewayConfig,
-        inference: Inference,
-        services: Services,
-        (keys, key, stores): (KeyStore, String, Arc<TempDir>),
-    ) -> Self {
+    async fn serve(config: GatewayConfig, inference: Inference, services: Services, callers: Callers) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { _ = stopped.await };
-        let front = Front { keys: keys.clone(), shared: None };
+        let Callers { keys, admin, tokens, .. } = callers.clone();
+        let front = Front { keys: keys.clone(), tokens, shared: None };
         let serve = attune_gateway::serve(listener, config, inference.clone(), front, services, shutdown);
         let task = tokio::spawn(async move { _ = serve.await.expect("the server serves") });
-        Self { address, key, keys, inference, stop: Some(stop), task, stores }
+        Self { address, key: admin, keys, inference, stop: Some(stop), task, callers }
     }
 
     /// Tells the server to drain.
