@@ -17,6 +17,7 @@ pub mod recommendation;
 pub mod rest;
 mod scope;
 pub mod tracking;
+pub mod users;
 
 /// Generated from `proto/attune/v1/*.proto`.
 #[allow(missing_docs, clippy::all)]

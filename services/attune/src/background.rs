@@ -2,12 +2,15 @@
 //! close.
 
 use attune_content::Workers;
+use attune_users::Workers as Erasures;
 
 /// The work of all services of this process.
 #[derive(Debug, Default)]
 pub struct Background {
     /// What follows writes of items.
     pub content: Option<Workers>,
+    /// Forgets people.
+    pub erasures: Option<Erasures>,
 }
 
 impl Background {
@@ -15,6 +18,9 @@ impl Background {
     pub async fn stop(self) {
         if let Some(workers) = self.content {
             workers.stop().await;
+        }
+        if let Some(erasures) = self.erasures {
+            erasures.stop().await;
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides};
-use crate::{bench, demo, doctor, evaluate, keys, models, score, serve, train};
+use crate::{bench, demo, doctor, evaluate, import, keys, models, score, serve, train};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,6 +62,9 @@ enum Command {
     Train(train::Command),
     /// How good a model is under a named protocol, in this process or through a running server
     Evaluate(evaluate::Options),
+    /// Bring files into a running server; killed, it goes on where it was
+    #[command(subcommand)]
+    Import(import::Command),
     /// Embed or judge every text of a file, or recommend to every user; killed, it goes on where it was
     Score(score::Options),
     /// Measure: the engine alone, or a server under load
@@ -78,7 +81,7 @@ impl Command {
             Self::Evaluate(options) => options.flags.overrides(),
             Self::Score(options) => options.flags.overrides(),
             Self::Bench(command) => command.overrides(),
-            Self::Keys(_) | Self::Models(_) | Self::Train(_) => Overrides::default(),
+            Self::Import(_) | Self::Keys(_) | Self::Models(_) | Self::Train(_) => Overrides::default(),
         }
     }
 }
@@ -105,6 +108,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Keys(command) => keys::run(&config, &command),
         Command::Train(command) => train::run(&config, &command),
         Command::Evaluate(options) => evaluate::run(&config, &options),
+        Command::Import(command) => import::run(&config, &command),
         Command::Score(options) => score::run(&config, &options),
         Command::Bench(command) => bench::run(&config, &command),
     }

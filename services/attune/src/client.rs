@@ -61,15 +61,26 @@ impl Interceptor for WithKey {
     }
 }
 
+/// A connection that shows a key with every call; any generated client speaks over it.
+pub type Keyed = InterceptedService<Channel, WithKey>;
+
 /// The generated client, with a key.
-pub type Grpc = InferenceClient<InterceptedService<Channel, WithKey>>;
+pub type Grpc = InferenceClient<Keyed>;
 
 /// Connects to the server at `url`.
 ///
 /// # Errors
 /// No connection.
 pub async fn grpc(url: &str, key: &str) -> Result<Grpc> {
+    Ok(InferenceClient::new(keyed(url, key).await?))
+}
+
+/// Connects to the server at `url`, for whichever of its services.
+///
+/// # Errors
+/// No connection.
+pub async fn keyed(url: &str, key: &str) -> Result<Keyed> {
     let channel = Channel::from_shared(url.to_owned())?.connect().await.with_context(|| format!("gRPC to {url}"))?;
     let bearer = format!("Bearer {key}").parse().context("the key cannot be sent in a header")?;
-    Ok(InferenceClient::with_interceptor(channel, WithKey(bearer)))
+    Ok(InterceptedService::new(channel, WithKey(bearer)))
 }

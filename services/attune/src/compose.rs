@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use attune_api::users::KeepsOfPeople;
 use attune_content::{ContentService, Models, Workers};
 use attune_gateway::{GatewayConfig, Role, Services, Upstreams};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, Inference, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
+use attune_store::StoreKind;
 use attune_store::resolve::Stores;
 use attune_tracking::TrackingService;
+use attune_users::{EventsKept, UsersService, Workers as Erasures};
 
 use crate::background::Background;
 use crate::config::{Config, Engine, Model, Precision};
@@ -74,13 +77,20 @@ pub fn gateway(config: &Config) -> GatewayConfig {
 /// A replica's address is none.
 pub fn services(config: &Config, stores: &Stores, inference: &Inference) -> Result<(Services, Background)> {
     let has = |role| config.roles.has(role);
-    let content = has(Role::Content).then(|| content(stores, inference));
-    let background = Background { content: content.as_ref().map(Workers::start) };
+    // Whoever forgets people needs their reviews and dead letters, wherever those are written.
+    let content = Arc::new(content(stores, inference));
+    let tracking = Arc::new(tracking(stores));
+    let users = has(Role::Users).then(|| users(config, stores, vec![tracking.clone(), content.clone()]));
+    let background = Background {
+        content: has(Role::Content).then(|| Workers::start(&content)),
+        erasures: users.as_ref().map(Erasures::start),
+    };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
-        objects: content.is_some().then(|| Arc::clone(&stores.objects)),
-        content: content.map(|content| Arc::new(content) as _),
-        tracking: has(Role::Tracking).then(|| Arc::new(tracking(stores)) as _),
+        objects: has(Role::Content).then(|| Arc::clone(&stores.objects)),
+        content: has(Role::Content).then_some(content as _),
+        tracking: has(Role::Tracking).then_some(tracking as _),
+        users: users.map(|users| Arc::new(users) as _),
         ..Services::default()
     };
     Ok((services, background))
@@ -102,6 +112,18 @@ fn tracking(stores: &Stores) -> TrackingService {
         relational: Arc::clone(&stores.relational),
         cache: Arc::clone(&stores.cache),
         events: Arc::clone(&stores.events),
+    })
+}
+
+fn users(config: &Config, stores: &Stores, others: Vec<Arc<dyn KeepsOfPeople>>) -> UsersService {
+    let is_ours = config.stores.uri(StoreKind::Events).scheme() == "log";
+    UsersService::new(attune_users::Stores {
+        relational: Arc::clone(&stores.relational),
+        documents: Arc::clone(&stores.documents),
+        cache: Arc::clone(&stores.cache),
+        events: Arc::clone(&stores.events),
+        events_kept: if is_ours { EventsKept::Forever } else { EventsKept::Elsewhere },
+        others,
     })
 }
 

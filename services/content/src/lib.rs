@@ -23,6 +23,7 @@ mod document;
 mod engine;
 mod indexing;
 mod items;
+mod keeper;
 mod live;
 mod outbox;
 mod reviews;

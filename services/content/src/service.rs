@@ -35,7 +35,7 @@ impl ContentService {
 
 /// Runs a write to its end, also when its caller gives up: one that ends in the middle would have to be thought unwritten
 /// for as long as a store may take.
-async fn to_the_end<T: Send + 'static>(
+pub(crate) async fn to_the_end<T: Send + 'static>(
     write: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::spawn(write).await.map_err(defect)?

@@ -27,6 +27,7 @@ use crate::{
     tokens::Tokens,
     tracking,
     upstream::{self, Role},
+    users,
 };
 
 /// What every handler shares. Cheap to clone.
@@ -99,6 +100,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
         .merge(tracking_routes(app))
         .merge(upstream::routes(app))
         .merge(content_routes(app))
+        .merge(users_routes(app))
         .merge(open_routes(app))
         .merge(health)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
@@ -164,6 +166,12 @@ fn content_routes(app: &App) -> Router {
     });
     let files = objects::routes(app).map(|routes| routes.with_state(app.clone()));
     [items, files].into_iter().flatten().fold(Router::new(), Router::merge)
+}
+
+/// Routes about people.
+fn users_routes(app: &App) -> Router {
+    let Some(routes) = users::routes(app) else { return Router::new() };
+    routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
 }
 
 /// Routes about the server itself.

@@ -21,6 +21,7 @@ mod deadline;
 mod docs;
 mod edge;
 mod errors;
+mod etag;
 mod grpc;
 mod grpc_stream;
 mod health;
@@ -42,6 +43,7 @@ mod tokens;
 mod tracking;
 mod unread;
 mod upstream;
+mod users;
 
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use docs::openapi;

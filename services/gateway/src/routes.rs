@@ -114,6 +114,15 @@ pub const ROUTES: &[Route] = &[
     grpc("/attune.v1.Tracking/Track", WRITE),
     grpc("/attune.v1.Tracking/TrackStream", WRITE),
     grpc("/attune.v1.Tracking/Identify", WRITE),
+
+    // Users
+    get("/v1/users/{id}", READ),
+    put("/v1/users/{id}", WRITE),
+    patch("/v1/users/{id}", WRITE),
+    delete("/v1/users/{id}", WRITE),
+    get("/v1/users/{id}/export", ADMIN),
+    post("/v1/users/{id}/erase", ADMIN),
+    get("/v1/jobs/{id}", ADMIN),
 ];
 
 const fn needs(any_of: &[Scope]) -> Access {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use attune_api::{content::SharedContent, recommendation::SharedRecommendation, tracking::Tracking};
+use attune_api::{
+    content::SharedContent, recommendation::SharedRecommendation, tracking::Tracking, users::SharedUsers,
+};
 use attune_store::objects::Objects;
 
 use crate::upstream::Upstreams;
@@ -20,4 +22,6 @@ pub struct Services {
     pub recommendation: Option<SharedRecommendation>,
     /// Takes events.
     pub tracking: Option<Arc<dyn Tracking>>,
+    /// Keeps people.
+    pub users: Option<SharedUsers>,
 }

@@ -145,6 +145,12 @@ pub(crate) fn open(letter: &DeadLetter, names: &Names) -> Opened {
     Opened { event, is_orphaned }
 }
 
+/// Whether a letter is about one of these subjects.
+pub(crate) fn is_about(letter: &DeadLetter, subjects: &[String]) -> bool {
+    subjects.contains(&letter.letter.subject)
+        || envelope(letter).is_some_and(|envelope| envelope.people.iter().any(|one| subjects.contains(one)))
+}
+
 /// A letter as people see it.
 pub(crate) fn view(letter: &DeadLetter, names: &Names) -> DeadLetterView {
     let origin = letter.letter.origin.map(|at| Origin { partition: at.partition, offset: at.offset });

@@ -9,6 +9,7 @@
 //! nothing else that waits.
 
 pub mod check;
+mod keeper;
 mod letters;
 mod people;
 mod recent;

@@ -40,9 +40,9 @@ pub struct Stores {
 
 /// Takes events.
 pub struct TrackingService {
-    stores: Stores,
-    people: People,
-    window: Window,
+    pub(crate) stores: Stores,
+    pub(crate) people: People,
+    window: Arc<Window>,
 }
 
 /// An event that is to be appended.
@@ -53,10 +53,18 @@ struct Fresh {
     body: u64,
 }
 
-/// What became of a call before anything was written.
+impl Fresh {
+    fn record(&self) -> NewEvent {
+        let payload = serde_json::to_vec(&Record::Event(self.event.clone())).unwrap_or_default().into();
+        NewEvent { subject: self.subject.to_string(), payload }
+    }
+}
+
+/// What became of a call.
 #[derive(Default)]
 struct Sorted {
     fresh: Vec<Fresh>,
+    kept: u32,
     refused: Vec<Refused>,
     duplicates: u32,
     dropped: u32,
@@ -66,7 +74,7 @@ impl TrackingService {
     /// Over these stores.
     pub fn new(stores: Stores) -> Self {
         let people = People::new(Arc::clone(&stores.relational));
-        Self { stores, people, window: Window::new(WINDOW_EVENTS_MAX) }
+        Self { stores, people, window: Arc::new(Window::new(WINDOW_EVENTS_MAX)) }
     }
 
     async fn take(&self, call: &Call, events: Vec<Given>, keeps_letters: bool) -> Result<Tracked, ApiError> {
@@ -82,8 +90,8 @@ impl TrackingService {
         let mut sorted = self.sort(&tenant, checked, refused, &people);
         sorted.refused.sort_by_key(|one| one.index);
         let bury = self.bury(&tenant, if keeps_letters { &sorted.refused } else { &[] }, &people);
-        let (kept, ()) = tokio::join!(self.keep(&tenant, &sorted.fresh, call.is_bulk), bury);
-        kept?;
+        let (kept, ()) = tokio::join!(self.keep(&tenant, std::mem::take(&mut sorted.fresh), call.is_bulk), bury);
+        sorted.kept = kept?;
         Ok(answer(sorted))
     }
 
@@ -121,25 +129,30 @@ impl TrackingService {
         sorted
     }
 
-    /// Appends events, and returns when they would survive a loss of power.
-    async fn keep(&self, tenant: &Tenant, fresh: &[Fresh], is_bulk: bool) -> Result<(), StoreError> {
+    /// Appends events, and returns how many when they would survive a loss of power. Once begun it goes on to its end,
+    /// whether or not somebody still waits: what the log has, the window and the recent lists know of.
+    async fn keep(&self, tenant: &Tenant, fresh: Vec<Fresh>, is_bulk: bool) -> Result<u32, ApiError> {
         if fresh.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let record = |one: &Fresh| NewEvent {
-            subject: one.subject.to_string(),
-            payload: serde_json::to_vec(&Record::Event(one.event.clone())).unwrap_or_default().into(),
-        };
-        let positions = self.stores.events.append(tenant, fresh.iter().map(record).collect()).await?;
-        self.window.remember(fresh.iter().map(|one| (one.key, one.body)));
-        if !is_bulk {
-            let mut lists = recent::Lists::new();
-            for (one, position) in fresh.iter().zip(positions) {
-                recent::add(&mut lists, &one.subject, position, &one.event);
+        let (stores, window, tenant) = (self.stores.clone(), Arc::clone(&self.window), tenant.clone());
+        let keeping = tokio::spawn(async move {
+            let positions = stores.events.append(&tenant, fresh.iter().map(Fresh::record).collect()).await?;
+            window.remember(fresh.iter().map(|one| (one.key, one.body)));
+            if !is_bulk {
+                let mut lists = recent::Lists::new();
+                for (one, position) in fresh.iter().zip(positions) {
+                    recent::add(&mut lists, &one.subject, position, &one.event);
+                }
+                recent::push(&*stores.cache, &tenant, lists).await;
             }
-            recent::push(&*self.stores.cache, tenant, lists).await;
-        }
-        Ok(())
+            Ok::<_, StoreError>(fresh.len() as u32)
+        });
+        let kept = keeping.await.map_err(|error| {
+            tracing::error!(%error, "appending events ended");
+            ApiError::internal()
+        })?;
+        Ok(kept?)
     }
 
     /// Keeps what is refused. Its sender is told either way, so that a failure here costs nobody an answer.
@@ -384,7 +397,7 @@ fn answer(sorted: Sorted) -> Tracked {
     let count = |outcome: &'static str, events: usize| {
         metrics::counter!(EVENTS, "outcome" => outcome).increment(events as u64);
     };
-    count("kept", sorted.fresh.len());
+    count("kept", sorted.kept as usize);
     count("duplicate", sorted.duplicates as usize);
     count("without_consent", sorted.dropped as usize);
     count("rejected", sorted.refused.len());
@@ -393,9 +406,5 @@ fn answer(sorted: Sorted) -> Tracked {
         code: one.refusal.code,
         detail: one.refusal.detail,
     });
-    Tracked {
-        accepted: sorted.fresh.len() as u32 + sorted.dropped,
-        duplicates: sorted.duplicates,
-        rejected: rejected.collect(),
-    }
+    Tracked { accepted: sorted.kept + sorted.dropped, duplicates: sorted.duplicates, rejected: rejected.collect() }
 }

@@ -14,6 +14,7 @@ pub mod sentiment;
 pub mod tei;
 mod timestamp;
 pub mod tracking;
+pub mod users;
 
 pub use inputs::Inputs;
 pub use timestamp::Timestamp;

@@ -3,6 +3,7 @@
 mod content;
 mod golden;
 mod http;
+mod import;
 mod keys;
 mod lifecycle;
 mod pull;
@@ -11,4 +12,5 @@ mod refusals;
 mod score;
 mod server;
 mod tracking;
+mod users;
 mod workspace;

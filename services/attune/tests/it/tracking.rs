@@ -24,7 +24,7 @@ fn post(server: &Server, events: Value) -> http::Answer {
 }
 
 /// The ids of the events in the log, each as often as it stands there.
-fn logged(folder: &std::path::Path) -> Vec<String> {
+pub fn logged(folder: &std::path::Path) -> Vec<String> {
     use attune_api::log::Record;
     use attune_store::embedded::events::Log;
     use attune_store::events::{EventLog, Position, Settings};

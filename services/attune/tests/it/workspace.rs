@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("attune-load", &["attune-api"]),
     ("attune-store", &["attune-api", "attune-ranking"]),
     ("attune-tracking", &["attune-api", "attune-store"]),
+    ("attune-users", &["attune-api", "attune-store"]),
     ("attune", ANY),
     ("attune-benches", ANY),
 ];

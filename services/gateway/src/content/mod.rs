@@ -1,7 +1,5 @@
 //! Items over REST; [`grpc`] has the same over gRPC. Both ask the one service.
 
-mod etag;
-
 use attune_api::{
     ApiError, ErrorCode,
     content::{BATCH_ITEMS_MAX, PAGE_ROWS_DEFAULT, SharedContent},
@@ -27,6 +25,7 @@ use crate::{
     admission::Call,
     app::App,
     errors::Refusal,
+    etag,
     json::{self, Json},
     query::Query,
 };

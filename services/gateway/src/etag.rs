@@ -1,4 +1,4 @@
-//! ETags of items and the conditions that name them (RFC 9110, section 13).
+//! ETags and the conditions that name them (RFC 9110, section 13).
 
 use attune_api::{ApiError, content::Condition};
 use http::{

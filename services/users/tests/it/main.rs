@@ -1,0 +1,5 @@
+//! The service over the embedded stores.
+
+mod erasure;
+mod profiles;
+mod support;
