@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use attune_api::users::KeepsOfPeople;
 use attune_content::{ContentService, Models, Workers};
-use attune_gateway::{GatewayConfig, Role, Services, Upstreams};
+use attune_gateway::{GatewayConfig, Role, Services, TlsFiles, Upstreams};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, Inference, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
 use attune_store::StoreKind;
@@ -65,6 +65,9 @@ pub fn gateway(config: &Config) -> GatewayConfig {
     gateway.connections.connections_max = from.connections_max;
     gateway.connections.head_max = Duration::from_secs(from.head_s_max);
     gateway.connections.idle_max = Duration::from_secs(from.idle_s_max);
+    gateway.cors_origins.clone_from(&from.cors_origins);
+    let (certificate, key) = (from.tls.certificate.clone(), from.tls.key.clone());
+    gateway.tls = (!key.as_os_str().is_empty()).then_some(TlsFiles { certificate, key });
     gateway.drain.notice = Duration::from_millis(from.drain_notice_ms);
     gateway.drain.drain_max = Duration::from_secs(from.drain_s_max);
     gateway

@@ -4,6 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use attune_api::v1::inference_server::InferenceServer;
 use attune_inference::Inference;
+use attune_store::cache::Cache;
 use axum::{
     Router, middleware,
     routing::{get, post},
@@ -15,9 +16,10 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::{
     admin, admission, auth,
     config::GatewayConfig,
-    content, docs, edge,
+    content, cors, docs, edge,
     grpc::{self, Grpc},
     health,
+    idempotency::InWork,
     keys::KeyStore,
     limits::Limiter,
     metrics, models, objects, openai, recommendation, sentiment,
@@ -41,6 +43,10 @@ pub(crate) struct Inner {
     pub keys: KeyStore,
     pub tokens: Option<Tokens>,
     pub limiter: Limiter,
+    /// What gateways of one installation know together, where there are several.
+    pub shared: Option<Arc<dyn Cache>>,
+    /// Writes with an idempotency key in work.
+    pub in_work: InWork,
     pub services: Services,
     /// One for each request to a model in work.
     pub places: Arc<Semaphore>,
@@ -67,11 +73,13 @@ impl App {
             admin_places: Arc::new(Semaphore::new(admission::ADMIN_IN_FLIGHT_MAX)),
             streams: Arc::new(Semaphore::new(config.requests.streams_max)),
             started_unix_s: started.map_or(0, |age| age.as_secs()),
-            limiter: Limiter::new(config.limits.clone(), front.shared),
+            limiter: Limiter::new(config.limits.clone(), front.shared.clone()),
             config,
             inference,
             keys: front.keys,
             tokens: front.tokens,
+            shared: front.shared,
+            in_work: InWork::default(),
             services,
             draining,
         }))
@@ -104,6 +112,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
         .merge(open_routes(app))
         .merge(health)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
+        .layer(cors::layer(&app.config.cors_origins))
         .layer(middleware::from_fn(edge::edge))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits::RateLimits;
+use crate::{limits::RateLimits, tls::TlsFiles};
 
 /// How the gateway serves. The default is what `attune serve` runs with.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +15,12 @@ pub struct GatewayConfig {
     pub requests: RequestLimits,
     /// How much whoever asks may ask for.
     pub limits: RateLimits,
+    /// Origins whose pages may call from a browser; `*` alone is all.
+    pub cors_origins: Vec<String>,
     /// What one connection may do.
     pub connections: ConnectionLimits,
+    /// The certificate of the port; without it, it is plain.
+    pub tls: Option<TlsFiles>,
     /// How a shutdown goes.
     pub drain: DrainLimits,
 }

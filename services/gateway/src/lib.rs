@@ -1,7 +1,7 @@
 //! REST and gRPC on one port: authentication, limits, deadlines, errors.
 //!
 //! A request passes these in order: [`serve`](mod@serve) (connections: caps, timeouts, drain), `edge` (request id,
-//! errors written for the protocol, access log), `auth` (the table of `routes`, key, scope, `limits`), `admission` (how many at once, deadline, class of
+//! errors written for the protocol, access log), `auth` (the table of `routes`, key, scope, `limits`), `idempotency`, `admission` (how many at once, deadline, class of
 //! work), a thin handler for its protocol, and `calls`, the one implementation that REST and gRPC share. Health and
 //! metrics branch off before admission, so they answer however busy the engines are.
 //!
@@ -17,6 +17,7 @@ mod clock;
 mod config;
 mod connection;
 mod content;
+mod cors;
 mod deadline;
 mod docs;
 mod edge;
@@ -25,6 +26,7 @@ mod etag;
 mod grpc;
 mod grpc_stream;
 mod health;
+mod idempotency;
 mod json;
 mod keys;
 mod limits;
@@ -39,6 +41,7 @@ mod sentiment;
 pub mod serve;
 mod services;
 mod tei;
+mod tls;
 mod tokens;
 mod tracking;
 mod unread;
@@ -46,11 +49,13 @@ mod upstream;
 mod users;
 
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
+pub use cors::{OriginError, check_origins};
 pub use docs::openapi;
 pub use keys::{DEFAULT_TENANT, KeySpec, KeyStore, KeyStoreError, NewKey};
 pub use limits::RateLimits;
 pub use routes::{ROUTES, Route};
 pub use serve::{Drained, Front, serve};
 pub use services::Services;
+pub use tls::{TlsError, TlsFiles};
 pub use tokens::{TokenConfig, TokenError, Tokens};
 pub use upstream::{AddressError, Addresses, Role, RoleError, Upstreams};

@@ -163,6 +163,20 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Whether it is gRPC.
+    pub fn is_grpc(&self) -> bool {
+        self.path.starts_with("/attune.v1.") || self.path.starts_with("/grpc.")
+    }
+
+    /// Whether a caller may give a request an `Idempotency-Key`, so that it is carried out once: everything over REST that
+    /// needs `write`. What admins do is not among it, nor are signed addresses, since what lets somebody in is kept
+    /// nowhere.
+    pub fn is_once(&self) -> bool {
+        self.access == WRITE && !self.is_grpc() && !self.path.ends_with("/assets")
+    }
+}
+
 /// The routes of one path.
 #[derive(Debug)]
 pub(crate) struct Line(Vec<&'static Route>);
@@ -172,6 +186,11 @@ impl Line {
     pub fn access(&self, method: &Method) -> Option<Access> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.0.iter().find(|route| route.method == *method).map(|route| route.access)
+    }
+
+    /// Whether a request with this method may be given a key to be carried out once.
+    pub fn is_once(&self, method: &Method) -> bool {
+        self.0.iter().any(|route| route.method == *method && route.is_once())
     }
 
     /// The methods that it takes.
@@ -206,10 +225,6 @@ mod tests {
     /// Open routes that the document, being itself one, does not describe.
     const UNDESCRIBED: [&str; 5] = ["/healthz", "/openapi.json", "/docs", "/docs/", "/docs/{*rest}"];
 
-    fn is_grpc(route: &Route) -> bool {
-        route.path.starts_with("/attune.v1.") || route.path.starts_with("/grpc.")
-    }
-
     fn described() -> BTreeSet<(String, String)> {
         let document = serde_json::to_value(docs::openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap().iter();
@@ -222,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_table_and_the_openapi_document_name_the_same_routes() {
-        let rest = ROUTES.iter().filter(|route| !is_grpc(route) && !UNDESCRIBED.contains(&route.path));
+        let rest = ROUTES.iter().filter(|route| !route.is_grpc() && !UNDESCRIBED.contains(&route.path));
         let table: BTreeSet<_> = rest.map(|one| (one.method.to_string(), one.path.replace("{*", "{"))).collect();
         assert_eq!(table, described());
     }

@@ -21,10 +21,12 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
 };
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::{
@@ -37,6 +39,7 @@ use crate::{
     limits::ClientAddress,
     metrics,
     services::Services,
+    tls::{Tls, TlsError},
     tokens::Tokens,
 };
 
@@ -74,6 +77,9 @@ pub enum ServeError {
         /// What there is.
         known: String,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Serves until `shutdown` completes, then drains: `/readyz` says no, new connections are refused, requests in flight
@@ -93,10 +99,11 @@ pub async fn serve(
 ) -> Result<Drained, ServeError> {
     metrics::install();
     let (stop, stopping) = watch::channel(false);
+    let tls = config.tls.clone().map(Tls::open).transpose()?;
     let app = App::new(config, inference, front, services, stopping);
     app.check_defaults()?;
     let (health, reporter) = health::grpc_routes(&app).await?;
-    let mut server = Server::new(&app, app::router(&app, health));
+    let mut server = Server::new(&app, app::router(&app, health), tls);
 
     server.accept_until(&listener, shutdown).await;
     tracing::info!("draining: /readyz says no from now on");
@@ -129,13 +136,17 @@ struct Server {
     tasks: JoinSet<()>,
     /// Turns true when connections have to finish.
     closing: watch::Sender<bool>,
+    tls: Option<Tls>,
 }
 
 impl Server {
-    fn new(app: &App, router: Router) -> Self {
+    fn new(app: &App, router: Router, tls: Option<Tls>) -> Self {
         let limits = Arc::new(app.config.connections.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(metrics::upkeep());
+        if let Some(tls) = tls.clone() {
+            tasks.spawn(tls.keep_current());
+        }
         tasks.spawn(app.services.upstreams.clone().watch());
         Self {
             router,
@@ -144,6 +155,7 @@ impl Server {
             connections: Arc::default(),
             tasks,
             closing: watch::Sender::new(false),
+            tls,
         }
     }
 
@@ -184,7 +196,8 @@ impl Server {
             address: ClientAddress(peer.ip()),
             _entry: entry,
         };
-        self.tasks.spawn(connection.run(stream));
+        let acceptor = self.tls.as_ref().map(Tls::acceptor);
+        self.tasks.spawn(connection.run(stream, acceptor));
     }
 
     /// The usual cause is that the process is out of descriptors: its limit is then the real cap on connections.
@@ -233,7 +246,21 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self, stream: TcpStream) {
+    async fn run(mut self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
+        let Some(acceptor) = acceptor else { return self.serve(stream).await };
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout(self.limits.head_max, acceptor.accept(stream)) => greeted,
+            Ok(()) = self.closing.changed() => return,
+            () = self.activity.evicted.notified() => return,
+        };
+        match greeted {
+            Ok(Ok(stream)) => self.serve(stream).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a client did not agree to TLS"),
+            Err(_) => metrics::connection_closed(Overdue::Head.name()),
+        }
+    }
+
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let transport = Watched { transport: TokioIo::new(stream), activity: Arc::clone(&self.activity) };
         let (router, activity, address) = (self.router.clone(), Arc::clone(&self.activity), self.address);
         let service = service_fn(move |request| answer(router.clone(), activity.clone(), address, request));

@@ -100,6 +100,20 @@ pub struct Server {
     pub drain_notice_ms: u64,
     /// How long a stop waits for requests in flight, in seconds.
     pub drain_s_max: u64,
+    /// Origins whose pages may call from a browser; `*` alone is all.
+    pub cors_origins: Vec<String>,
+    /// The certificate of the port.
+    pub tls: Tls,
+}
+
+/// `[server.tls]`: without a certificate the port is plain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The chain in PEM, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
 }
 
 /// `[inference]`
@@ -223,6 +237,8 @@ impl Default for Server {
             deadline_ms_max: 3_600_000,
             drain_notice_ms: 500,
             drain_s_max: 30,
+            cors_origins: Vec::new(),
+            tls: Tls::default(),
         }
     }
 }
@@ -280,6 +296,10 @@ impl Config {
             batch_ms_max > 0.0 && batch_ms_max <= BATCH_MS_MAX,
             "inference.batch_ms_max is {batch_ms_max}, it must be above 0 and at most {BATCH_MS_MAX}"
         );
+        attune_gateway::check_origins(&server.cors_origins).context("server.cors_origins")?;
+        let has = |path: &PathBuf| !path.as_os_str().is_empty();
+        let tls = &server.tls;
+        ensure!(has(&tls.certificate) == has(&tls.key), "server.tls needs both `certificate` and `key`, or neither");
         self.auth.jwt.tokens().map_err(Error::msg)?;
         self.limits.check().map_err(Error::msg)?;
         self.worth.check().context("worth")?;

@@ -36,13 +36,26 @@ pub fn post(address: SocketAddr, path: &str, key: &str, body: &Value) -> Answer 
 }
 
 pub fn call(address: SocketAddr, method: &str, path: &str, key: Option<&str>, body: &str) -> io::Result<Answer> {
+    call_with(address, method, path, key, &[], body)
+}
+
+/// The same with further headers.
+pub fn call_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    key: Option<&str>,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(READ_TIMEOUT))?;
     let authorization = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
+    let further: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{authorization}\
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{authorization}{further}\
          content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )?;
     let mut raw = Vec::new();

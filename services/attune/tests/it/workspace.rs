@@ -182,6 +182,22 @@ fn every_path_that_the_map_names_exists() {
 }
 
 #[test]
+fn every_test_that_the_security_document_names_exists() {
+    let document = read(&root().join("SECURITY.md"));
+    let sources: Vec<String> = files_below(&root().join("services"), "rs").iter().map(|path| read(path)).collect();
+    let is_test = |span: &&str| span.matches('_').count() > 2 && span.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let tests: Vec<&str> = code_spans(&document).into_iter().filter(is_test).collect();
+    assert!(tests.len() > 8, "the document names only {} tests", tests.len());
+    for test in tests {
+        let name = format!("fn {test}(");
+        assert!(sources.iter().any(|source| source.contains(&name)), "SECURITY.md names {test}, which does not exist");
+    }
+    for path in code_spans(&document).into_iter().filter(|span| span.starts_with("services/")) {
+        assert!(root().join(path).exists(), "SECURITY.md names {path}, which does not exist");
+    }
+}
+
+#[test]
 fn every_make_target_that_the_documents_name_exists() {
     let makefile = read(&root().join("Makefile"));
     let targets: Vec<&str> = makefile

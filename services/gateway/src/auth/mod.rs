@@ -19,6 +19,7 @@ pub(crate) use self::scope::{Scope, Scopes};
 use crate::{
     app::App,
     errors::{self, Refusal},
+    idempotency,
     limits::ClientAddress,
     routes::{self, Access},
     tokens::Tokens,
@@ -46,6 +47,7 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     };
     let Some(access) = line.access(request.method()) else { return other_method(line.methods()) };
     let Access::Needs(any_of) = access else { return next.run(request).await };
+    let is_once = line.is_once(request.method());
     let address = request.extensions().get::<ClientAddress>().copied();
     let caller = match identify(&app, address, request.headers()).await.and_then(|caller| authorize(caller, any_of)) {
         Ok(caller) => caller,
@@ -54,7 +56,11 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     let (mut response, left) = match app.limiter.caller(&caller).await {
         Ok(left) => {
             request.extensions_mut().insert(caller.clone());
-            (next.run(request).await, left)
+            let response = match is_once {
+                true => idempotency::once(&app, &caller, request, next).await,
+                false => next.run(request).await,
+            };
+            (response, left)
         }
         Err((error, left)) => (Refusal(error).into_response(), Some(left)),
     };

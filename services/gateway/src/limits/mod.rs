@@ -20,7 +20,7 @@ use crate::{auth::Caller, metrics};
 
 /// Of the HTTP working group's draft "RateLimit header fields for HTTP".
 pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The rates. One that is absent is no limit.
 #[derive(Clone, Debug)]

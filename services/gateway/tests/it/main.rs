@@ -13,6 +13,7 @@ mod overload;
 mod raw;
 mod rest;
 mod support;
+mod tls;
 mod token_keys;
 mod tokens;
 mod upstream;

@@ -50,6 +50,10 @@ impl Ask {
         Self { method: "PUT", ..Self::post(path, body) }
     }
 
+    pub fn options(path: &str) -> Self {
+        Self { method: "OPTIONS", ..Self::get(path) }
+    }
+
     pub fn delete(path: &str) -> Self {
         Self { method: "DELETE", ..Self::get(path) }
     }
