@@ -17,7 +17,7 @@ pub const ITEMS_MAX: usize = 1_000;
 pub struct Entry {
     /// Its id.
     pub item_id: String,
-    /// Greater for a newer state of the same item.
+    /// Greater for a newer state of the same item; the first is the time in microseconds.
     pub version: u64,
     /// What it is called.
     pub title: String,

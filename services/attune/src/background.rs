@@ -2,6 +2,7 @@
 //! close.
 
 use attune_content::Workers;
+use attune_recommendation::Following;
 use attune_users::Workers as Erasures;
 
 /// The work of all services of this process.
@@ -11,6 +12,8 @@ pub struct Background {
     pub content: Option<Workers>,
     /// Forgets people.
     pub erasures: Option<Erasures>,
+    /// What follows the log, for lists.
+    pub recommendation: Option<Following>,
 }
 
 impl Background {
@@ -21,6 +24,9 @@ impl Background {
         }
         if let Some(erasures) = self.erasures {
             erasures.stop().await;
+        }
+        if let Some(following) = self.recommendation {
+            following.stop().await;
         }
     }
 }

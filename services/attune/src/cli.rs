@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides};
-use crate::{bench, demo, doctor, evaluate, import, keys, models, score, serve, train};
+use crate::{bench, demo, doctor, evaluate, import, keys, models, recommenders, score, serve, train};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,6 +60,9 @@ enum Command {
     /// Train a recommender on events, or fine-tune a model on the labelled sentences
     #[command(subcommand)]
     Train(train::Command),
+    /// Put a trained recommender in service, or the one before again
+    #[command(subcommand)]
+    Recommenders(recommenders::Command),
     /// How good a model is under a named protocol, in this process or through a running server
     Evaluate(evaluate::Options),
     /// Bring files into a running server; killed, it goes on where it was
@@ -81,7 +84,9 @@ impl Command {
             Self::Evaluate(options) => options.flags.overrides(),
             Self::Score(options) => options.flags.overrides(),
             Self::Bench(command) => command.overrides(),
-            Self::Import(_) | Self::Keys(_) | Self::Models(_) | Self::Train(_) => Overrides::default(),
+            Self::Import(_) | Self::Keys(_) | Self::Models(_) | Self::Recommenders(_) | Self::Train(_) => {
+                Overrides::default()
+            }
         }
     }
 }
@@ -107,6 +112,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Models(command) => models::run(&config, &command),
         Command::Keys(command) => keys::run(&config, &command),
         Command::Train(command) => train::run(&config, &command),
+        Command::Recommenders(command) => recommenders::run(&config, &command),
         Command::Evaluate(options) => evaluate::run(&config, &options),
         Command::Import(command) => import::run(&config, &command),
         Command::Score(options) => score::run(&config, &options),

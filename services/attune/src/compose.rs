@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use attune_api::catalogue::SharedCatalogue;
 use attune_api::users::KeepsOfPeople;
 use attune_content::{ContentService, Models, Workers};
 use attune_gateway::{GatewayConfig, Role, Services, TlsFiles, Upstreams};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, Inference, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
+use attune_recommendation::{Following, Recommender, Seams};
 use attune_store::StoreKind;
 use attune_store::resolve::Stores;
 use attune_tracking::TrackingService;
@@ -19,6 +21,7 @@ use crate::background::Background;
 use crate::config::{Config, Engine, Model, Precision};
 use crate::models::install::{self, Damage};
 use crate::models::{catalogue, install_embedded};
+use crate::trained::Recommenders;
 
 /// The limits of the inference side.
 pub fn inference(config: &Config) -> InferenceConfig {
@@ -74,29 +77,56 @@ pub fn gateway(config: &Config) -> GatewayConfig {
 }
 
 /// The services that this process has, over its stores and models, what they do besides answering, and where the others
-/// are.
+/// are. What lists are made of is kept in `folder`.
 ///
 /// # Errors
-/// A replica's address is none.
-pub fn services(config: &Config, stores: &Stores, inference: &Inference) -> Result<(Services, Background)> {
+/// A replica's address is none, or the system refuses threads.
+pub fn services(
+    config: &Config,
+    stores: &Stores,
+    inference: &Inference,
+    folder: &Path,
+) -> Result<(Services, Background)> {
     let has = |role| config.roles.has(role);
-    // Whoever forgets people needs their reviews and dead letters, wherever those are written.
+    // Whoever forgets people needs their reviews and dead letters, wherever those are written; and who makes lists the
+    // items.
     let content = Arc::new(content(stores, inference));
     let tracking = Arc::new(tracking(stores));
     let users = has(Role::Users).then(|| users(config, stores, vec![tracking.clone(), content.clone()]));
+    let lists = has(Role::Recommendation).then(|| recommendation(config, stores, content.clone(), folder));
+    let (recommendation, following) = lists.transpose()?.unzip();
     let background = Background {
         content: has(Role::Content).then(|| Workers::start(&content)),
         erasures: users.as_ref().map(Erasures::start),
+        recommendation: following,
     };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
         objects: has(Role::Content).then(|| Arc::clone(&stores.objects)),
         content: has(Role::Content).then_some(content as _),
+        recommendation: recommendation.map(|recommendation| recommendation as _),
         tracking: has(Role::Tracking).then_some(tracking as _),
         users: users.map(|users| Arc::new(users) as _),
-        ..Services::default()
     };
     Ok((services, background))
+}
+
+fn recommendation(
+    config: &Config,
+    stores: &Stores,
+    catalogue: SharedCatalogue,
+    folder: &Path,
+) -> Result<(Arc<Recommender>, Following)> {
+    let seams = Seams {
+        log: Arc::clone(&stores.events),
+        cache: Arc::clone(&stores.cache),
+        relational: Arc::clone(&stores.relational),
+        catalogue,
+        models: Some(Arc::new(Recommenders::new(Arc::clone(&stores.relational), config.data.clone()))),
+        folder: folder.join("recommendation"),
+    };
+    let started = Recommender::start(config.recommendation.clone(), config.worth.clone(), seams);
+    started.context("the threads that make lists cannot start")
 }
 
 fn content(stores: &Stores, inference: &Inference) -> ContentService {

@@ -19,11 +19,13 @@ mod import;
 mod keys;
 mod logging;
 mod models;
+mod recommenders;
 mod replicas;
 mod score;
 mod serve;
 mod texts;
 mod train;
+mod trained;
 mod worth;
 
 use std::process::ExitCode;

@@ -89,7 +89,7 @@ impl Server {
         let (keys, key) = open_keys(config, &stores, demo).await?;
         // Where the cache is in this process, nobody shares it, and counting there would be counting twice.
         let shared = (config.stores.cache.scheme() != "memory").then(|| Arc::clone(&stores.cache));
-        let (services, background) = compose::services(config, &stores, &inference)?;
+        let (services, background) = compose::services(config, &stores, &inference, &folder)?;
         Ok(Self {
             listener,
             gateway: compose::gateway(config),

@@ -93,24 +93,40 @@ impl Target {
 impl Connections {
     /// Opens `count` connections. Every call on them is given up after `deadline`, and says so to the server.
     pub async fn open(target: &Target, count: usize, deadline: Duration) -> Result<Self, LoadError> {
-        let bad = |detail: String| LoadError::Target { url: target.url.clone(), detail };
-        let endpoint = Endpoint::from_shared(target.url.clone()).map_err(|error| bad(error.to_string()))?;
+        Self::open_at(&target.url, target.key.as_deref(), target.path(), count, deadline).await
+    }
+
+    /// The same for any method of one message in and one out.
+    pub async fn open_at(
+        url: &str,
+        key: Option<&str>,
+        path: PathAndQuery,
+        count: usize,
+        deadline: Duration,
+    ) -> Result<Self, LoadError> {
+        let bad = |detail: String| LoadError::Target { url: url.to_owned(), detail };
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| bad(error.to_string()))?;
         let endpoint = endpoint.connect_timeout(CONNECT_MAX).tcp_nodelay(true);
-        let bearer = target.key.as_ref().map(|key| format!("Bearer {key}").parse());
+        let bearer = key.map(|key| format!("Bearer {key}").parse());
         let authorization = bearer.transpose().map_err(|_| bad("the key cannot be sent in a header".into()))?;
         let mut channels = Vec::with_capacity(count);
         for _ in 0..count {
             let channel = endpoint.connect().await;
-            channels.push(channel.map_err(|source| LoadError::Connect { url: target.url.clone(), source })?);
+            channels.push(channel.map_err(|source| LoadError::Connect { url: url.to_owned(), source })?);
         }
-        Ok(Self { channels, path: target.path(), authorization, deadline })
+        Ok(Self { channels, path, authorization, deadline })
     }
 
     /// Sends an encoded request over the connection whose turn it is.
     pub async fn call(&self, turn: usize, message: Bytes) -> Result<Answer, Failure> {
+        self.call_for(turn, message).await
+    }
+
+    /// The same where something else of the answer is read.
+    pub async fn call_for<A: Message + Default + 'static>(&self, turn: usize, message: Bytes) -> Result<A, Failure> {
         let mut client = Grpc::new(self.channels[turn % self.channels.len()].clone());
         client.ready().await.map_err(|error| Failure::Failed(error.to_string()))?;
-        let answer = client.unary(self.request(message), self.path.clone(), EncodedCodec).await;
+        let answer = client.unary(self.request(message), self.path.clone(), EncodedCodec::new()).await;
         answer.map(tonic::Response::into_inner).map_err(|status| match status.code() {
             Code::ResourceExhausted | Code::Unavailable => Failure::Refused(status.message().to_owned()),
             Code::DeadlineExceeded | Code::Cancelled => Failure::Late,

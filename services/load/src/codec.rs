@@ -3,6 +3,8 @@
 //! The generator shares the processor with the server, so what it spends the server lacks. The generated client would
 //! encode every request again and build a vector of floats from every answer.
 
+use std::marker::PhantomData;
+
 use attune_api::v1::{Timing, Usage};
 use bytes::{BufMut, Bytes};
 use prost::Message;
@@ -33,26 +35,36 @@ impl Answer {
     }
 }
 
-/// Encoded messages out, [`Answer`]s in.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct EncodedCodec;
+/// Of an answer, that it was one.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Unread {}
 
-impl Codec for EncodedCodec {
+/// Encoded messages out, what is read of the answers in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EncodedCodec<A>(PhantomData<fn() -> A>);
+
+impl<A> EncodedCodec<A> {
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<A: Message + Default + 'static> Codec for EncodedCodec<A> {
     type Encode = Bytes;
-    type Decode = Answer;
+    type Decode = A;
     type Encoder = Self;
     type Decoder = Self;
 
     fn encoder(&mut self) -> Self {
-        Self
+        Self::new()
     }
 
     fn decoder(&mut self) -> Self {
-        Self
+        Self::new()
     }
 }
 
-impl Encoder for EncodedCodec {
+impl<A> Encoder for EncodedCodec<A> {
     type Item = Bytes;
     type Error = Status;
 
@@ -66,12 +78,12 @@ impl Encoder for EncodedCodec {
     }
 }
 
-impl Decoder for EncodedCodec {
-    type Item = Answer;
+impl<A: Message + Default> Decoder for EncodedCodec<A> {
+    type Item = A;
     type Error = Status;
 
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Answer>, Status> {
-        let answer = Answer::decode(buffer);
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<A>, Status> {
+        let answer = A::decode(buffer);
         answer.map(Some).map_err(|error| Status::internal(format!("the answer does not decode: {error}")))
     }
 }

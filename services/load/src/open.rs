@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::client::{Connections, Failure};
+use crate::codec::Unread;
 use crate::tally::{Outcome, Verdict};
 
 /// Between the start of the pacer and the first moment of the run, so that nothing is late from the beginning.
@@ -41,7 +42,7 @@ pub(crate) async fn run(calls: &Arc<Connections>, messages: &Arc<[Bytes]>, arriv
                 let (calls, message) = (Arc::clone(calls), messages[number % messages.len()].clone());
                 working.spawn(async move {
                     let sent = start.elapsed();
-                    let verdict = verdict(calls.call(number, message).await.map(|_| ()));
+                    let verdict = verdict(calls.call_for::<Unread>(number, message).await.map(|_| ()));
                     Outcome { intended, sent, finished: start.elapsed(), verdict }
                 });
             }

@@ -143,7 +143,8 @@ impl Follower {
         let (positions, replica) = (consumer.positions(), self.replica.clone());
         let consumed = spawn_blocking(move || replica.consume(&events, &positions)).await?;
         since.events += consumed.counted;
-        since.events_unkept += consumed.counted;
+        // A snapshot that still has him does not stay for want of other events.
+        since.events_unkept += if consumed.forgot { SNAPSHOT_EVENTS } else { consumed.counted };
         self.pending.extend(consumed.items);
         Ok(())
     }

@@ -33,4 +33,4 @@ mod world;
 
 pub use config::{ConfigError, RecommendationConfig};
 pub use model::{Change, Trained, TrainedModels};
-pub use service::{Recommender, Seams, Stopping};
+pub use service::{Following, Recommender, Seams};

@@ -37,6 +37,8 @@ pub struct Replica {
 pub struct Consumed {
     /// Records that count.
     pub counted: usize,
+    /// Whether somebody was forgotten.
+    pub forgot: bool,
     /// Items that have changed.
     pub items: Vec<String>,
 }
@@ -106,6 +108,7 @@ impl Replica {
             }
             match record.map(|record| state.apply(&event.subject, record, &self.rules)) {
                 Ok(Applied::Counted) => consumed.counted += 1,
+                Ok(Applied::Forgotten) => (consumed.counted, consumed.forgot) = (consumed.counted + 1, true),
                 Ok(Applied::Item(item_id)) => consumed.items.push(item_id),
                 Ok(Applied::Nothing) => {}
                 Err(error) => tracing::warn!(partition, offset, %error, "a record of the log cannot be read"),

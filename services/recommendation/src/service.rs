@@ -1,6 +1,7 @@
 //! The service: a request, what has to be known for it, a list.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -70,12 +71,18 @@ pub struct Recommender {
 }
 
 /// What runs beside the requests.
-pub struct Stopping {
+pub struct Following {
     recommender: Arc<Recommender>,
     writer: JoinHandle<()>,
 }
 
-impl Stopping {
+impl fmt::Debug for Following {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Following").finish_non_exhaustive()
+    }
+}
+
+impl Following {
     /// Ends it: snapshots are written, and the lists that were shown.
     pub async fn stop(self) {
         self.recommender.stop.send_replace(true);
@@ -96,7 +103,7 @@ impl Recommender {
     ///
     /// # Errors
     /// The system refuses threads.
-    pub fn start(config: RecommendationConfig, worth: Worth, seams: Seams) -> std::io::Result<(Arc<Self>, Stopping)> {
+    pub fn start(config: RecommendationConfig, worth: Worth, seams: Seams) -> std::io::Result<(Arc<Self>, Following)> {
         let pool = Pool::start(config.threads, config.queue_max)?;
         let (exposures, lists) = Exposures::new();
         let stop = watch::Sender::new(false);
@@ -114,7 +121,7 @@ impl Recommender {
         });
         let warming = tokio::spawn(warm(recommender.clone()));
         recommender.lock_followers().push(warming);
-        Ok((recommender.clone(), Stopping { recommender, writer }))
+        Ok((recommender.clone(), Following { recommender, writer }))
     }
 
     fn lock_followers(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {

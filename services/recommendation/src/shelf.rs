@@ -17,6 +17,8 @@ const PUBLISHED: &str = "published";
 /// The attribute that says until when.
 const EXPIRES: &str = "expires";
 const MICROSECONDS: i64 = 1_000_000;
+/// Versions that stand for an earlier time, in Unix seconds, are no times: 2001.
+const MADE_MIN: i64 = 1_000_000_000;
 
 /// Attributes by name, as the catalogue lists them.
 pub type Kinds = Vec<(String, AttributeKind)>;
@@ -143,12 +145,24 @@ impl Shelf {
             Some((name.clone(), value))
         };
         let attributes: Vec<(String, Value)> = self.kinds.iter().filter_map(value).collect();
-        match attributes.iter().find(|(name, _)| name == PUBLISHED) {
-            Some((_, Value::Time(time))) => self.published.insert(row, time.div_euclid(MICROSECONDS)),
-            _ => self.published.remove(&row),
+        let published = attributes.iter().find(|(name, _)| name == PUBLISHED);
+        let since = match published {
+            Some((_, Value::Time(time))) => Some(time.div_euclid(MICROSECONDS)),
+            _ => made(entry.version),
+        };
+        match since {
+            Some(time) => self.published.insert(row, time),
+            None => self.published.remove(&row),
         };
         Item { row, vector: entry.vector.unwrap_or_else(|| vec![0.0; width]), attributes }
     }
+}
+
+/// When an item was made, by its version, in Unix seconds: a first version is the time in microseconds, and later ones are
+/// hardly greater.
+fn made(version: u64) -> Option<i64> {
+    let time = i64::try_from(version).ok()? / MICROSECONDS;
+    (MADE_MIN..=stage::now()).contains(&time).then_some(time)
 }
 
 /// When an item comes or goes, in Unix seconds, rounded up.
@@ -215,6 +229,8 @@ mod tests {
         assert_eq!(shelf.view().vector(0), Some(&[1.0, 0.0][..]), "an older state changes nothing");
         shelf.put(vec![(0, Entry { is_hidden: true, ..entry("a", 4, None, json!({})) })]).unwrap();
         assert!(!shelf.view().contains(0) && shelf.published().next().is_none());
+        shelf.put(vec![(1, entry("b", 1_500_000_000_000_003, None, json!({})))]).unwrap();
+        assert_eq!(shelf.published().collect::<Vec<_>>(), [(1, 1_500_000_000)], "made then");
         shelf.put(vec![(0, entry("a", 5, None, json!({})))]).unwrap();
         assert!(shelf.view().contains(0));
         shelf.remove(&[0, 1]);

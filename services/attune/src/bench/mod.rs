@@ -3,6 +3,7 @@
 pub mod als;
 pub mod infer;
 pub mod rank;
+pub mod recommend;
 mod report;
 pub mod serve;
 mod workload;
@@ -25,6 +26,8 @@ pub enum Command {
     Rank(rank::Options),
     /// Training a factor model: seconds an epoch by the number of interactions
     Als(als::Options),
+    /// Lists over gRPC under open load, from a catalogue that is made up
+    Recommend(recommend::Options),
     /// A server under open load: Poisson arrivals, latency from the moment a request was due
     Serve(serve::Options),
 }
@@ -36,6 +39,7 @@ impl Command {
             Self::Infer(options) => options.flags.overrides(),
             Self::Rank(options) => options.flags.overrides(),
             Self::Als(options) => options.flags.overrides(),
+            Self::Recommend(options) => options.flags.overrides(),
             Self::Serve(options) => options.flags.overrides(),
         }
     }
@@ -44,12 +48,13 @@ impl Command {
 /// Measures.
 ///
 /// # Errors
-/// As [`infer::run`], [`rank::run`], [`als::run`] and [`serve::run`].
+/// As [`infer::run`], [`rank::run`], [`als::run`], [`recommend::run`] and [`serve::run`].
 pub fn run(config: &Config, command: &Command) -> Result<()> {
     match command {
         Command::Infer(options) => infer::run(config, options),
         Command::Rank(options) => rank::run(config, options),
         Command::Als(options) => als::run(config, options),
+        Command::Recommend(options) => recommend::run(config, options),
         Command::Serve(options) => serve::run(config, options),
     }
 }

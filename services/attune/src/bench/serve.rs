@@ -124,14 +124,17 @@ fn engine_alone_ms(config: &Config, classify: bool, text: &str) -> Result<f64> {
 }
 
 /// A server in a process of its own, with this configuration and a key for this run. Killed when dropped.
-struct OwnServer {
+pub(super) struct OwnServer {
     child: Child,
-    url: String,
-    key: String,
+    /// Where it listens.
+    pub url: String,
+    /// Its key.
+    pub key: String,
 }
 
 impl OwnServer {
-    fn start(config: &Config) -> Result<Self> {
+    /// Starts it and waits until it is ready.
+    pub fn start(config: &Config) -> Result<Self> {
         let file = tempfile::NamedTempFile::with_suffix(".toml")?;
         let quiet = Config { log: "warn".into(), ..config.clone() };
         std::fs::write(file.path(), toml::to_string(&quiet)?)?;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use attune_ranking::data::Worth;
+use attune_recommendation::RecommendationConfig;
 use attune_store::resolve::StoresConfig;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub inference: Inference,
     /// What an event of each type is worth to recommenders.
     pub worth: Worth,
+    /// How lists are made.
+    pub recommendation: RecommendationConfig,
     /// Where things are kept.
     pub stores: StoresConfig,
     /// Where the services are that this process does not have.
@@ -202,6 +205,7 @@ impl Default for Config {
             limits: Limits::default(),
             inference: Inference::default(),
             worth: Worth::default(),
+            recommendation: RecommendationConfig::default(),
             stores: StoresConfig::default(),
             upstreams: Replicas::default(),
             models: vec![
@@ -303,6 +307,7 @@ impl Config {
         self.auth.jwt.tokens().map_err(Error::msg)?;
         self.limits.check().map_err(Error::msg)?;
         self.worth.check().context("worth")?;
+        self.recommendation.check()?;
         self.stores.check().map_err(Error::msg)?;
         self.upstreams.check(&self.roles)?;
         ensure!(!self.models.is_empty(), "there is no model to serve: add a [[models]] section");

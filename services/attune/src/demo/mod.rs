@@ -2,6 +2,8 @@
 //!
 //! The walk is an ordinary client: everything it shows went over the port, through the key, the queue and the batcher.
 
+mod films;
+mod lists;
 mod walk;
 
 use anyhow::{Context, Result};
@@ -48,6 +50,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     }
     // On a busy machine a demo should be slow, not refuse.
     config.inference.queue_wait_ms_max = u64::from(u32::MAX);
+    config.recommendation.sources_ms_max = u64::from(u32::MAX);
     logging::init(&config)?;
     let texts = bench_texts(&texts::folder(&config), walk::TEXTS)?;
     let corpus = Corpus::read(&texts::folder(&config))?;
@@ -86,6 +89,10 @@ fn how_to_call(url: &str, key: &str) {
     say!(
         "  curl {url}/v1/sentiment -H \"authorization: Bearer $ATTUNE_KEY\" {json} \\\n       \
          -d '{{\"inputs\": [\"What a wonderful film.\", \"It broke after a day.\"]}}'\n"
+    );
+    say!(
+        "  curl {url}/v1/recommend -H \"authorization: Bearer $ATTUNE_KEY\" {json} \\\n       \
+         -d '{{\"user_id\": \"zoe\", \"k\": 5, \"explain\": true}}'\n"
     );
     say!("  curl {url}/v1/models -H \"authorization: Bearer $ATTUNE_KEY\"\n");
     say!("  {}   every route, offline", styled(Style::Cyan, format!("{url}/docs")));

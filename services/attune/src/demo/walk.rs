@@ -1,4 +1,4 @@
-//! The walk: five stops, each one a few calls and what came back.
+//! The walk: seven stops, each one a few calls and what came back.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use attune_api::v1;
 use attune_sentiment::data::{Corpus, Part, Sentence};
 use futures::{StreamExt, stream};
 
+use super::lists::lists;
 use crate::client::{self, Grpc, Rest};
 use crate::term::{self, Style, styled};
 
@@ -39,10 +40,11 @@ pub async fn run(url: &str, key: &str, texts: &[String], corpus: &Corpus) -> Res
     sentiment(&rest, corpus).await?;
     both_protocols(&rest, &mut grpc).await?;
     let embeddings = batch(&rest, &mut grpc, texts).await?;
-    nearest(&rest, texts, &embeddings).await
+    nearest(&rest, texts, &embeddings).await?;
+    lists(&rest).await
 }
 
-fn stop(number: usize, title: &str, call: &str) {
+pub(super) fn stop(number: usize, title: &str, call: &str) {
     say!("\n{}  {}", styled(Style::Bold, format!("{number}. {title:<28}")), styled(Style::Dim, call));
 }
 
@@ -213,6 +215,6 @@ fn thousands(number: usize) -> String {
     }
 }
 
-fn millis(took: Duration) -> String {
+pub(super) fn millis(took: Duration) -> String {
     format!("{:.1} ms", took.as_secs_f64() * 1e3)
 }

@@ -7,6 +7,7 @@ mod http;
 mod import;
 mod keys;
 mod lifecycle;
+mod lists;
 mod pull;
 mod recommend;
 mod refusals;

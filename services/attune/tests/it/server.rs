@@ -52,6 +52,7 @@ pub fn config_with(folder: &Path, model: &Path, adapter: &str) -> PathBuf {
     let text = format!(
         "[server]\ndrain_notice_ms = 0\ndrain_s_max = 600\ndeadline_ms = 600000\n\
          [inference]\nqueue_wait_ms_max = 600000\n\
+         [recommendation]\nsources_ms_max = 600000\n\
          [[models]]\nname = \"all-MiniLM-L6-v2\"\naliases = [\"mini\"]\nmodel = '{model}'\n\
          [[models]]\nname = \"sentiment\"\nmodel = '{model}'\nadapter = '{adapter}'\n"
     );

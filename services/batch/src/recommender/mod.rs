@@ -43,5 +43,5 @@ pub use histories::Histories;
 pub use measure::{Measured, measure, search};
 pub use model::{Factors, Model};
 pub use settings::{BlendSettings, ContentSettings, Kind, Settings, SettingsError, VectorSettings};
-pub use store::{DataCard, InputFile, Place, Recommender, Stored, config, resolve};
+pub use store::{DataCard, InputFile, Place, Recommender, Stored, config, measured, resolve};
 pub use train::{About, Trained, train, train_model};

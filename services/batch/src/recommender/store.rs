@@ -314,6 +314,14 @@ pub fn config(folder: &Path) -> Result<(Settings, DataCard), RecommenderError> {
     Ok((files.json(CONFIG)?, files.json(DATA)?))
 }
 
+/// How good a recommender is, as it was measured when it was trained.
+///
+/// # Errors
+/// The folder is damaged or foreign.
+pub fn measured(folder: &Path) -> Result<Measured, RecommenderError> {
+    Files::open(folder)?.json(METRICS)
+}
+
 /// A recommender in memory.
 pub struct Recommender {
     /// What its folder is called, less the version.

@@ -75,6 +75,8 @@ pub enum Applied {
     Nothing,
     /// It counts.
     Counted,
+    /// Somebody is forgotten.
+    Forgotten,
     /// An item has changed.
     Item(String),
 }
@@ -295,7 +297,7 @@ impl State {
             }
             let _counted = self.trends.add(deed.row, -deed.weight, deed.time, deed.time);
         }
-        Applied::Counted
+        Applied::Forgotten
     }
 
     /// Forgets who did nothing for longest, some more than need be, so that it does not happen with every event.

@@ -68,7 +68,7 @@ fn an_anonymous_person_becomes_somebody_and_a_person_is_forgotten() {
     assert_eq!((times(&state, user), state.users()), (vec![5, 7, 10], 1));
 
     state.apply(&subject(3), event(4, "click", 1, 9), &rules);
-    assert_eq!(state.apply(&subject(1), Record::Tombstone, &rules), Applied::Counted);
+    assert_eq!(state.apply(&subject(1), Record::Tombstone, &rules), Applied::Forgotten);
     assert!(state.user(user).is_none() && state.user(anonymous).is_none());
     assert_eq!([1, 2, 3].map(|item| popular(&state, item)), [1.0, 0.0, 0.0]);
     assert_eq!(state.apply(&subject(1), Record::Tombstone, &rules), Applied::Nothing);

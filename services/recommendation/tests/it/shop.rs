@@ -11,7 +11,7 @@ use attune_api::recommendation::Recommendation;
 use attune_api::rest::recommendation::{RecommendRequest, RecommendResponse, TrendingRequest};
 use attune_api::{ApiError, Call};
 use attune_ranking::data::Worth;
-use attune_recommendation::{RecommendationConfig, Recommender, Seams, Stopping};
+use attune_recommendation::{Following, RecommendationConfig, Recommender, Seams};
 use attune_store::Tenant;
 use attune_store::cache::Cache;
 use attune_store::embedded::cache::{MemoryCache, MemoryOptions, MonotonicClock};
@@ -97,7 +97,7 @@ pub struct Shop {
     pub relational: Arc<dyn Relational>,
     pub films: Arc<Films>,
     pub service: Arc<Recommender>,
-    stopping: Option<Stopping>,
+    following: Option<Following>,
     pub tenant: Tenant,
     pub folder: TempDir,
     events: Mutex<u64>,
@@ -128,10 +128,10 @@ impl Shop {
         let rows = attune_store::embedded::relational::open(&folder.path().join("rows.db")).await.unwrap();
         let relational: Arc<dyn Relational> = Arc::new(rows);
         let films = Arc::new(Films::default());
-        let (service, stopping) = start(config, &log, &cache, &relational, &films, folder.path());
+        let (service, following) = start(config, &log, &cache, &relational, &films, folder.path());
         let tenant = "shop".parse().unwrap();
-        let stopping = Some(stopping);
-        let shop = Self { log, cache, relational, films, service, stopping, tenant, folder, events: Mutex::new(0) };
+        let following = Some(following);
+        let shop = Self { log, cache, relational, films, service, following, tenant, folder, events: Mutex::new(0) };
         shop.until_ready().await;
         shop
     }
@@ -143,13 +143,13 @@ impl Shop {
     }
 
     pub async fn stop(&mut self) {
-        self.stopping.take().unwrap().stop().await;
+        self.following.take().unwrap().stop().await;
     }
 
     pub async fn start(&mut self, config: RecommendationConfig) {
-        let (service, stopping) =
+        let (service, following) =
             start(config, &self.log, &self.cache, &self.relational, &self.films, self.folder.path());
-        (self.service, self.stopping) = (service, Some(stopping));
+        (self.service, self.following) = (service, Some(following));
         self.until_ready().await;
     }
 
@@ -279,7 +279,7 @@ fn start(
     relational: &Arc<dyn Relational>,
     films: &Arc<Films>,
     folder: &Path,
-) -> (Arc<Recommender>, Stopping) {
+) -> (Arc<Recommender>, Following) {
     let seams = Seams {
         log: log.clone(),
         cache: cache.clone(),

@@ -1,0 +1,159 @@
+//! `attune recommenders`: which version of a trained recommender is in service, whether a server runs or not.
+//!
+//! A version passes a gate: measured in the same way as the one in service, it must not be worse. Servers that run take it
+//! over within seconds, without a request that fails.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use attune_batch::recommender::{Measured, Recommender, measured, resolve};
+use attune_gateway::DEFAULT_TENANT;
+use attune_ranking::evaluate::{GroupReport, Metric, Report};
+use attune_store::relational::{ModelVersion, Relational, Write};
+use attune_store::resolve::Stores;
+use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
+use clap::{Args, Subcommand};
+
+use crate::config::Config;
+use crate::serve;
+use crate::term::{self, Style, styled};
+use crate::trained::MODEL;
+
+/// What can be typed after `attune recommenders`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Put a version in service, if it is not worse than the one that is
+    Promote(Promote),
+    /// Put the version in service again that was before
+    Rollback(Whose),
+    /// List the versions that ever were in service
+    List(Whose),
+}
+
+/// What can be typed after `attune recommenders promote`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The figures are those of training (--protocol): ndcg of the first group. Versions
+that were measured in different ways, or not at all, cannot be compared.
+
+Examples:
+  attune train ease --events events.csv && attune recommenders promote ease
+  attune recommenders promote als/1f0c9d2e7a41 --force")]
+pub struct Promote {
+    /// NAME, which means its newest version, or NAME/VERSION, in DATA/recommenders
+    name: String,
+    /// Whatever the figures say
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// For whom.
+#[derive(Debug, Args)]
+pub struct Whose {
+    /// For which tenant
+    #[arg(long, default_value = DEFAULT_TENANT)]
+    tenant: Tenant,
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// There is no such version, it is worse, or the store refuses.
+pub fn run(config: &Config, command: &Command) -> Result<()> {
+    serve::runtime()?.block_on(async {
+        let rows = Stores::relational(&config.stores, &config.data).await?;
+        match command {
+            Command::Promote(options) => promote(config, &rows, options).await,
+            Command::Rollback(whose) => rollback(&rows, &whose.tenant).await,
+            Command::List(whose) => list(&rows, &whose.tenant).await,
+        }
+    })
+}
+
+async fn promote(config: &Config, rows: &Arc<dyn Relational>, options: &Promote) -> Result<()> {
+    let tenant = &options.whose.tenant;
+    let folder = resolve(&config.data, &options.name)?;
+    // Verified as a server will: one that cannot be loaded is never in service.
+    let recommender = Recommender::load(&folder)?;
+    let label = format!("{}/{}", recommender.name, recommender.version);
+    let figures = measured(&folder)?;
+    let live = rows.live_model(tenant, MODEL).await?.filter(|live| live.label != label);
+    if let Some(live) = &live {
+        let before = measured(&resolve(&config.data, &live.uri)?);
+        match before.map_err(anyhow::Error::from).and_then(|before| gate(&figures, &before)) {
+            Ok(told) => term::detail(&told),
+            Err(error) if options.force => term::warn(&format!("{error:#}")),
+            Err(error) => {
+                return Err(
+                    error.context(format!("{label} stays out of service, {} stays in it (--force)", live.label))
+                );
+            }
+        }
+    }
+    let metrics = serde_json::to_value(&figures)?;
+    let entry = Write::PutModelVersion {
+        model: MODEL.to_owned(),
+        label: label.clone(),
+        uri: label.clone(),
+        metrics,
+        expect: Expect::Any,
+    };
+    let put = Write::Promote { model: MODEL.to_owned(), label: label.clone() };
+    rows.commit(tenant, vec![entry, put]).await?;
+    say!("{label} is in service");
+    Ok(())
+}
+
+/// Whether a version may take the place of another, with the figures.
+fn gate(new: &Measured, old: &Measured) -> Result<String> {
+    let (new, old) = match (new, old) {
+        (Measured::HeldOut(new), Measured::HeldOut(old)) => (new, old),
+        _ => bail!("one of the two was not measured: train it with a --protocol"),
+    };
+    let how = |report: &Report| (report.protocol.clone(), report.seed, report.k);
+    ensure!(how(new) == how(old), "they were measured in different ways: {:?} and {:?}", how(new), how(old));
+    let (after, before) = (ndcg(new)?, ndcg(old)?);
+    let told = format!("ndcg@{} of {}: {after:.4}, of the one in service {before:.4}", new.k, new.protocol);
+    ensure!(after >= before, "it is worse: {told}");
+    Ok(told)
+}
+
+fn ndcg(report: &Report) -> Result<f64> {
+    let of_group =
+        |group: &GroupReport| group.metrics.iter().find(|(metric, _)| *metric == Metric::Ndcg).map(|one| one.1);
+    let interval = report.groups.first().and_then(of_group);
+    Ok(interval.context("its figures have no ndcg")?.mean)
+}
+
+async fn rollback(rows: &Arc<dyn Relational>, tenant: &Tenant) -> Result<()> {
+    let mut versions = versions(rows, tenant).await?;
+    versions.retain(|version| !version.is_live);
+    let Some(before) = versions.into_iter().max_by_key(|version| version.promoted_ms) else {
+        bail!("no other version was ever in service: there is nothing to go back to");
+    };
+    rows.commit(tenant, vec![Write::Promote { model: MODEL.to_owned(), label: before.label.clone() }]).await?;
+    say!("{} is in service again", before.label);
+    Ok(())
+}
+
+async fn list(rows: &Arc<dyn Relational>, tenant: &Tenant) -> Result<()> {
+    for version in versions(rows, tenant).await? {
+        let mark = if version.is_live { styled(Style::Green, "in service") } else { String::new() };
+        say!("{:<40} {mark}", version.label);
+    }
+    Ok(())
+}
+
+/// Those that ever were in service.
+async fn versions(rows: &Arc<dyn Relational>, tenant: &Tenant) -> Result<Vec<ModelVersion>> {
+    let mut page = PageRequest::first(PAGE_ROWS_MAX);
+    let mut versions = Vec::new();
+    loop {
+        let found = rows.model_versions(tenant, MODEL, page).await?;
+        versions.extend(found.rows.into_iter().filter(|version| version.promoted_ms.is_some()));
+        let Some(next) = found.next else { return Ok(versions) };
+        page = PageRequest { after: Some(next), rows: PAGE_ROWS_MAX };
+    }
+}

@@ -1,0 +1,77 @@
+//! Trained recommenders as sources of lists: which version is in service stands in the relational store, its folder in
+//! the data folder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use attune_batch::recommender::{Recommender, resolve};
+use attune_ranking::data::{History, Scorer};
+use attune_ranking::index::Metric;
+use attune_recommendation::{Change, Trained, TrainedModels};
+use attune_store::Tenant;
+use attune_store::relational::Relational;
+use tokio::runtime::Handle;
+
+/// Under which name the versions of recommenders are entered.
+pub const MODEL: &str = "recommender";
+
+/// The recommenders of a data folder.
+pub struct Recommenders {
+    relational: Arc<dyn Relational>,
+    data: PathBuf,
+    runtime: Handle,
+}
+
+impl Recommenders {
+    /// To be asked from threads that may wait.
+    pub fn new(relational: Arc<dyn Relational>, data: PathBuf) -> Self {
+        Self { relational, data, runtime: Handle::current() }
+    }
+}
+
+impl TrainedModels for Recommenders {
+    fn changed(&self, tenant: &str, known: Option<&str>) -> Result<Option<Change>, String> {
+        let tenant: Tenant = tenant.parse().map_err(|error: attune_store::TenantError| error.to_string())?;
+        let live =
+            self.runtime.block_on(self.relational.live_model(&tenant, MODEL)).map_err(|error| error.to_string())?;
+        let Some(live) = live else { return Ok(known.map(|_| Change::Gone)) };
+        if known == Some(live.label.as_str()) {
+            return Ok(None);
+        }
+        let folder = resolve(&self.data, &live.uri).map_err(|error| error.to_string())?;
+        let recommender = Recommender::load(&folder).map_err(|error| error.to_string())?;
+        Ok(Some(Change::Served(Arc::new(Served { label: live.label, recommender }))))
+    }
+}
+
+/// A loaded recommender, asked by histories alone: what users did since it was trained counts.
+struct Served {
+    label: String,
+    recommender: Recommender,
+}
+
+impl Trained for Served {
+    fn version(&self) -> &str {
+        &self.label
+    }
+
+    fn items(&self) -> usize {
+        self.recommender.items.len()
+    }
+
+    fn item(&self, row: u32) -> &str {
+        self.recommender.items.name(row)
+    }
+
+    fn vectors(&self) -> Option<(usize, &[f32], Metric)> {
+        self.recommender.model.factors().map(|factors| (factors.width, factors.items, factors.metric))
+    }
+
+    fn fold_in(&self, history: History<'_>) -> Option<Vec<f32>> {
+        self.recommender.model.fold_in(history)
+    }
+
+    fn score(&self, history: History<'_>, scores: &mut [f32]) {
+        self.recommender.model.score(None, history, scores);
+    }
+}
