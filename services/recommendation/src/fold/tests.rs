@@ -29,8 +29,10 @@ fn row(state: &State, item: u32) -> u32 {
     state.items().row(&format!("i{item}")).unwrap()
 }
 
+/// 0 where only events that did not count were on it.
 fn popular(state: &State, item: u32) -> f32 {
-    state.popular().get(row(state, item) as usize).copied().unwrap_or(0.0)
+    let row = state.items().row(&format!("i{item}"));
+    row.and_then(|row| state.popular().get(row as usize).copied()).unwrap_or(0.0)
 }
 
 #[test]
