@@ -1,10 +1,12 @@
 //! Two clients as an application would have them, for the demo and for measuring a server from outside: JSON over HTTP,
 //! and gRPC.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use attune_api::v1::inference_client::InferenceClient;
 use bytes::Bytes;
-use http::{Request, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -33,21 +35,70 @@ impl Rest {
     /// Posts `body` and reads the answer.
     ///
     /// # Errors
-    /// No connection, another status than 200 (with what the server said), or an answer of another shape.
+    /// No connection, another status than one of success (with what the server said), or an answer of another shape.
     pub async fn post<B: Serialize, A: DeserializeOwned>(&self, path: &str, body: &B) -> Result<A> {
-        let request = Request::post(format!("{}{path}", self.url))
+        self.send(Method::POST, path, Some(serde_json::to_vec(body)?)).await?.read()
+    }
+
+    /// Reads what is at a path.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A> {
+        self.send(Method::GET, path, None).await?.read()
+    }
+
+    /// Sends a request and takes whatever comes back.
+    ///
+    /// # Errors
+    /// No connection.
+    pub async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Answer> {
+        let what = format!("{method} {path}");
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
             .header(header::AUTHORIZATION, &self.authorization)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(serde_json::to_vec(body)?.into()))
+            .body(Full::new(body.unwrap_or_default().into()))
             .with_context(|| format!("{:?} is no address of a server: give http://HOST:PORT", self.url))?;
-        let response = self.client.request(request).await.with_context(|| format!("POST {path}"))?;
-        let status = response.status();
-        let bytes = response.into_body().collect().await?.to_bytes();
-        if !status.is_success() {
-            bail!("POST {path} was answered with {status}: {}", String::from_utf8_lossy(&bytes));
-        }
-        serde_json::from_slice(&bytes).with_context(|| format!("the answer of POST {path}"))
+        let response = self.client.request(request).await.with_context(|| what.clone())?;
+        let (status, retry_after) = (response.status(), retry_after(response.headers()));
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(Answer { what, status, retry_after, body })
     }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    what: String,
+    /// Whether it went well.
+    pub status: StatusCode,
+    /// When to try again, as the server says.
+    pub retry_after: Option<Duration>,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The answer of a request that went well.
+    ///
+    /// # Errors
+    /// It did not, or the answer is of another shape.
+    pub fn read<A: DeserializeOwned>(&self) -> Result<A> {
+        if !self.status.is_success() {
+            bail!("{} was answered with {}: {}", self.what, self.status, self.text());
+        }
+        serde_json::from_slice(&self.body).with_context(|| format!("the answer of {}", self.what))
+    }
+
+    /// As text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// Adds the key to every call.

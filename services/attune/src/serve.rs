@@ -141,12 +141,17 @@ fn stores_config(config: &Config, address: SocketAddr) -> StoresConfig {
     stores
 }
 
+/// Where a demo at that address keeps what it has.
+pub fn demo_folder(config: &Config, address: SocketAddr) -> PathBuf {
+    config.data.join(format!("demo-{}", address.port()))
+}
+
 /// Where the paths of the stores begin. A demo keeps nothing: its folder is emptied when it starts.
 fn stores_folder(config: &Config, demo: bool, address: SocketAddr) -> Result<PathBuf> {
     if !demo {
         return Ok(config.data.clone());
     }
-    let folder = config.data.join(format!("demo-{}", address.port()));
+    let folder = demo_folder(config, address);
     match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot empty {}, where the last demo kept its data", folder.display()))

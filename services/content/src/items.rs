@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use attune_api::content::{BATCH_ITEMS_MAX, Condition, Saved};
@@ -69,7 +68,7 @@ impl Shared {
                 }
             }
         }
-        self.backlog.fetch_add(waiting, Ordering::Relaxed);
+        self.wait(waiting);
         let outcome = write.await;
         entry.end(&outcome);
         outcome
@@ -264,7 +263,7 @@ impl Shared {
     }
 
     fn check_backlog(&self) -> Result<(), ApiError> {
-        let waiting = self.backlog.load(Ordering::Relaxed);
+        let waiting = self.waiting();
         if waiting < self.options.backlog_items_max {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use attune_store::objects::Objects;
 use attune_store::relational::Relational;
 use attune_store::search::Search;
 use attune_store::{StoreError, Tenant};
+use metrics::{describe_gauge, gauge};
 use tokio::sync::{OnceCell, watch};
 
 use crate::document::Body;
@@ -20,6 +22,9 @@ use crate::engine::Engine;
 use crate::live::{Change, Live};
 use crate::outbox::Ledger;
 use crate::schema::{Attributes, Schemas};
+
+/// Items that wait for an embedding.
+const WAITING: &str = "attune_content_waiting_items";
 
 /// The stores of the service.
 #[derive(Clone)]
@@ -61,8 +66,7 @@ pub(crate) struct Shared {
     pub options: Options,
     pub schemas: Schemas,
     pub ledger: Ledger,
-    /// Items of this process's writes that wait for an embedding.
-    pub backlog: std::sync::atomic::AtomicUsize,
+    backlog: AtomicUsize,
     tenants: Mutex<HashMap<Tenant, Arc<OfTenant>>>,
     /// Turns true when the workers stop, so that whoever waits for them does not.
     pub stopping: watch::Sender<bool>,
@@ -78,23 +82,43 @@ pub(crate) struct OfTenant {
     /// The schema of the index that is searched, as far as it is known; held while an index is made.
     pub indexed: tokio::sync::Mutex<Option<Schema>>,
     /// An index with more attributes is being made beside the one that is searched.
-    pub is_growing: std::sync::atomic::AtomicBool,
+    pub is_growing: AtomicBool,
     /// When items begin or cease to be shown, in microseconds.
     turns: Mutex<BTreeSet<(i64, String)>>,
 }
 
 impl Shared {
     pub fn new(stores: Stores, engine: Engine, options: Options) -> Self {
+        describe_gauge!(WAITING, "Items of this process's writes that wait for an embedding");
+        gauge!(WAITING).set(0.0);
         Self {
             ledger: Ledger::new(options.grace),
             stores,
             engine,
             options,
             schemas: Schemas::default(),
-            backlog: std::sync::atomic::AtomicUsize::new(0),
+            backlog: AtomicUsize::new(0),
             tenants: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
+    }
+
+    /// Items of this process's writes that wait for an embedding.
+    pub fn waiting(&self) -> usize {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// So many more of them.
+    pub fn wait(&self, more: usize) {
+        let before = self.backlog.fetch_add(more, Ordering::Relaxed);
+        gauge!(WAITING).set((before + more) as f64);
+    }
+
+    /// So many fewer.
+    pub fn waited(&self, fewer: usize) {
+        let less = |waiting: usize| Some(waiting.saturating_sub(fewer));
+        let before = self.backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or_default();
+        gauge!(WAITING).set(before.saturating_sub(fewer) as f64);
     }
 
     /// The attributes of a tenant.
@@ -120,7 +144,7 @@ impl Shared {
             live,
             loaded: OnceCell::new(),
             indexed: tokio::sync::Mutex::new(None),
-            is_growing: std::sync::atomic::AtomicBool::new(false),
+            is_growing: AtomicBool::new(false),
             turns: Mutex::default(),
         });
         tenants.insert(tenant.clone(), Arc::clone(&of));

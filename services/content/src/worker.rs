@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use attune_api::log::{Record, item_subject};
@@ -150,6 +149,8 @@ struct Work {
 
 /// Does what a round takes; whether there was anything.
 async fn round(shared: &Arc<Shared>, topic: Topic) -> Result<bool, ApiError> {
+    // Whoever scrapes sees a figure from the start on.
+    shared.waited(0);
     let rows = shared.stores.relational.pending(topic.name(), ROWS_MAX).await?;
     let work = ready(shared, rows).await?;
     let mut fault = None;
@@ -174,8 +175,7 @@ async fn do_work(shared: &Arc<Shared>, topic: Topic, tenant: &Tenant, work: Work
     shared.stores.relational.done(&work.removed).await?;
     work.kept.iter().for_each(|row| shared.ledger.keep(row));
     if topic == Topic::Embed {
-        let less = |waiting: usize| Some(waiting.saturating_sub(work.own_items));
-        let _ = shared.backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        shared.waited(work.own_items);
     }
     Ok(())
 }

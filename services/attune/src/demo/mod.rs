@@ -2,6 +2,7 @@
 //!
 //! The walk is an ordinary client: everything it shows went over the port, through the key, the queue and the batcher.
 
+mod catalogue;
 mod films;
 mod lists;
 mod walk;
@@ -63,11 +64,13 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         serve::report(&config, &server);
         let key = server.key.as_ref().context("a demo has a key")?.secret.clone();
         let url = format!("http://{}", server.address);
+        let (database, folder) = (crate::films::path(&config), serve::demo_folder(&config, server.address));
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         walk::run(&url, &key, &texts, &corpus).await?;
+        catalogue::run(&url, &key, &database, &folder).await?;
         if !options.once {
             how_to_call(&url, &key);
             serve::stop_signal()?.await;
@@ -93,6 +96,10 @@ fn how_to_call(url: &str, key: &str) {
     say!(
         "  curl {url}/v1/recommend -H \"authorization: Bearer $ATTUNE_KEY\" {json} \\\n       \
          -d '{{\"user_id\": \"zoe\", \"k\": 5, \"explain\": true}}'\n"
+    );
+    say!(
+        "  curl '{url}/v1/items:search?q=a+sad+love+story&mode=semantic&k=3' \\\n       \
+         -H \"authorization: Bearer $ATTUNE_KEY\"\n"
     );
     say!("  curl {url}/v1/models -H \"authorization: Bearer $ATTUNE_KEY\"\n");
     say!("  {}   every route, offline", styled(Style::Cyan, format!("{url}/docs")));

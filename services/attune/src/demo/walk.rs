@@ -1,4 +1,4 @@
-//! The walk: seven stops, each one a few calls and what came back.
+//! The first half of the walk: texts in numbers, opinions, a list. A stop is a few calls and what came back.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ pub async fn run(url: &str, key: &str, texts: &[String], corpus: &Corpus) -> Res
     lists(&rest).await
 }
 
-pub(super) fn stop(number: usize, title: &str, call: &str) {
+/// The heading of a stop.
+pub fn stop(number: usize, title: &str, call: &str) {
     say!("\n{}  {}", styled(Style::Bold, format!("{number}. {title:<28}")), styled(Style::Dim, call));
 }
 
@@ -115,7 +116,8 @@ async fn classify(rest: &Rest, inputs: Vec<String>) -> Result<SentimentResponse>
     rest.post("/v1/sentiment", &SentimentRequest { inputs, model: None, truncate: None }).await
 }
 
-fn colour(label: &str) -> Style {
+/// The colour of an opinion.
+pub fn colour(label: &str) -> Style {
     match label {
         "positive" => Style::Green,
         "negative" => Style::Red,
@@ -208,13 +210,14 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// 2000 as `2,000`.
-fn thousands(number: usize) -> String {
+pub fn thousands(number: usize) -> String {
     match number {
         0..1_000 => number.to_string(),
         _ => format!("{},{:03}", thousands(number / 1_000), number % 1_000),
     }
 }
 
-pub(super) fn millis(took: Duration) -> String {
+/// A time for a person.
+pub fn millis(took: Duration) -> String {
     format!("{:.1} ms", took.as_secs_f64() * 1e3)
 }

@@ -1,6 +1,7 @@
 //! `attune import`: files into a running server.
 
 mod events;
+pub mod items;
 mod ledger;
 
 use anyhow::Result;
@@ -14,6 +15,8 @@ pub enum Command {
     /// What people did: CSV, JSON lines or Parquet with user_id, item_id, type, timestamp and, where there are any,
     /// value and event_id
     Events(events::Options),
+    /// What there is to show: CSV or JSON lines with id, title and, where there are any, text and attributes
+    Items(items::Options),
 }
 
 /// Which server, and who asks.
@@ -41,5 +44,6 @@ impl ServerFlags {
 pub fn run(config: &Config, command: &Command) -> Result<()> {
     match command {
         Command::Events(options) => events::run(config, options),
+        Command::Items(options) => items::run(config, options),
     }
 }

@@ -93,6 +93,25 @@ pub static CATALOGUE: &[Entry] = &[
         },
     },
     Entry {
+        name: "films",
+        about: "17,472 films with genres, people, countries and critics' scores: the demo's catalogue",
+        licence: "CC0-1.0",
+        is_default: true,
+        origin: Origin::Package {
+            package: Package { name: "bokeh-sampledata", version: "2026.1", sdist: false },
+            sha256: "f40331a40ca30c64a1c1471835aad9006b61b0d9731a3f649ee8cbbf48d3822f",
+            bytes: 12_835_603,
+            takes: &[
+                Take { within: None, folder: "bokeh_sampledata/_data/", suffix: "movies.db" },
+                Take {
+                    within: None,
+                    folder: "bokeh_sampledata-2026.1.dist-info/licenses/licenses/",
+                    suffix: "CC0-1.0.txt",
+                },
+            ],
+        },
+    },
+    Entry {
         name: "movielens-100k",
         about: "100,000 ratings of 1,682 films by 943 people, for `attune evaluate`",
         licence: "MovieLens terms: research only, not to be passed on; MIT (package)",

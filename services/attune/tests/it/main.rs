@@ -5,6 +5,7 @@ mod content;
 mod golden;
 mod http;
 mod import;
+mod import_items;
 mod keys;
 mod lifecycle;
 mod lists;

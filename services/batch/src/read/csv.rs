@@ -28,17 +28,28 @@ pub(super) struct CsvSource {
     places: Vec<Option<usize>>,
 }
 
+/// The columns of a CSV file.
+pub(super) fn header(path: &Path) -> Result<Vec<String>, ReadError> {
+    Ok(begin(path)?.1)
+}
+
+/// The file behind its header, and that.
+fn begin(path: &Path) -> Result<(Records<TextFile>, Vec<String>), ReadError> {
+    let unreadable = |source| ReadError::File { path: path.to_owned(), source };
+    let mut records = Records::new(TextFile::open(path).map_err(unreadable)?);
+    let damaged = |detail: String| ReadError::Damaged { path: path.to_owned(), format: "CSV", detail };
+    let header = match records.next().map_err(unreadable)? {
+        Record::Whole => (0..records.fields).map(|place| records.field(place)).collect::<Result<Vec<_>, _>>(),
+        Record::TooLong => Err("its header has no end".to_owned()),
+        Record::End => Ok(Vec::new()),
+    };
+    let header = header.map_err(damaged)?.into_iter().map(|name| name.trim().to_owned()).collect();
+    Ok((records, header))
+}
+
 impl CsvSource {
     pub(super) fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap) -> Result<Self, ReadError> {
-        let unreadable = |source| ReadError::File { path: path.to_owned(), source };
-        let mut records = Records::new(TextFile::open(path).map_err(unreadable)?);
-        let damaged = |detail: String| ReadError::Damaged { path: path.to_owned(), format: "CSV", detail };
-        let header = match records.next().map_err(unreadable)? {
-            Record::Whole => (0..records.fields).map(|place| records.field(place)).collect::<Result<Vec<_>, _>>(),
-            Record::TooLong => Err("its header has no end".to_owned()),
-            Record::End => Ok(Vec::new()),
-        };
-        let header: Vec<String> = header.map_err(damaged)?.into_iter().map(|name| name.trim().to_owned()).collect();
+        let (records, header) = begin(path)?;
         let places = map.places(path, fields, &header)?;
         Ok(Self { path: path.to_owned(), records, columns: header.len(), places })
     }

@@ -17,8 +17,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The rows of a file of JSON lines.
 pub(super) struct JsonSource {
-    path: PathBuf,
-    lines: Lines,
+    objects: Objects,
     row: Map<String, Json>,
     /// What each of our fields is called there.
     names: Vec<String>,
@@ -31,27 +30,48 @@ impl JsonSource {
             map.places(path, fields, &found)?;
         }
         let names = fields.iter().map(|field| map.theirs(field.name).to_owned()).collect();
-        let lines = Lines::open(path).map_err(unreadable)?;
-        Ok(Self { path: path.to_owned(), lines, row: Map::new(), names })
+        Ok(Self { objects: Objects::open(path)?, row: Map::new(), names })
     }
 }
 
 impl Source for JsonSource {
     fn next(&mut self) -> Result<Option<Found<'_>>, ReadError> {
-        let unreadable = |source| ReadError::File { path: self.path.clone(), source };
-        let row = match self.lines.next().map_err(unreadable)? {
-            Line::End => return Ok(None),
-            Line::TooLong => return Ok(Some(Err(format!("the line has more than {ROW_BYTES_MAX} bytes")))),
-            Line::Whole => parse(&self.lines.line),
-        };
-        self.row = match row {
-            Ok(row) => row,
-            Err(reason) => return Ok(Some(Err(reason))),
+        self.row = match self.objects.next()? {
+            None => return Ok(None),
+            Some(Ok(row)) => row,
+            Some(Err(reason)) => return Ok(Some(Err(reason))),
         };
         Ok(Some(Ok(self.names.iter().map(|name| value(self.row.get(name))).collect())))
     }
 
     fn file_bytes(&self) -> u64 {
+        self.objects.file_bytes()
+    }
+}
+
+/// The objects of a file, one a line that is not blank.
+pub(super) struct Objects {
+    path: PathBuf,
+    lines: Lines,
+}
+
+impl Objects {
+    pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
+        let lines = Lines::open(path).map_err(|source| ReadError::File { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), lines })
+    }
+
+    /// The next one, or what is wrong with its line; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Result<Map<String, Json>, String>>, ReadError> {
+        let unreadable = |source| ReadError::File { path: self.path.clone(), source };
+        Ok(match self.lines.next().map_err(unreadable)? {
+            Line::End => None,
+            Line::TooLong => Some(Err(format!("the line has more than {ROW_BYTES_MAX} bytes"))),
+            Line::Whole => Some(parse(&self.lines.line)),
+        })
+    }
+
+    pub(super) fn file_bytes(&self) -> u64 {
         self.lines.input.file_bytes()
     }
 }

@@ -1,0 +1,249 @@
+//! Items of a catalogue, as an import takes them: a JSON object a row, in the shape of the wire contract.
+//!
+//! JSON lines are taken as they are. In CSV the columns `id`, `title`, `text`, `hidden`, `published_at` and `expires_at`
+//! are what they say, and every other column is an attribute. A CSV has nothing but text, so the kind of an attribute is
+//! the server's where it has one, and otherwise what all values of the column can be, which takes a first pass over the
+//! file. What does not fit stays text: the server refuses it with the place, and the row is told of as any other.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use attune_ranking::attributes::{Kind, time_from_text};
+use serde_json::{Map, Value as Json};
+
+use super::columns::{ColumnMap, Field};
+use super::csv::{CsvSource, header};
+use super::error::ReadError;
+use super::json::Objects;
+use super::source::Source;
+use super::value::Value;
+
+/// Between the texts of a list in one cell.
+const LIST_SEPARATOR: char = '|';
+/// Columns that are not attributes.
+const FIELDS: [&str; 6] = ["id", "title", "text", "hidden", "published_at", "expires_at"];
+
+/// The items of one file.
+pub struct Items {
+    rows: Rows,
+    rows_read: u64,
+}
+
+enum Rows {
+    Objects(Objects, BTreeMap<String, String>),
+    Cells { source: CsvSource, columns: Vec<Column> },
+}
+
+/// A column of a CSV file, and what becomes of it.
+struct Column {
+    name: String,
+    /// Of an attribute.
+    kind: Option<Kind>,
+}
+
+impl Items {
+    /// Opens a file behind its first `skip` rows. `kinds` are those that the server has already.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn open(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>, skip: u64) -> Result<Self, ReadError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        let rows = if plain.ends_with(".csv") {
+            cells(path, map, kinds)?
+        } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
+            let renamed = map.pairs().iter().map(|(ours, theirs)| (theirs.clone(), ours.clone()));
+            Rows::Objects(Objects::open(path)?, renamed.collect())
+        } else {
+            return Err(ReadError::UnknownFormat { path: path.to_owned() });
+        };
+        let mut items = Self { rows, rows_read: 0 };
+        while items.rows_read < skip && items.next_row()?.is_some() {}
+        Ok(items)
+    }
+
+    /// The next item, or why its row is none; `None` at the end.
+    ///
+    /// # Errors
+    /// The file cannot be read on.
+    pub fn next_row(&mut self) -> Result<Option<Result<Json, String>>, ReadError> {
+        let row = match &mut self.rows {
+            Rows::Objects(objects, renamed) => objects.next()?.map(|row| row.map(|row| rename(row, renamed))),
+            Rows::Cells { source, columns } => {
+                let row = source.next()?;
+                row.map(|row| row.map(|values| item(columns, &values)))
+            }
+        };
+        self.rows_read += u64::from(row.is_some());
+        Ok(row)
+    }
+
+    /// Rows read so far, skipped ones included.
+    pub fn rows_read(&self) -> u64 {
+        self.rows_read
+    }
+
+    /// How far into the file the reading is, in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        match &self.rows {
+            Rows::Objects(objects, _) => objects.file_bytes(),
+            Rows::Cells { source, .. } => source.file_bytes(),
+        }
+    }
+}
+
+fn rename(row: Map<String, Json>, renamed: &BTreeMap<String, String>) -> Json {
+    if renamed.is_empty() {
+        return Json::Object(row);
+    }
+    row.into_iter().map(|(name, value)| (renamed.get(&name).cloned().unwrap_or(name), value)).collect()
+}
+
+fn cells(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>) -> Result<Rows, ReadError> {
+    let header = header(path)?;
+    let renamed: BTreeMap<&str, &str> =
+        map.pairs().iter().map(|(ours, theirs)| (theirs.as_str(), ours.as_str())).collect();
+    let required = ["id", "title"].map(Field::required);
+    map.places(path, &required, &header)?;
+    let fields: Vec<Field<'_>> = header.iter().map(|name| Field::optional(name)).collect();
+    let open = || CsvSource::open(path, &fields, &ColumnMap::default());
+    let mut seen: Vec<Seen> = header.iter().map(|_| Seen::default()).collect();
+    let mut source = open()?;
+    while let Some(row) = source.next()? {
+        let Ok(values) = row else { continue };
+        seen.iter_mut().zip(values).for_each(|(seen, value)| seen.add(value));
+    }
+    let columns = header.iter().zip(seen).map(|(theirs, seen)| {
+        let name = renamed.get(theirs.as_str()).map_or_else(|| theirs.clone(), |ours| (*ours).to_owned());
+        let is_field = FIELDS.contains(&name.as_str());
+        let kind = (!is_field).then(|| kinds.get(&name).copied().unwrap_or_else(|| seen.kind()));
+        Column { name, kind }
+    });
+    Ok(Rows::Cells { columns: columns.collect(), source: open()? })
+}
+
+/// What the values of a column can be.
+#[derive(Debug)]
+struct Seen {
+    is_any: bool,
+    is_list: bool,
+    are_times: bool,
+    are_flags: bool,
+    are_numbers: bool,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { is_any: false, is_list: false, are_times: true, are_flags: true, are_numbers: true }
+    }
+}
+
+impl Seen {
+    fn add(&mut self, value: Value<'_>) {
+        let Value::Text(text) = value else { return };
+        let text = text.trim();
+        self.is_any = true;
+        self.is_list |= text.contains(LIST_SEPARATOR);
+        self.are_times &= time_from_text(text).is_some();
+        self.are_flags &= text.parse::<bool>().is_ok();
+        self.are_numbers &= number(text).is_some();
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self { is_any: false, .. } => Kind::Keyword,
+            Self { is_list: true, .. } => Kind::KeywordList,
+            Self { are_times: true, .. } => Kind::Time,
+            Self { are_flags: true, .. } => Kind::Boolean,
+            Self { are_numbers: true, .. } => Kind::Number,
+            _ => Kind::Keyword,
+        }
+    }
+}
+
+fn item(columns: &[Column], values: &[Value<'_>]) -> Json {
+    let (mut item, mut attributes) = (Map::new(), Map::new());
+    for (column, value) in columns.iter().zip(values) {
+        let Value::Text(text) = value else { continue };
+        match column.kind {
+            Some(kind) => drop(attributes.insert(column.name.clone(), attribute(kind, text))),
+            None if column.name == "hidden" => drop(item.insert(column.name.clone(), attribute(Kind::Boolean, text))),
+            None => drop(item.insert(column.name.clone(), Json::from(*text))),
+        }
+    }
+    item.insert("attributes".to_owned(), attributes.into());
+    item.into()
+}
+
+/// A cell as its kind says; what does not fit stays text.
+fn attribute(kind: Kind, text: &str) -> Json {
+    let trimmed = text.trim();
+    let fit = match kind {
+        Kind::Keyword => None,
+        Kind::KeywordList => {
+            let texts = trimmed.split(LIST_SEPARATOR).map(str::trim).filter(|text| !text.is_empty());
+            Some(texts.map(Json::from).collect())
+        }
+        Kind::Number => number(trimmed).map(Json::from),
+        Kind::Boolean => trimmed.parse::<bool>().ok().map(Json::from),
+        Kind::Time => time_from_text(trimmed).and_then(chrono::DateTime::from_timestamp_micros).map(|time| {
+            // In full, so that a server that meets the name for the first time takes it for a time.
+            Json::from(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+        }),
+    };
+    fit.unwrap_or_else(|| Json::from(text))
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(end: &str, text: &str, map: &[&str], kinds: &[(&str, Kind)], skip: u64) -> Vec<Result<Json, String>> {
+        let mut file = tempfile::Builder::new().suffix(end).tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let kinds = kinds.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
+        let mut items = Items::open(file.path(), &ColumnMap::parse(map).unwrap(), &kinds, skip).unwrap();
+        std::iter::from_fn(|| items.next_row().unwrap()).collect()
+    }
+
+    #[test]
+    fn columns_of_csv_are_fields_and_attributes_of_the_kind_that_all_values_can_be() {
+        let csv = "sku,title,hidden,price,tags,since,zip,brand\n\
+                   a,Tea,true,3.5,green|hot,2026-01-01,01234,\n\
+                   b,Pot,,4,hot,2026-02-01,99999,Acme\n";
+        let rows = read(".csv", csv, &["id=sku"], &[("zip", Kind::Keyword)], 0);
+        let tea = json!({"id": "a", "title": "Tea", "hidden": true, "attributes": {
+            "price": 3.5, "tags": ["green", "hot"], "since": "2026-01-01T00:00:00Z", "zip": "01234"
+        }});
+        assert_eq!(rows[0], Ok(tea));
+        assert_eq!(rows[1].as_ref().unwrap()["attributes"]["tags"], json!(["hot"]));
+        let odd = read(".csv", "id,title,price\na,Tea,cheap\n", &[], &[("price", Kind::Number)], 0);
+        assert_eq!(odd[0].as_ref().unwrap()["attributes"]["price"], json!("cheap"), "for the server to refuse");
+    }
+
+    #[test]
+    fn json_lines_come_as_they_are_and_bad_rows_are_told() {
+        let lines = "{\"sku\": \"a\", \"title\": \"Tea\"}\n\nnot json\n{\"sku\": \"b\"}\n";
+        let rows = read(".jsonl", lines, &["id=sku"], &[], 0);
+        assert_eq!(rows[0], Ok(json!({"id": "a", "title": "Tea"})));
+        assert!(rows[1].is_err() && rows.len() == 3);
+        assert_eq!(read(".jsonl", lines, &["id=sku"], &[], 2), [Ok(json!({"id": "b"}))]);
+        assert_eq!(read(".csv", "id,title\na,b,c\nd,e\n", &[], &[], 1).len(), 1);
+    }
+
+    #[test]
+    fn a_file_without_the_columns_is_refused() {
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        file.write_all(b"name,price\n").unwrap();
+        let error = Items::open(file.path(), &ColumnMap::default(), &BTreeMap::new(), 0).err().unwrap();
+        assert!(error.to_string().contains("--map id="), "{error}");
+    }
+}
