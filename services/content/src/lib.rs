@@ -21,6 +21,7 @@ mod catalogue;
 mod check;
 mod document;
 mod engine;
+mod follow;
 mod indexing;
 mod items;
 mod keeper;

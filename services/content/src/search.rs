@@ -10,7 +10,7 @@ use attune_api::content::{SEARCH_HITS_DEFAULT, SEARCH_HITS_MAX};
 use attune_api::error::quoted;
 use attune_api::rest::content::{Facet, FacetValue, Highlight, Hit, SearchAnswer, SearchMode, SearchRequest};
 use attune_api::{ApiError, Call, ErrorCode};
-use attune_ranking::attributes::Schema;
+use attune_ranking::attributes::{Kind, Schema};
 use attune_ranking::filter::{Expr, Filter, Literal, Operator, Scalar, parse};
 use attune_store::search::{FACETS_MAX, FacetQuery, Fragment, Page, QUERY_BYTES_MAX, Query};
 use attune_store::{ErrorKind, StoreError};
@@ -181,7 +181,7 @@ impl Shared {
         query: &Query,
     ) -> Result<Page, ApiError> {
         let begun = Instant::now();
-        let mut is_remade = false;
+        let (mut is_remade, mut is_asked_again) = (false, false);
         loop {
             match self.stores.search.search(&of.tenant, query).await {
                 Err(error) if is_lost(&error) && !is_remade => {
@@ -189,7 +189,12 @@ impl Shared {
                     self.remake_index(of).await?;
                     is_remade = true;
                 }
-                Err(error) if error.kind == ErrorKind::Invalid && self.is_behind(of).await? => {
+                Err(error) if error.kind == ErrorKind::Invalid && !is_asked_again => {
+                    // An index that took the old one's place since then has what this one lacked.
+                    is_asked_again = !self.is_behind(of).await?;
+                    if is_asked_again {
+                        continue;
+                    }
                     if begun.elapsed() > GROWTH_WAIT_MAX {
                         return Err(growing());
                     }
@@ -252,8 +257,14 @@ fn plan(request: &SearchRequest, schema: &Schema) -> Result<Plan, ApiError> {
     if names.len() > FACETS_MAX {
         return invalid("/facets", format!("{} facets, a search has at most {FACETS_MAX}", names.len()));
     }
-    if let Some(unknown) = names.iter().find(|name| schema.kind(name).is_none()) {
-        return invalid("/facets", format!("no item has an attribute {}", quoted(unknown)));
+    for name in &names {
+        match schema.kind(name) {
+            Some(Kind::Keyword | Kind::KeywordList | Kind::Boolean) => {}
+            Some(kind) => {
+                return invalid("/facets", format!("{name} is a {kind}: only texts and booleans are counted"));
+            }
+            None => return invalid("/facets", format!("no item has an attribute {}", quoted(name))),
+        }
     }
     let mut all = shown_at(now_micros());
     if let Some(text) = request.filter.as_deref().filter(|text| !text.trim().is_empty()) {

@@ -1,6 +1,6 @@
 //! What calls and workers share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use attune_api::{ApiError, Call};
 use attune_ranking::attributes::Schema;
 use attune_store::documents::Documents;
-use attune_store::events::EventLog;
+use attune_store::events::{EventLog, Position};
 use attune_store::objects::Objects;
 use attune_store::relational::Relational;
 use attune_store::search::Search;
@@ -19,6 +19,7 @@ use tokio::sync::{OnceCell, watch};
 
 use crate::document::Body;
 use crate::engine::Engine;
+use crate::follow::Follower;
 use crate::live::{Change, Live};
 use crate::outbox::Ledger;
 use crate::schema::{Attributes, Schemas};
@@ -83,6 +84,10 @@ pub(crate) struct OfTenant {
     pub indexed: tokio::sync::Mutex<Option<Schema>>,
     /// An index with more attributes is being made beside the one that is searched.
     pub is_growing: AtomicBool,
+    /// What others append to the log, from before everything was read.
+    pub follower: tokio::sync::Mutex<Option<Follower>>,
+    /// Records of this replica that the follower has not passed yet.
+    pub own: Mutex<HashSet<Position>>,
     /// When items begin or cease to be shown, in microseconds.
     turns: Mutex<BTreeSet<(i64, String)>>,
 }
@@ -145,6 +150,8 @@ impl Shared {
             loaded: OnceCell::new(),
             indexed: tokio::sync::Mutex::new(None),
             is_growing: AtomicBool::new(false),
+            follower: tokio::sync::Mutex::new(None),
+            own: Mutex::default(),
             turns: Mutex::default(),
         });
         tenants.insert(tenant.clone(), Arc::clone(&of));

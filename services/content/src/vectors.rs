@@ -99,6 +99,11 @@ impl Shared {
     async fn load(&self, of: &OfTenant) -> Result<(), ApiError> {
         let tenant = &of.tenant;
         let schema = self.schema(tenant).await?;
+        if of.live.is_some() {
+            // From before the scan: what changes meanwhile comes again.
+            let follower = self.follower(of).await?;
+            *of.follower.lock().await = Some(follower);
+        }
         let mut page = PageRequest::first(PAGE_ROWS_MAX);
         loop {
             let found = self.stores.documents.scan(tenant, ITEMS, page.clone()).await?;

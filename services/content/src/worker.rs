@@ -93,7 +93,7 @@ async fn load(shared: Arc<Shared>) {
     }
 }
 
-/// Tells the log when items begin or cease to be shown.
+/// Follows other replicas, and tells the log when items begin or cease to be shown.
 async fn turns(shared: Arc<Shared>) {
     let mut stopping = shared.stopping.subscribe();
     loop {
@@ -103,7 +103,10 @@ async fn turns(shared: Arc<Shared>) {
         }
         for of in shared.held() {
             let due = of.due(now_micros());
-            if let Err(error) = shared.record(&of.tenant, &due).await {
+            if let Err(error) = shared.follow(&of).await {
+                tracing::warn!(tenant = %of.tenant, %error, "what other replicas changed is not read yet: trying again");
+            }
+            if let Err(error) = shared.record(&of, &due).await {
                 // Whoever ranks looks at the times himself; the record only spares him from looking at all items.
                 tracing::warn!(tenant = %of.tenant, %error, "the log was not told which items are shown from now on");
             }
@@ -255,7 +258,7 @@ impl Shared {
             }
             self.write_entries(of, &entries).await?;
             of.apply(&schema, changes).await?;
-            self.record(&of.tenant, ids).await?;
+            self.record(of, ids).await?;
         }
         Ok(())
     }
@@ -323,11 +326,11 @@ impl Shared {
         let changes: Vec<Change> = changes.collect();
         let changed: Vec<String> = changes.iter().map(|change| change.id.clone()).collect();
         of.apply(&schema, changes).await?;
-        self.record(&of.tenant, &changed).await
+        self.record(of, &changed).await
     }
 
     /// Tells the log that items changed.
-    pub async fn record(&self, tenant: &Tenant, ids: &[String]) -> Result<(), ApiError> {
+    pub async fn record(&self, of: &OfTenant, ids: &[String]) -> Result<(), ApiError> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -336,7 +339,10 @@ impl Shared {
             let payload = serde_json::to_vec(&record).expect("a record is JSON");
             NewEvent { subject: item_subject(id), payload: payload.into() }
         });
-        self.stores.events.append(tenant, events.collect()).await?;
+        let positions = self.stores.events.append(&of.tenant, events.collect()).await?;
+        if of.live.is_some() {
+            of.appended(positions);
+        }
         Ok(())
     }
 

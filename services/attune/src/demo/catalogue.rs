@@ -13,7 +13,7 @@ use crate::term::{self, Style, styled};
 use crate::{films, import};
 
 const WORDS: (&str, &str) = ("space", "year >= 1990 and critics > 50");
-const SENTENCE: &str = "a cartoon about animals from Japan";
+const SENTENCE: &str = "Japanese animation for the whole family";
 const HITS_SHOWN: usize = 3;
 const GENRES_SHOWN: usize = 5;
 const OPINION: &str = "Wonderful. I laughed, I cried, and I want to see it again.";

@@ -31,7 +31,7 @@ pub struct Items {
 
 enum Rows {
     Objects(Objects, BTreeMap<String, String>),
-    Cells { source: CsvSource, columns: Vec<Column> },
+    Cells { source: Box<CsvSource>, columns: Vec<Column> },
 }
 
 /// A column of a CSV file, and what becomes of it.
@@ -119,7 +119,7 @@ fn cells(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>) -> Result
         let kind = (!is_field).then(|| kinds.get(&name).copied().unwrap_or_else(|| seen.kind()));
         Column { name, kind }
     });
-    Ok(Rows::Cells { columns: columns.collect(), source: open()? })
+    Ok(Rows::Cells { columns: columns.collect(), source: Box::new(open()?) })
 }
 
 /// What the values of a column can be.

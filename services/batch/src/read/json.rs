@@ -49,6 +49,9 @@ impl Source for JsonSource {
     }
 }
 
+/// The object of a line, or why there is none.
+pub(super) type Object = Result<Map<String, Json>, String>;
+
 /// The objects of a file, one a line that is not blank.
 pub(super) struct Objects {
     path: PathBuf,
@@ -62,7 +65,7 @@ impl Objects {
     }
 
     /// The next one, or what is wrong with its line; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Result<Map<String, Json>, String>>, ReadError> {
+    pub(super) fn next(&mut self) -> Result<Option<Object>, ReadError> {
         let unreadable = |source| ReadError::File { path: self.path.clone(), source };
         Ok(match self.lines.next().map_err(unreadable)? {
             Line::End => None,

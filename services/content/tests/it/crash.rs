@@ -13,6 +13,7 @@ use attune_api::catalogue::Catalogue;
 use attune_api::content::{Condition, Content};
 use attune_api::log::Record;
 use attune_api::rest::content::{ReviewBody, ReviewPatch};
+use attune_inference::Inference;
 use attune_store::documents::Collection;
 use attune_store::events::Position;
 use attune_store::guard::{Fault, Faults};
@@ -67,12 +68,12 @@ async fn steps(fixture: &Fixture, done: &mut Acknowledged) -> Result<(), attune_
 }
 
 /// Ends a process after `steps` steps, and says what it had acknowledged.
-async fn ended_after(folder: &Path, steps: u32, fault: Fault) -> Acknowledged {
+async fn ended_after(folder: &Path, engine: &Inference, steps: u32, fault: Fault) -> Acknowledged {
     let faults = Arc::new(Faults::default());
     faults.plan(None, Fault::Late(Duration::ZERO), steps);
     faults.plan(None, fault, 1);
     faults.from_now_on(Fault::Fail(ErrorKind::Unavailable));
-    let fixture = Fixture::over(stores(folder, &faults).await, tiny(1));
+    let fixture = Fixture::over(stores(folder, &faults).await, engine.clone());
     let mut done = life(&fixture).await;
     // The workers may still be at it: let them come to the step, or to the end.
     while done.is_complete && !done.is_settled {
@@ -132,11 +133,12 @@ async fn told(fixture: &Fixture) -> BTreeSet<String> {
 
 /// Ends a process at every second step, from `start`, until one comes to its end before the step.
 async fn every_second_step(fault: Fault, start: u32) {
+    let engine = tiny(1);
     for steps in (start..).step_by(2) {
         let at = format!("{fault:?} at step {steps}");
         let folder = tempfile::tempdir().unwrap();
-        let done = ended_after(folder.path(), steps, fault).await;
-        let fixture = Fixture::over(stores(folder.path(), &Arc::default()).await, tiny(1));
+        let done = ended_after(folder.path(), &engine, steps, fault).await;
+        let fixture = Fixture::over(stores(folder.path(), &Arc::default()).await, engine.clone());
         fixture.settled().await;
         agree(&fixture, &done, &at).await;
         if done.is_settled {
@@ -179,12 +181,27 @@ async fn replicas_come_together() {
     }
     one.settled().await;
     let done = Acknowledged {
-        titles: (16..20).map(|number| (format!("i{}", number % 4), Some(format!("film {number}")))).collect(),
+        titles: (17..20).map(|number| (format!("i{}", number % 4), Some(format!("film {number}")))).collect(),
         ..Acknowledged::default()
     };
     assert_eq!(one.found(json!({"filter": "a19 == 1"})).await, ["i3"]);
     let kept = two.found(json!({"k": 100})).await;
     assert_eq!(kept.len(), 4);
+    one.service.delete(&call(), "i0", Condition::None).await.unwrap();
+    one.settled().await;
+    // Both have the same in memory, whoever of them did the work.
+    for fixture in [&one, &two] {
+        let wanted: BTreeSet<String> = ["i1", "i2", "i3"].map(str::to_owned).into();
+        loop {
+            let found = fixture
+                .search(json!({"q": "film", "mode": "semantic", "filter": "a18 == 1 or a19 == 1 or a17 == 1"}))
+                .await;
+            if ids(&found).into_iter().collect::<BTreeSet<_>>() == wanted {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
     for (id, title) in &done.titles {
         assert_eq!(two.service.item(&call(), id).await.unwrap().body.title, *title.as_ref().unwrap());
     }

@@ -151,6 +151,7 @@ async fn bad_searches_are_told_where() {
         (json!({"filter": "year >"}), "/filter"),
         (json!({"filter": "nothing == 1"}), "/filter"),
         (json!({"facets": "genres,nothing"}), "/facets"),
+        (json!({"facets": "year"}), "/facets"),
         (json!({"k": 0}), "/k"),
         (json!({"k": 1001}), "/k"),
         (json!({"cursor": "p1"}), "/cursor"),
@@ -162,7 +163,6 @@ async fn bad_searches_are_told_where() {
         assert_eq!(error.code, ErrorCode::Invalid, "{bad}: {error}");
         assert_eq!(error.fields[0].pointer, pointer, "{bad}");
     }
-    assert!(fixture.try_search(json!({"facets": "year"})).await.is_err(), "numbers are not counted");
 }
 
 /// A filter means the same in the index of words and in the scan of embeddings.
