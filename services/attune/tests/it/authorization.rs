@@ -71,9 +71,11 @@ fn every_route_takes_the_scopes_of_the_table_and_no_others() {
             }
         }
     }
-    // A service that this process has not is the one reason for a route not to be there.
-    let services: Vec<&str> = absent.iter().filter_map(|what| what.split('/').nth(1)).collect();
-    eprintln!("{} routes walked, not there: {absent:?}, {services:?}", ROUTES.len());
+    // A service that this process does not have, and a page of the documentation that does not exist.
+    let may_be_absent = ["/recommend", "/rank", "/similar", "/trending", "attune.v1.Recommendation", "/docs/"];
+    for what in &absent {
+        assert!(may_be_absent.iter().any(|part| what.contains(part)), "{what} is in the table and not there");
+    }
     let described = http::get(server.address, "/openapi.json").json();
     let admin = &keys[3].1;
     for path in
