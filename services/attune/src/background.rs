@@ -2,6 +2,7 @@
 //! close.
 
 use attune_content::Workers;
+use attune_lake::LakeWriter;
 use attune_recommendation::Following;
 use attune_users::Workers as Erasures;
 
@@ -14,6 +15,8 @@ pub struct Background {
     pub erasures: Option<Erasures>,
     /// What follows the log, for lists.
     pub recommendation: Option<Following>,
+    /// Writes what the log says into files.
+    pub lake: Option<LakeWriter>,
 }
 
 impl Background {
@@ -27,6 +30,9 @@ impl Background {
         }
         if let Some(following) = self.recommendation {
             following.stop().await;
+        }
+        if let Some(lake) = self.lake {
+            lake.stop().await;
         }
     }
 }

@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use attune_api::catalogue::SharedCatalogue;
 use attune_api::users::KeepsOfPeople;
 use attune_content::{ContentService, Models, Workers};
-use attune_gateway::{GatewayConfig, Role, Services, TlsFiles, Upstreams};
+use attune_gateway::{DEFAULT_TENANT, GatewayConfig, Role, Services, TlsFiles, Upstreams};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, Inference, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
+use attune_lake::{LakeSettings, LakeWriter};
 use attune_recommendation::{Following, Recommender, Seams};
 use attune_store::StoreKind;
 use attune_store::resolve::Stores;
@@ -99,6 +100,7 @@ pub fn services(
         content: has(Role::Content).then(|| Workers::start(&content)),
         erasures: users.as_ref().map(Erasures::start),
         recommendation: following,
+        lake: has(Role::Tracking).then(|| lake(stores)),
     };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
@@ -138,6 +140,13 @@ fn content(stores: &Stores, inference: &Inference) -> ContentService {
         objects: Arc::clone(&stores.objects),
     };
     ContentService::new(stores, inference.clone(), &Models::default(), attune_content::Options::default())
+}
+
+/// Whoever takes events writes the lake. Where several do, one of them at a time gets its files in.
+fn lake(stores: &Stores) -> LakeWriter {
+    let (events, objects) = (Arc::clone(&stores.events), Arc::clone(&stores.objects));
+    let first = DEFAULT_TENANT.parse().ok();
+    LakeWriter::start(Arc::clone(&stores.relational), events, objects, first, LakeSettings::default())
 }
 
 fn tracking(stores: &Stores) -> TrackingService {

@@ -33,6 +33,9 @@ const LEASE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A job that was claimed so often fails.
 const CLAIMS_MAX: u64 = 20;
+/// What is said of files.
+const LAKE: &str = "no file names a person; the writer of the event lake takes the subjects out of its files when it \
+                    comes to the tombstones";
 /// How often the last step is made again because the person was joined to an anonymous id meanwhile.
 const ROUNDS_MAX: usize = 10;
 
@@ -151,7 +154,7 @@ async fn erase_all(shared: &Shared, job: &Job, someone: &Someone) -> Result<Vec<
     }
     lines.push(events(shared, job, someone).await?);
     lines.push(line("search", "anything of people", 0, Some("it holds items only".to_owned())));
-    lines.push(line("objects", "anything of people", 0, Some("no file names a person".to_owned())));
+    lines.push(line("objects", "anything of people", 0, Some(LAKE.to_owned())));
     Ok(lines)
 }
 

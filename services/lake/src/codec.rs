@@ -1,0 +1,79 @@
+//! Batches of rows to the bytes of a file, and back.
+
+use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::error::ArrowError;
+use attune_store::StoreError;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+/// Why the lake cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// A store does not do what it should.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Columns that do not fit.
+    #[error("rows of the lake: {0}")]
+    Rows(#[from] ArrowError),
+    /// A file that is none.
+    #[error("a file of the lake: {0}")]
+    File(#[from] ParquetError),
+    /// The manifest cannot be read.
+    #[error("the manifest of the lake cannot be read: {0}")]
+    Manifest(String),
+    /// A thread ended.
+    #[error("writing a file of the lake ended: {0}")]
+    Ended(#[from] tokio::task::JoinError),
+}
+
+/// The bytes of a file with these rows.
+pub(crate) fn encode(rows: &RecordBatch) -> Result<Bytes, LakeError> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_created_by(concat!("attune ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties))?;
+    writer.write(rows)?;
+    writer.close()?;
+    Ok(bytes.into())
+}
+
+/// The rows of a file.
+///
+/// # Errors
+/// It is no Parquet, or damaged.
+pub fn read(bytes: Bytes) -> Result<RecordBatch, LakeError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?;
+    let schema = arrow::array::RecordBatchReader::schema(&reader);
+    let batches: Vec<RecordBatch> = reader.collect::<Result<_, ArrowError>>()?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+/// A column of texts.
+pub(crate) fn texts<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r StringArray, LakeError> {
+    let column = rows.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<StringArray>());
+    column.ok_or_else(|| ArrowError::SchemaError(format!("there is no text {name:?}")).into())
+}
+
+/// The rows whose subject is not one of those; `None` where that is all of them.
+pub(crate) fn without(rows: &RecordBatch, is_gone: impl Fn(&str) -> bool) -> Result<Option<RecordBatch>, LakeError> {
+    let subjects = texts(rows, "subject")?;
+    let keep: BooleanArray = (0..subjects.len()).map(|row| Some(!is_gone(subjects.value(row)))).collect();
+    if keep.true_count() == rows.num_rows() {
+        return Ok(None);
+    }
+    Ok(Some(filter_record_batch(rows, &keep)?))
+}
+
+/// One batch of several, which have the same columns.
+pub(crate) fn joined(batches: &[RecordBatch]) -> Result<RecordBatch, LakeError> {
+    let schema = batches.first().map(RecordBatch::schema);
+    let schema = schema.ok_or_else(|| ArrowError::SchemaError("no rows to join".to_owned()))?;
+    Ok(concat_batches(&schema, batches)?)
+}

@@ -1,0 +1,31 @@
+//! The event lake: what the log says, as Parquet files that many readers share.
+//!
+//! ```text
+//! lake/manifest.json                                        which files there are, and how far they go
+//! lake/events/day=2026-11-26/p0003-…0000-…0999.parquet      events of one partition, by day of arrival
+//! lake/exposures/day=2026-11-26/p0003-…0000-…0999.parquet   lists that were shown, a row a position
+//! ```
+//!
+//! **The manifest is the lake.** A file is there when the manifest names it, and the same object says from which offset
+//! the log is to be read on; it is replaced by compare-and-set. So files and offsets are one state: whatever a writer did
+//! before it was killed is either in the manifest or never was, and of two writers one has to read again.
+//!
+//! **An event has one row**, however often it stands in the log: a copy that arrives within [`window::KEPT_DAYS`] days is
+//! left out. What arrives later is another event. The window is made again from the files after a start.
+//!
+//! **Whoever is forgotten is taken out** of all files when the writer comes to the tombstone, in the commit that goes
+//! beyond it, and what the log says of that subject later is left out too.
+
+mod codec;
+pub mod manifest;
+mod rows;
+mod store;
+mod tail;
+pub mod window;
+mod writer;
+
+pub use codec::{LakeError, read};
+pub use manifest::{DataFile, Dataset, MANIFEST_KEY, Manifest};
+pub use rows::{events_schema, exposures_schema};
+pub use store::{load_file, load_manifest};
+pub use writer::{LakeSettings, LakeWriter};

@@ -1,0 +1,283 @@
+//! One tenant's rows that are not in the lake yet, and how they come into it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{RecordBatch, TimestampMillisecondArray, UInt64Array};
+use arrow::error::ArrowError;
+use attune_api::log::{Event, Exposure, Record};
+use attune_api::moment::now_ms;
+use attune_store::Tenant;
+use attune_store::events::Event as Logged;
+use attune_store::objects::{Condition, Objects, PAGE_MAX};
+use tokio::task::spawn_blocking;
+
+use crate::codec::{self, LakeError, encode, joined, read, texts, without};
+use crate::manifest::{DataFile, Dataset, MANIFEST_KEY, Manifest};
+use crate::rows::{self, Row};
+use crate::store::{load_file, replace, versioned};
+use crate::window::{KEPT_DAYS, Window, fingerprint};
+use crate::writer::LakeSettings;
+
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
+/// A file that no manifest names is deleted when it is so old: a writer may be about to commit a younger one.
+const ORPHAN_MS: i64 = 3_600 * 1_000;
+const WRITTEN: &str = "attune_lake_rows_total";
+const UNREADABLE: &str = "attune_lake_records_unreadable_total";
+
+/// What comes into the lake with the next commit.
+#[derive(Default)]
+struct Pending {
+    since: Option<Instant>,
+    rows: usize,
+    events: BTreeMap<(i64, u32), Vec<Row<Event>>>,
+    exposures: BTreeMap<(i64, u32), Vec<Row<Exposure>>>,
+    next: BTreeMap<u32, u64>,
+    /// Subjects that are forgotten by this commit, and the partition that they are in.
+    forgotten: BTreeMap<String, u32>,
+    duplicates: u64,
+}
+
+/// A tenant's lake and what waits for it.
+pub(crate) struct Tail {
+    objects: Arc<dyn Objects>,
+    tenant: Tenant,
+    settings: LakeSettings,
+    manifest: Manifest,
+    version: Option<String>,
+    windows: HashMap<u32, Window>,
+    pending: Pending,
+}
+
+impl Tail {
+    /// Reads the manifest, and what is needed to know a copy of an event again.
+    pub async fn open(objects: Arc<dyn Objects>, tenant: Tenant, settings: LakeSettings) -> Result<Self, LakeError> {
+        let (manifest, version) = versioned(&*objects, &tenant).await?;
+        let (windows, pending) = (HashMap::new(), Pending::default());
+        let mut tail = Self { objects, tenant, settings, manifest, version, windows, pending };
+        tail.remember().await?;
+        tail.sweep().await?;
+        Ok(tail)
+    }
+
+    /// The offset from which a partition is to be read on.
+    pub fn next(&self, partition: u32) -> u64 {
+        self.manifest.next.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// Takes the next record of the log.
+    pub fn take(&mut self, logged: Logged) {
+        let Logged { position, appended_ms, subject, payload } = logged;
+        let (partition, offset, day) = (position.partition, position.offset, appended_ms.div_euclid(DAY_MS));
+        self.pending.since.get_or_insert_with(Instant::now);
+        self.pending.next.insert(partition, offset + 1);
+        let record: Record = match serde_json::from_slice(&payload) {
+            Ok(record) => record,
+            Err(error) => {
+                metrics::counter!(UNREADABLE).increment(1);
+                tracing::warn!(partition, offset, %error, "a record of the log cannot be read: it is not in the lake");
+                return;
+            }
+        };
+        if self.manifest.forgotten.contains(&subject) || self.pending.forgotten.contains_key(&subject) {
+            return;
+        }
+        match record {
+            Record::Event(record) => {
+                if self.is_new(partition, day, &subject, &record.event_id) {
+                    self.pending.rows += 1;
+                    self.pending.events.entry((day, partition)).or_default().push(Row { subject, offset, record });
+                }
+            }
+            Record::Exposure(record) => {
+                let id = format!("list/{}", record.request_id);
+                if self.is_new(partition, day, &subject, &id) {
+                    self.pending.rows += record.items.len();
+                    self.pending.exposures.entry((day, partition)).or_default().push(Row { subject, offset, record });
+                }
+            }
+            Record::Tombstone => {
+                self.pending.events.values_mut().for_each(|rows| rows.retain(|row| row.subject != subject));
+                self.pending.exposures.values_mut().for_each(|rows| rows.retain(|row| row.subject != subject));
+                self.pending.forgotten.insert(subject, partition);
+            }
+            Record::Join { .. } | Record::Item { .. } => {}
+        }
+    }
+
+    fn is_new(&mut self, partition: u32, day: i64, subject: &str, id: &str) -> bool {
+        let is_new = self.windows.entry(partition).or_default().is_new(day, fingerprint(subject, id));
+        self.pending.duplicates += u64::from(!is_new);
+        is_new
+    }
+
+    /// Whether anything was read since the last commit.
+    pub fn has_any(&self) -> bool {
+        self.pending.since.is_some()
+    }
+
+    /// Whether what waits has waited long enough, or is enough.
+    pub fn is_due(&self) -> bool {
+        let is_old = self.pending.since.is_some_and(|since| since.elapsed() >= self.settings.flush_every);
+        is_old || self.pending.rows >= self.settings.flush_rows
+    }
+
+    /// Writes what waits as files and commits them together with how far the log is read. False: another writer was
+    /// quicker, and all of it is to be read again.
+    pub async fn flush(&mut self) -> Result<bool, LakeError> {
+        let pending = std::mem::take(&mut self.pending);
+        let mut manifest = self.manifest.clone();
+        for (&(day, partition), rows) in pending.events.iter().filter(|(_, rows)| !rows.is_empty()) {
+            manifest.files.push(self.put(Dataset::Events, day, partition, rows::events(rows)?).await?);
+        }
+        for (&(day, partition), rows) in &pending.exposures {
+            let rows = rows::exposures(rows)?;
+            if rows.num_rows() > 0 {
+                manifest.files.push(self.put(Dataset::Exposures, day, partition, rows).await?);
+            }
+        }
+        manifest.next.extend(pending.next);
+        manifest.duplicates += pending.duplicates;
+        let replaced = self.forget(&mut manifest, &pending.forgotten).await?;
+        manifest.forgotten.extend(pending.forgotten.into_keys());
+        metrics::counter!(WRITTEN).increment(pending.rows as u64);
+        self.commit(manifest, replaced).await
+    }
+
+    /// Takes people out of the files of their partitions. The files that are replaced.
+    async fn forget(
+        &self,
+        manifest: &mut Manifest,
+        forgotten: &BTreeMap<String, u32>,
+    ) -> Result<Vec<DataFile>, LakeError> {
+        let partitions: BTreeSet<u32> = forgotten.values().copied().collect();
+        let mut replaced = Vec::new();
+        let (mut files, touched): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut manifest.files).into_iter().partition(|file| !partitions.contains(&file.partition));
+        for file in touched {
+            let rows = self.load(&file).await?;
+            match without(&rows, |subject| forgotten.contains_key(subject))? {
+                None => files.push(file),
+                Some(rest) => {
+                    if rest.num_rows() > 0 {
+                        files.push(self.put(file.dataset, file.day, file.partition, rest).await?);
+                    }
+                    replaced.push(file);
+                }
+            }
+        }
+        manifest.files = files;
+        Ok(replaced)
+    }
+
+    /// Makes one file of small neighbours, as often as there are any. False: as [`Tail::flush`].
+    pub async fn compact(&mut self) -> Result<bool, LakeError> {
+        while let Some(run) = self.manifest.to_compact(self.settings.compact_files, self.settings.compact_rows) {
+            let mut batches = Vec::with_capacity(run.len());
+            for file in &run {
+                batches.push(self.load(file).await?);
+            }
+            let file = self.put(run[0].dataset, run[0].day, run[0].partition, joined(&batches)?).await?;
+            let mut manifest = self.manifest.clone();
+            manifest.files.retain(|one| !run.contains(one));
+            manifest.files.push(file);
+            if !self.commit(manifest, run).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Replaces the manifest, then deletes what it does not name any more. Readers of the old one load it again.
+    async fn commit(&mut self, manifest: Manifest, replaced: Vec<DataFile>) -> Result<bool, LakeError> {
+        let Some(version) = replace(&*self.objects, &self.tenant, &manifest, self.version.clone()).await? else {
+            return Ok(false);
+        };
+        (self.manifest, self.version) = (manifest, Some(version));
+        for file in replaced {
+            self.objects.delete(&self.tenant, &file.key).await?;
+        }
+        Ok(true)
+    }
+
+    async fn put(&self, dataset: Dataset, day: i64, partition: u32, rows: RecordBatch) -> Result<DataFile, LakeError> {
+        let (offsets, times) = (offsets(&rows)?, times(&rows)?);
+        // A name of its own each time: what a commit that failed left is never taken for another's.
+        let key = DataFile::key(dataset, day, partition, offsets, rand::random());
+        let count = rows.num_rows() as u64;
+        let bytes = spawn_blocking(move || encode(&rows)).await??;
+        let about = self.objects.put(&self.tenant, &key, bytes, Condition::None).await?;
+        let ((first, last), (time_min_ms, time_max_ms)) = (offsets, times);
+        let bytes = about.bytes;
+        Ok(DataFile { key, dataset, day, partition, first, last, rows: count, bytes, time_min_ms, time_max_ms })
+    }
+
+    async fn load(&self, file: &DataFile) -> Result<RecordBatch, LakeError> {
+        let bytes = load_file(&*self.objects, &self.tenant, file).await?;
+        spawn_blocking(move || codec::read(bytes)).await?
+    }
+
+    /// Makes the windows again from the files of the last days.
+    async fn remember(&mut self) -> Result<(), LakeError> {
+        let mut newest: HashMap<u32, i64> = HashMap::new();
+        for file in &self.manifest.files {
+            let day = newest.entry(file.partition).or_insert(file.day);
+            *day = file.day.max(*day);
+        }
+        let mut files: Vec<DataFile> = self.manifest.files.clone();
+        files.retain(|file| newest.get(&file.partition).is_some_and(|newest| file.day >= newest - KEPT_DAYS));
+        files.sort_by_key(|file| (file.day, file.first));
+        for file in files {
+            let bytes = load_file(&*self.objects, &self.tenant, &file).await?;
+            let rows = spawn_blocking(move || read(bytes)).await??;
+            let (ids, prefix) = match file.dataset {
+                Dataset::Events => (texts(&rows, "event_id")?, ""),
+                Dataset::Exposures => (texts(&rows, "request_id")?, "list/"),
+            };
+            let subjects = texts(&rows, "subject")?;
+            let window = self.windows.entry(file.partition).or_default();
+            for row in 0..rows.num_rows() {
+                let id = format!("{prefix}{}", ids.value(row));
+                window.is_new(file.day, fingerprint(subjects.value(row), &id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes files that a commit which failed left behind.
+    async fn sweep(&self) -> Result<(), LakeError> {
+        let known: BTreeSet<&str> = self.manifest.files.iter().map(|file| file.key.as_str()).collect();
+        let oldest_ms = now_ms() - ORPHAN_MS;
+        let mut after = None;
+        loop {
+            let page = self.objects.list(&self.tenant, "lake/", after.as_deref(), PAGE_MAX).await?;
+            for one in page.objects {
+                let is_named = known.contains(one.key.as_str()) || one.key == MANIFEST_KEY;
+                if !is_named && one.modified_ms < oldest_ms {
+                    self.objects.delete(&self.tenant, &one.key).await?;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The first and the last offset of rows.
+fn offsets(rows: &RecordBatch) -> Result<(u64, u64), LakeError> {
+    let column = rows.column_by_name("offset").and_then(|column| column.as_any().downcast_ref::<UInt64Array>());
+    let column = column.ok_or_else(|| ArrowError::SchemaError("there is no offset".to_owned()))?;
+    let values = || column.values().iter().copied();
+    Ok((values().min().unwrap_or(0), values().max().unwrap_or(0)))
+}
+
+/// The first and the last moment of rows, in Unix milliseconds.
+fn times(rows: &RecordBatch) -> Result<(i64, i64), LakeError> {
+    let column = rows.column_by_name("time").and_then(|one| one.as_any().downcast_ref::<TimestampMillisecondArray>());
+    let column = column.ok_or_else(|| ArrowError::SchemaError("there is no time".to_owned()))?;
+    let values = || column.values().iter().copied();
+    Ok((values().min().unwrap_or(0), values().max().unwrap_or(0)))
+}

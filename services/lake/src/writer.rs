@@ -1,0 +1,189 @@
+//! From the log to the lake, for as long as the process lives.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use attune_store::events::{EventLog, Position};
+use attune_store::objects::Objects;
+use attune_store::relational::Relational;
+use attune_store::{PAGE_ROWS_MAX, PageRequest, Tenant};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinHandle, JoinSet};
+
+use crate::codec::LakeError;
+use crate::tail::Tail;
+
+/// Records of one look at the log.
+const POLL_MAX: usize = 2_000;
+/// How long a look waits for the next record.
+const POLL_WAIT: Duration = Duration::from_millis(500);
+/// How often it is looked for new tenants.
+const TENANTS_EVERY: Duration = Duration::from_secs(5);
+/// How long a tenant's lake rests after a fault.
+const REST: Duration = Duration::from_secs(2);
+
+/// When files are written, and when they are joined.
+#[derive(Clone, Copy, Debug)]
+pub struct LakeSettings {
+    /// Rows wait so long for others.
+    pub flush_every: Duration,
+    /// So many rows wait for nothing.
+    pub flush_rows: usize,
+    /// So many small files of one day and partition become one.
+    pub compact_files: usize,
+    /// No file that is made of others has more rows.
+    pub compact_rows: u64,
+}
+
+impl Default for LakeSettings {
+    fn default() -> Self {
+        Self { flush_every: Duration::from_secs(30), flush_rows: 100_000, compact_files: 8, compact_rows: 1_000_000 }
+    }
+}
+
+/// What the writer reads and writes.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub events: Arc<dyn EventLog>,
+    pub objects: Arc<dyn Objects>,
+}
+
+/// Writes the lakes of all tenants. Dropped without a stop, it ends as in a crash.
+#[derive(Debug)]
+pub struct LakeWriter {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl LakeWriter {
+    /// Starts. `first` is a tenant that has no row of its own, if there is one.
+    pub fn start(
+        relational: Arc<dyn Relational>,
+        events: Arc<dyn EventLog>,
+        objects: Arc<dyn Objects>,
+        first: Option<Tenant>,
+        settings: LakeSettings,
+    ) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let stores = Stores { events, objects };
+        Self { stop, task: tokio::spawn(all(relational, stores, first, settings, stopping)) }
+    }
+
+    /// Writes what waits, and ends.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "the writer of the lake ended");
+        }
+    }
+}
+
+impl Drop for LakeWriter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts a writer for each tenant as tenants come.
+async fn all(
+    relational: Arc<dyn Relational>,
+    stores: Stores,
+    first: Option<Tenant>,
+    settings: LakeSettings,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut writers = JoinSet::new();
+    let mut whose: HashMap<Id, String> = HashMap::new();
+    while !*stopping.borrow() {
+        let mut tenants: Vec<Tenant> = first.iter().cloned().collect();
+        match listed(&*relational).await {
+            Ok(listed) => tenants.extend(listed),
+            Err(error) => tracing::warn!(%error, "the tenants cannot be listed"),
+        }
+        for tenant in tenants {
+            let name = tenant.to_string();
+            if known.insert(name.clone()) {
+                let writer = writers.spawn(follow(stores.clone(), tenant, settings, stopping.clone()));
+                whose.insert(writer.id(), name);
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TENANTS_EVERY) => {}
+            _ = stopping.changed() => {}
+        }
+        // A defect ends one tenant's writer, and it is started again: a lake that stands still says nothing by itself.
+        while let Some(Err(error)) = writers.try_join_next() {
+            tracing::error!(%error, "a writer of the lake ended and is started again");
+            if let Some(name) = whose.remove(&error.id()) {
+                known.remove(&name);
+            }
+        }
+    }
+    while writers.join_next().await.is_some() {}
+}
+
+async fn listed(relational: &dyn Relational) -> Result<Vec<Tenant>, LakeError> {
+    let (mut tenants, mut page) = (Vec::new(), PageRequest::first(PAGE_ROWS_MAX));
+    loop {
+        let found = relational.tenants(page).await?;
+        tenants.extend(found.rows.into_iter().map(|row| row.tenant));
+        match found.next {
+            Some(next) => page = PageRequest { after: Some(next), rows: PAGE_ROWS_MAX },
+            None => return Ok(tenants),
+        }
+    }
+}
+
+/// Writes one tenant's lake, again and again after faults: what was not committed is read once more.
+async fn follow(stores: Stores, tenant: Tenant, settings: LakeSettings, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let Err(error) = write(&stores, &tenant, settings, &mut stopping).await else { return };
+        tracing::warn!(%tenant, %error, "the lake cannot be written now");
+        if *stopping.borrow() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REST) => {}
+            _ = stopping.changed() => {}
+        }
+    }
+}
+
+/// Until it is stopped, or another writer was quicker or something fails: then it is begun again from the manifest.
+async fn write(
+    stores: &Stores,
+    tenant: &Tenant,
+    settings: LakeSettings,
+    stopping: &mut watch::Receiver<bool>,
+) -> Result<(), LakeError> {
+    'open: loop {
+        let mut tail = Tail::open(stores.objects.clone(), tenant.clone(), settings).await?;
+        let bounds = stores.events.bounds(tenant).await?;
+        let from: Vec<Position> = bounds
+            .iter()
+            .map(|one| Position { partition: one.partition, offset: tail.next(one.partition).max(one.first) })
+            .collect();
+        let mut reader = stores.events.read(tenant, &from).await?;
+        loop {
+            let events = tokio::select! {
+                polled = reader.poll(POLL_MAX, POLL_WAIT) => polled?,
+                _ = stopping.changed() => Vec::new(),
+            };
+            let is_last = *stopping.borrow();
+            events.into_iter().for_each(|event| tail.take(event));
+            if tail.is_due() || (is_last && tail.has_any()) {
+                if !tail.flush().await? {
+                    continue 'open;
+                }
+                if !is_last && !tail.compact().await? {
+                    continue 'open;
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}

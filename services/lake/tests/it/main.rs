@@ -1,0 +1,244 @@
+//! The lake over an embedded log and a folder, with writers that end at any moment and objects that fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, StringArray, UInt32Array};
+use attune_api::log::{Event, Exposure, Record, Shown};
+use attune_lake::{Dataset, LakeSettings, LakeWriter, Manifest, load_file, load_manifest, read};
+use attune_store::embedded::events::Log;
+use attune_store::embedded::objects::LocalObjects;
+use attune_store::events::{EventLog, NewEvent, Settings};
+use attune_store::guard::{Fault, Faults, Guard, Guarded, Settings as GuardSettings};
+use attune_store::objects::{Objects, PAGE_MAX};
+use attune_store::relational::Relational;
+use attune_store::{ErrorKind, StoreKind, Tenant, embedded};
+use tempfile::TempDir;
+
+const AT_ONCE: LakeSettings = LakeSettings {
+    flush_every: Duration::from_millis(20),
+    flush_rows: 500,
+    compact_files: 1_000,
+    compact_rows: 1_000_000,
+};
+
+struct World {
+    relational: Arc<dyn Relational>,
+    events: Arc<dyn EventLog>,
+    objects: Arc<dyn Objects>,
+    faults: Arc<Faults>,
+    _folder: TempDir,
+}
+
+fn tenant() -> Tenant {
+    "acme".parse().unwrap()
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let faults = Arc::new(Faults::default());
+        let guard = Guard::new(StoreKind::Objects, "file", GuardSettings::embedded()).with_faults(Arc::clone(&faults));
+        let files: Arc<dyn Objects> =
+            Arc::new(LocalObjects::open(&path("objects"), "http://127.0.0.1:1").await.unwrap());
+        Self {
+            relational: Arc::new(embedded::relational::open(&path("rows.db")).await.unwrap()),
+            events: Arc::new(Log::open(&path("events"), Settings::default()).await.unwrap()),
+            objects: Arc::new(Guarded::new(files, guard)),
+            faults,
+            _folder: folder,
+        }
+    }
+
+    fn writer(&self, settings: LakeSettings) -> LakeWriter {
+        let (relational, events) = (Arc::clone(&self.relational), Arc::clone(&self.events));
+        LakeWriter::start(relational, events, Arc::clone(&self.objects), Some(tenant()), settings)
+    }
+
+    async fn append(&self, records: Vec<(String, Record)>) {
+        let event = |(subject, record): (String, Record)| NewEvent {
+            subject,
+            payload: serde_json::to_vec(&record).unwrap().into(),
+        };
+        self.events.append(&tenant(), records.into_iter().map(event).collect()).await.unwrap();
+    }
+
+    async fn manifest(&self) -> Manifest {
+        load_manifest(&*self.objects, &tenant()).await.unwrap()
+    }
+
+    /// Rows by subject and id; how often each is there.
+    async fn rows(&self, dataset: Dataset) -> BTreeMap<(String, String), usize> {
+        let mut rows = BTreeMap::new();
+        for file in self.manifest().await.files.iter().filter(|file| file.dataset == dataset) {
+            let batch = read(load_file(&*self.objects, &tenant(), file).await.unwrap()).unwrap();
+            assert_eq!(batch.num_rows() as u64, file.rows);
+            let texts = |name: &str| {
+                batch.column_by_name(name).unwrap().as_any().downcast_ref::<StringArray>().unwrap().clone()
+            };
+            let ids = match dataset {
+                Dataset::Events => texts("event_id"),
+                Dataset::Exposures => texts("item_id"),
+            };
+            let subjects = texts("subject");
+            for row in 0..batch.num_rows() {
+                let key = (subjects.value(row).to_owned(), ids.value(row).to_owned());
+                *rows.entry(key).or_default() += 1;
+            }
+        }
+        rows
+    }
+
+    /// Waits until all of the log is in the lake.
+    async fn caught_up(&self, records: u64) {
+        for _ in 0..1_200 {
+            // A partition's offsets have gaps: the last record of all is in one of them.
+            if self.manifest().await.next.values().max() == Some(&records) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the lake is not caught up: {:?}", self.manifest().await.next);
+    }
+}
+
+fn click(subject: usize, id: usize) -> (String, Record) {
+    let event = Event { event_id: format!("e-{id}"), r#type: "click".into(), time_ms: id as i64, ..Event::default() };
+    (format!("s-{subject}"), Record::Event(event))
+}
+
+fn list(subject: usize, id: usize, items: usize) -> (String, Record) {
+    let items =
+        (0..items).map(|n| Shown { item_id: format!("{id}/{n}"), features: vec![Some(0.5), None], ..Shown::default() });
+    let feature_names = vec!["a".to_owned(), "b".to_owned()];
+    let items = items.collect();
+    (
+        format!("s-{subject}"),
+        Record::Exposure(Exposure { request_id: id.to_string(), items, feature_names, ..Exposure::default() }),
+    )
+}
+
+#[tokio::test]
+async fn exactly_the_events_of_the_log_are_there_whatever_is_killed_and_fails() {
+    let world = World::new().await;
+    let mut expected = BTreeSet::new();
+    let mut appended = 0;
+    for round in 0..20 {
+        // A writer that ends like a crash, at another moment each round, and objects that fail or lose an answer.
+        let writer = world.writer(AT_ONCE);
+        let records: Vec<_> = (0..150)
+            .map(|n| match n % 3 {
+                // Every third one is there already, if there was one before.
+                0 => click(round.max(1) - 1, n),
+                _ => click(round, n),
+            })
+            .collect();
+        expected.extend(records.iter().map(|(subject, record)| match record {
+            Record::Event(event) => (subject.clone(), event.event_id.clone()),
+            _ => unreachable!(),
+        }));
+        appended += records.len() as u64;
+        world.append(records).await;
+        match round % 4 {
+            0 => world.faults.plan(Some("put"), Fault::Fail(ErrorKind::Unavailable), 1),
+            1 => world.faults.plan(Some("put"), Fault::AnswerLost, 1),
+            _ => {}
+        }
+        tokio::time::sleep(Duration::from_millis(13 * (round as u64 % 7))).await;
+        drop(writer);
+    }
+    world.faults.clear();
+    let writer = world.writer(AT_ONCE);
+    world.caught_up(appended).await;
+    writer.stop().await;
+    let rows = world.rows(Dataset::Events).await;
+    assert_eq!(rows.keys().cloned().collect::<BTreeSet<_>>(), expected);
+    assert!(rows.values().all(|times| *times == 1), "no event has two rows");
+}
+
+#[tokio::test]
+async fn two_writers_at_once_write_one_lake() {
+    let world = World::new().await;
+    let writers = [world.writer(AT_ONCE), world.writer(AT_ONCE)];
+    for round in 0..10 {
+        world.append((0..100).map(|n| click(n, round)).collect()).await;
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    world.caught_up(1_000).await;
+    for writer in writers {
+        writer.stop().await;
+    }
+    let rows = world.rows(Dataset::Events).await;
+    assert!(rows.len() == 1_000 && rows.values().all(|times| *times == 1), "{}", rows.len());
+}
+
+#[tokio::test]
+async fn lists_are_there_a_row_a_position() {
+    let world = World::new().await;
+    world.append(vec![list(1, 7, 3), list(1, 7, 3), list(2, 8, 2), list(3, 9, 0)]).await;
+    let writer = world.writer(AT_ONCE);
+    world.caught_up(4).await;
+    writer.stop().await;
+    assert_eq!(world.rows(Dataset::Exposures).await.len(), 5);
+    let manifest = world.manifest().await;
+    assert_eq!(manifest.duplicates, 1);
+    let file = manifest.files.iter().find(|file| file.rows >= 3).unwrap();
+    let batch = read(load_file(&*world.objects, &tenant(), file).await.unwrap()).unwrap();
+    let ranks = batch.column_by_name("rank").unwrap().as_any().downcast_ref::<UInt32Array>().unwrap().clone();
+    assert_eq!(&ranks.values()[..3], [0, 1, 2]);
+    let features = batch.column_by_name("features").unwrap().as_any().downcast_ref::<StringArray>().unwrap().clone();
+    assert_eq!(features.value(0), r#"{"a":0.5,"b":null}"#);
+}
+
+#[tokio::test]
+async fn who_is_forgotten_is_taken_out_and_stays_out() {
+    let world = World::new().await;
+    world.append((0..40).map(|n| click(n % 4, n)).collect()).await;
+    world.append(vec![list(1, 7, 3)]).await;
+    let writer = world.writer(AT_ONCE);
+    world.caught_up(41).await;
+    let before = world.manifest().await.files;
+    world.append(vec![("s-1".to_owned(), Record::Tombstone), click(1, 100), click(2, 100)]).await;
+    world.caught_up(44).await;
+    writer.stop().await;
+    let rows = world.rows(Dataset::Events).await;
+    assert!(rows.keys().all(|(subject, _)| subject != "s-1"));
+    assert_eq!(rows.len(), 31);
+    assert!(world.rows(Dataset::Exposures).await.is_empty());
+    // Neither a file nor what a start reads again brings the person back.
+    let page = world.objects.list(&tenant(), "lake/", None, PAGE_MAX).await.unwrap();
+    let files = world.manifest().await.files;
+    assert_eq!(page.objects.len(), files.len() + 1, "files that were replaced are gone");
+    assert!(before.iter().any(|file| !files.contains(file)));
+    let writer = world.writer(AT_ONCE);
+    world.append(vec![click(1, 101), click(3, 101)]).await;
+    world.caught_up(46).await;
+    writer.stop().await;
+    assert_eq!(world.rows(Dataset::Events).await.len(), 32);
+}
+
+#[tokio::test]
+async fn small_files_become_one() {
+    let world = World::new().await;
+    let settings = LakeSettings { compact_files: 4, flush_rows: 1, ..AT_ONCE };
+    let writer = world.writer(settings);
+    for n in 0..12 {
+        world.append(vec![click(1, n)]).await;
+        world.caught_up(n as u64 + 1).await;
+    }
+    writer.stop().await;
+    let files = world.manifest().await.files;
+    assert!(files.len() <= 4, "{} files", files.len());
+    assert_eq!(world.rows(Dataset::Events).await.len(), 12);
+    let within = |from, to| world_files(&files, from, to);
+    assert_eq!(within(100, 200), 0);
+    let page = world.objects.list(&tenant(), "lake/", None, PAGE_MAX).await.unwrap();
+    assert_eq!(page.objects.len(), files.len() + 1);
+}
+
+fn world_files(files: &[attune_lake::DataFile], from_ms: i64, to_ms: i64) -> usize {
+    let manifest = Manifest { files: files.to_vec(), ..Manifest::default() };
+    manifest.files_within(Dataset::Events, from_ms, to_ms).count()
+}
