@@ -57,3 +57,14 @@ lint: ## formatting and clippy, warnings are errors
 .PHONY: release
 release: ## the binary to install or to measure: target/release/attune
 	$(CARGO) build --locked --release --package attune
+
+# The GPU's kernels, without a GPU: the compiler comes from pip, and the emulated GPU needs a C++ compiler.
+NVRTC = LD_LIBRARY_PATH="$$(kernels/cuda/nvrtc.sh $(1))$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}"
+
+.PHONY: test-cuda-compile
+test-cuda-compile: ## compile every GPU kernel for every card with NVRTC (from pip), and run them emulated
+	$(call NVRTC,13) ATTUNE_NEEDS_NVRTC=1 $(CARGO) test --locked --package attune-kernels --lib cuda::
+
+.PHONY: cuda-ptx
+cuda-ptx: ## make the embedded PTX again, after a change to a kernel
+	$(call NVRTC,12) python3 kernels/cuda/embed.py

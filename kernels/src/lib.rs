@@ -7,6 +7,7 @@
 //! AVX2 as with AVX-512.
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::attention::*;
 pub use cpu::bf16::*;

@@ -1,0 +1,204 @@
+//! A real card, through the driver.
+
+use std::ffi::c_void;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cudarc::driver::sys;
+
+use super::device::Machine;
+use super::error::checked;
+use super::launch::Kernel;
+use super::modules::{Image, ModuleOrigin, embedded, native};
+use super::{Arithmetic, Card, CudaError, Version};
+
+/// A context of a card, with the kernels loaded. A context of our own and not the shared primary one: after a failure it is
+/// given up and a new one opened, whatever else this process does with the card.
+pub(super) struct Gpu {
+    context: sys::CUcontext,
+    functions: Vec<(Kernel, sys::CUfunction)>,
+    abandoned: AtomicBool,
+}
+
+// SAFETY: contexts and functions are handles that the driver lets any thread use; each call makes the context current first.
+unsafe impl Send for Gpu {}
+// SAFETY: as above.
+unsafe impl Sync for Gpu {}
+
+impl Gpu {
+    pub(super) fn open(
+        driver: Version,
+        card: &Card,
+        arithmetic: Arithmetic,
+        cache: Option<&Path>,
+    ) -> Result<(Self, ModuleOrigin), CudaError> {
+        let (mut device, mut context) = (0, std::ptr::null_mut());
+        // SAFETY: the probe started the driver and found this card; both are places for one handle.
+        unsafe {
+            checked("cuDeviceGet", sys::cuDeviceGet(&mut device, card.index as i32))?;
+            let flags = sys::CUctx_flags_enum::CU_CTX_SCHED_YIELD as u32;
+            checked("cuCtxCreate", sys::cuCtxCreate_v4(&mut context, std::ptr::null_mut(), flags, device))?;
+        }
+        let mut gpu = Self { context, functions: Vec::new(), abandoned: AtomicBool::new(false) };
+        let native = native(&card.architecture(), arithmetic, driver, cache);
+        if let Some(image) = native {
+            match gpu.load(&image, arithmetic) {
+                Ok(()) => return Ok((gpu, image.origin)),
+                Err(error) => {
+                    tracing::warn!(%error, "the driver refuses the compiled kernels: the embedded ones are used")
+                }
+            }
+        }
+        let image = embedded(arithmetic);
+        gpu.load(&image, arithmetic).map_err(|error| CudaError::NoModule(error.to_string()))?;
+        Ok((gpu, image.origin))
+    }
+
+    /// Loads a module and finds its kernels. The module stays until the context goes.
+    fn load(&mut self, image: &Image, arithmetic: Arithmetic) -> Result<(), CudaError> {
+        self.enter()?;
+        let mut module = std::ptr::null_mut();
+        // SAFETY: machine code of NVRTC's, or PTX that ends in a zero.
+        checked("cuModuleLoadData", unsafe { sys::cuModuleLoadData(&mut module, image.bytes.as_ptr().cast()) })?;
+        let find = |kernel: Kernel| {
+            let mut function = std::ptr::null_mut();
+            // SAFETY: the module is loaded; the name ends in a zero.
+            let code = unsafe { sys::cuModuleGetFunction(&mut function, module, kernel.c_name().as_ptr()) };
+            checked("cuModuleGetFunction", code).map(|()| (kernel, function))
+        };
+        self.functions = Kernel::of(arithmetic).into_iter().map(find).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn enter(&self) -> Result<(), CudaError> {
+        // SAFETY: the context lives as long as this.
+        checked("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) })
+    }
+
+    fn function(&self, kernel: Kernel) -> Result<sys::CUfunction, CudaError> {
+        let found = self.functions.iter().find(|(loaded, _)| *loaded == kernel);
+        found.map(|(_, function)| *function).ok_or_else(|| CudaError::NoModule(kernel.name().to_owned()))
+    }
+}
+
+impl Machine for Gpu {
+    fn allocate(&self, bytes: usize) -> Result<u64, CudaError> {
+        self.enter()?;
+        let mut address = 0;
+        // SAFETY: `address` is a place for one device pointer.
+        match unsafe { sys::cuMemAlloc_v2(&mut address, bytes) } {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                let (free, total) = self.memory()?;
+                let [needed_mib, free_mib, total_mib] = [bytes, free, total].map(|bytes| bytes.div_ceil(1 << 20));
+                Err(CudaError::Memory { needed_mib, free_mib, total_mib })
+            }
+            code => checked("cuMemAlloc", code).map(|()| address),
+        }
+    }
+
+    fn free(&self, address: u64) {
+        // SAFETY: given by `allocate` and freed once, by the buffer that owns it.
+        let freed = self.enter().and_then(|()| checked("cuMemFree", unsafe { sys::cuMemFree_v2(address) }));
+        let _ = freed.inspect_err(|error| tracing::warn!(%error, "GPU memory is not given back"));
+    }
+
+    fn pin(&self, bytes: usize) -> Result<NonNull<u8>, CudaError> {
+        self.enter()?;
+        let mut memory = std::ptr::null_mut();
+        // SAFETY: `memory` is a place for one pointer.
+        checked("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut memory, bytes, 0) })?;
+        NonNull::new(memory.cast()).ok_or(CudaError::Lost)
+    }
+
+    fn unpin(&self, memory: NonNull<u8>, _: usize) {
+        // SAFETY: given by `pin` and freed once, by the stream that owns it.
+        let freed =
+            self.enter().and_then(|()| checked("cuMemFreeHost", unsafe { sys::cuMemFreeHost(memory.as_ptr().cast()) }));
+        let _ = freed.inspect_err(|error| tracing::warn!(%error, "pinned memory is not given back"));
+    }
+
+    fn open_stream(&self) -> Result<u64, CudaError> {
+        self.enter()?;
+        let mut stream = std::ptr::null_mut();
+        let flags = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
+        // SAFETY: `stream` is a place for one handle.
+        checked("cuStreamCreate", unsafe { sys::cuStreamCreate(&mut stream, flags) })?;
+        Ok(stream as u64)
+    }
+
+    fn close_stream(&self, stream: u64) {
+        // SAFETY: given by `open_stream` and closed once; the driver finishes its work first.
+        let closed = self
+            .enter()
+            .and_then(|()| checked("cuStreamDestroy", unsafe { sys::cuStreamDestroy_v2(stream as sys::CUstream) }));
+        let _ = closed.inspect_err(|error| tracing::warn!(%error, "a stream is not given back"));
+    }
+
+    fn is_done(&self, stream: u64) -> Result<bool, CudaError> {
+        self.enter()?;
+        // SAFETY: a stream of this context's.
+        match unsafe { sys::cuStreamQuery(stream as sys::CUstream) } {
+            sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            code => checked("cuStreamQuery", code).map(|()| true),
+        }
+    }
+
+    unsafe fn upload(&self, stream: u64, to: u64, from: *const u8, bytes: usize) -> Result<(), CudaError> {
+        self.enter()?;
+        // SAFETY: the caller's promise.
+        checked("cuMemcpyHtoDAsync", unsafe {
+            sys::cuMemcpyHtoDAsync_v2(to, from.cast(), bytes, stream as sys::CUstream)
+        })
+    }
+
+    unsafe fn download(&self, stream: u64, to: *mut u8, from: u64, bytes: usize) -> Result<(), CudaError> {
+        self.enter()?;
+        // SAFETY: the caller's promise.
+        checked("cuMemcpyDtoHAsync", unsafe {
+            sys::cuMemcpyDtoHAsync_v2(to.cast(), from, bytes, stream as sys::CUstream)
+        })
+    }
+
+    unsafe fn launch(
+        &self,
+        stream: u64,
+        kernel: Kernel,
+        grid: [u32; 3],
+        threads: u32,
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), CudaError> {
+        self.enter()?;
+        let (function, [x, y, z], stream) = (self.function(kernel)?, grid, stream as sys::CUstream);
+        let extra = std::ptr::null_mut();
+        // SAFETY: the caller's promise; the driver copies the arguments before it returns.
+        let code =
+            unsafe { sys::cuLaunchKernel(function, x, y, z, threads, 1, 1, 0, stream, arguments.as_mut_ptr(), extra) };
+        checked("cuLaunchKernel", code)
+    }
+
+    fn memory(&self) -> Result<(usize, usize), CudaError> {
+        self.enter()?;
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: each is a place for one size.
+        checked("cuMemGetInfo", unsafe { sys::cuMemGetInfo_v2(&mut free, &mut total) })?;
+        Ok((free, total))
+    }
+
+    fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        // To destroy a context waits for its kernels. One that hangs would take this thread with it: then the context, and the
+        // memory in it, are left to the end of the process.
+        if !self.abandoned.load(Ordering::Acquire) {
+            // SAFETY: nothing uses it any more: buffers and streams hold this machine alive.
+            let code = unsafe { sys::cuCtxDestroy_v2(self.context) };
+            let _ = checked("cuCtxDestroy", code)
+                .inspect_err(|error| tracing::warn!(%error, "a context is not given back"));
+        }
+    }
+}

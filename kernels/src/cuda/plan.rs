@@ -1,0 +1,233 @@
+//! How a batch becomes launches: tiles, grids, bounds. Pure.
+
+use super::Arithmetic;
+use super::launch::Kernel;
+
+/// Queries of one text that a block of the attention kernels takes.
+const QUERIES: usize = 64;
+/// The widest row that the norms hold in registers.
+pub const WIDTH_MAX: usize = 1024;
+/// Widths of an attention head that have a kernel.
+pub const HEAD_WIDTHS: [usize; 3] = [32, 64, 128];
+/// Rows, and outputs, of a matrix have to be whole runs of 16 bytes at 2 bytes a number.
+const GRAIN: usize = 8;
+
+/// A batch or a model that the kernels do not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The batch contradicts itself or the model.
+    #[error("bad batch: {0}")]
+    Batch(&'static str),
+    /// The model has sizes without a kernel.
+    #[error("no GPU kernel for {0}")]
+    Widths(String),
+}
+
+/// Holds a model's sizes against what the kernels can do.
+///
+/// # Errors
+/// [`PlanError::Widths`] naming the size.
+pub fn check_widths(hidden: usize, heads: usize, intermediate: usize) -> Result<(), PlanError> {
+    let refuse = |what: String| Err(PlanError::Widths(what));
+    if hidden == 0 || heads == 0 || !hidden.is_multiple_of(heads) || !HEAD_WIDTHS.contains(&(hidden / heads)) {
+        return refuse(format!("{heads} heads in a width of {hidden}: a head is 32, 64 or 128 wide"));
+    }
+    if hidden > WIDTH_MAX {
+        return refuse(format!("a width of {hidden}: {WIDTH_MAX} is the widest"));
+    }
+    match intermediate > 0 && intermediate.is_multiple_of(GRAIN) {
+        true => Ok(()),
+        false => refuse(format!("an inner width of {intermediate}: a multiple of {GRAIN} is needed")),
+    }
+}
+
+/// A batch as the kernels read it, checked: what it names is there. Reused from batch to batch.
+#[derive(Clone, Debug, Default)]
+pub struct BatchPlan {
+    /// Attention tiles, four words each; tokens; places within the text; offsets.
+    pub(super) words: Vec<u32>,
+    pub(super) tiles: usize,
+    pub(super) tokens: usize,
+    pub(super) rows: usize,
+    /// Token ids are below this, and texts no longer than that.
+    pub(super) vocabulary: usize,
+    pub(super) positions: usize,
+}
+
+impl BatchPlan {
+    /// Lays out texts of `tokens` that begin and end at `offsets`, for tables of `vocabulary` tokens and `positions`
+    /// positions.
+    ///
+    /// # Errors
+    /// [`PlanError::Batch`] when the offsets do not rise from 0 to the number of tokens, or name what the tables lack.
+    pub fn lay_out(
+        &mut self,
+        tokens: &[u32],
+        offsets: &[usize],
+        vocabulary: usize,
+        positions: usize,
+    ) -> Result<(), PlanError> {
+        check_batch(tokens, offsets, vocabulary, positions)?;
+        let texts = || offsets.windows(2).map(|text| text[0]..text[1]);
+        self.words.clear();
+        for text in texts() {
+            let tile = |query: usize| [text.start as u32, text.len() as u32, query as u32, 0];
+            self.words.extend((0..text.len()).step_by(QUERIES).flat_map(tile));
+        }
+        (self.tiles, self.tokens, self.rows) = (self.words.len() / 4, tokens.len(), offsets.len() - 1);
+        (self.vocabulary, self.positions) = (vocabulary, positions);
+        self.words.extend_from_slice(tokens);
+        self.words.extend(texts().flat_map(|text| 0..text.len() as u32));
+        self.words.extend(offsets.iter().map(|&offset| offset as u32));
+        Ok(())
+    }
+
+    /// How many texts.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Words of the largest batch of so many tokens.
+    pub(super) fn words_max(tokens: usize) -> usize {
+        // A text of t tokens has t / 64 tiles, rounded up: never more tiles, and never more texts, than tokens.
+        4 * tokens + 2 * tokens + tokens + 1
+    }
+}
+
+fn check_batch(tokens: &[u32], offsets: &[usize], vocabulary: usize, positions: usize) -> Result<(), PlanError> {
+    let bounded = offsets.first() == Some(&0) && offsets.last() == Some(&tokens.len());
+    if !bounded || offsets.windows(2).any(|pair| pair[0] >= pair[1]) || offsets.len() < 2 {
+        return Err(PlanError::Batch("offsets must rise from 0 to the number of tokens, without an empty text"));
+    }
+    // Indices in the kernels are 32 bits, tokens x 3 hidden among them before they are widened.
+    if tokens.len() > i32::MAX as usize / (3 * WIDTH_MAX) {
+        return Err(PlanError::Batch("more tokens than indices reach"));
+    }
+    if tokens.iter().any(|&token| token as usize >= vocabulary) {
+        return Err(PlanError::Batch("a token outside the vocabulary"));
+    }
+    match offsets.windows(2).any(|pair| pair[1] - pair[0] > positions) {
+        true => Err(PlanError::Batch("a text longer than the model has positions")),
+        false => Ok(()),
+    }
+}
+
+/// A kernel and the blocks and threads to run it with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) kernel: Kernel,
+    pub(super) grid: [u32; 3],
+    pub(super) threads: u32,
+}
+
+/// For a product of `rows` x `outputs`: large tiles where they give every multiprocessor a block, small ones where they do
+/// not. Which it is changes no bit of the result.
+pub(super) fn projection(arithmetic: Arithmetic, rows: usize, outputs: usize, multiprocessors: u32) -> Shape {
+    let blocks = |side: usize| [outputs.div_ceil(side) as u32, rows.div_ceil(side) as u32, 1];
+    let [x, y, _] = blocks(128);
+    match arithmetic {
+        Arithmetic::F32 => Shape { kernel: Kernel::Project64, grid: blocks(64), threads: 256 },
+        _ if x * y >= multiprocessors => Shape { kernel: Kernel::Project128, grid: blocks(128), threads: 256 },
+        _ => Shape { kernel: Kernel::Project64, grid: blocks(64), threads: 128 },
+    }
+}
+
+/// For the norms: eight rows a block.
+pub(super) fn norm(kernel: Kernel, rows: usize) -> Shape {
+    Shape { kernel, grid: [rows.div_ceil(8) as u32, 1, 1], threads: 256 }
+}
+
+/// For attention. `None` when no kernel is as wide as the head.
+pub(super) fn attention(tiles: usize, heads: usize, head_width: usize) -> Option<Shape> {
+    let kernel = match head_width {
+        32 => Kernel::Attention32,
+        64 => Kernel::Attention64,
+        128 => Kernel::Attention128,
+        _ => return None,
+    };
+    Some(Shape { kernel, grid: [tiles as u32, heads as u32, 1], threads: 128 })
+}
+
+/// For pooling and the head: a block for each text.
+pub(super) fn texts(kernel: Kernel, rows: usize) -> Shape {
+    Shape { kernel, grid: [rows as u32, 1, 1], threads: 128 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(lengths: &[usize]) -> BatchPlan {
+        let mut offsets = vec![0];
+        offsets.extend(lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        }));
+        let tokens: Vec<u32> = (0..*offsets.last().unwrap() as u32).collect();
+        let mut plan = BatchPlan::default();
+        plan.lay_out(&[1], &[0, 1], 2, 2).unwrap();
+        plan.lay_out(&tokens, &offsets, 100_000, 512).unwrap();
+        plan
+    }
+
+    #[test]
+    fn tiles_cover_every_query_once_and_no_more() {
+        for lengths in [&[1][..], &[64], &[65, 1, 128, 127, 129], &[512, 3, 3, 3], &[63; 40]] {
+            let plan = plan(lengths);
+            let mut seen = vec![0; lengths.iter().sum()];
+            for tile in plan.words[..4 * plan.tiles].as_chunks::<4>().0 {
+                let [start, length, query, _] = tile.map(|word| word as usize);
+                assert!(query < length, "an empty tile");
+                (query..length.min(query + QUERIES)).for_each(|query| seen[start + query] += 1);
+            }
+            assert!(seen.iter().all(|&times| times == 1), "{lengths:?}");
+            assert!(plan.words.len() <= BatchPlan::words_max(plan.tokens), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn words_hold_tokens_places_and_offsets_behind_the_tiles() {
+        let plan = plan(&[2, 1, 3]);
+        assert_eq!(plan.words[4 * plan.tiles..], [0, 1, 2, 3, 4, 5, 0, 1, 0, 0, 1, 2, 0, 2, 3, 6]);
+    }
+
+    #[test]
+    fn a_batch_that_names_what_is_not_there_is_refused() {
+        let mut plan = BatchPlan::default();
+        let mut refused = |tokens: &[u32], offsets: &[usize]| plan.lay_out(tokens, offsets, 10, 3).is_err();
+        assert!(refused(&[10], &[0, 1]), "a token outside the vocabulary");
+        assert!(refused(&[1; 4], &[0, 4]), "longer than the positions");
+        assert!(refused(&[1, 1], &[0, 1]), "offsets that end early");
+        assert!(refused(&[1, 1], &[1, 2]), "offsets that begin late");
+        assert!(refused(&[1, 1], &[0, 2, 2]), "an empty text");
+        assert!(refused(&[1, 1], &[0, 2, 1, 2]), "offsets that fall");
+        assert!(refused(&[], &[0]) && refused(&[], &[]), "nothing");
+        assert!(!refused(&[1, 9, 0], &[0, 3]));
+    }
+
+    #[test]
+    fn large_tiles_wait_until_every_multiprocessor_has_one() {
+        let shape = |rows, outputs| projection(Arithmetic::Bf16, rows, outputs, 132);
+        assert_eq!(shape(25, 1152), Shape { kernel: Kernel::Project64, grid: [18, 1, 1], threads: 128 });
+        assert_eq!(shape(1792, 1152).kernel, Kernel::Project64, "9 x 14 = 126 blocks");
+        assert_eq!(shape(1793, 1152), Shape { kernel: Kernel::Project128, grid: [9, 15, 1], threads: 256 });
+        assert_eq!(shape(100_000, 1).grid, [1, 782, 1]);
+        assert_eq!(projection(Arithmetic::F32, 1793, 1152, 132).grid, [18, 29, 1]);
+    }
+
+    #[test]
+    fn models_without_a_kernel_are_refused_by_the_size_that_is_wrong() {
+        assert_eq!(check_widths(384, 12, 1536), Ok(()));
+        assert_eq!(check_widths(1024, 16, 4096), Ok(()));
+        for (widths, named) in [
+            ((400, 12, 1536), "12 heads in a width of 400"),
+            ((384, 8, 1536), "8 heads in a width of 384"),
+            ((2048, 16, 8192), "a width of 2048"),
+            ((384, 12, 1530), "an inner width of 1530"),
+            ((0, 0, 0), "0 heads"),
+        ] {
+            let refused = check_widths(widths.0, widths.1, widths.2).unwrap_err().to_string();
+            assert!(refused.contains(named), "{refused}");
+        }
+    }
+}
