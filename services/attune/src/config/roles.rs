@@ -37,9 +37,10 @@ impl Roles {
         self.0.contains(&role)
     }
 
-    /// Whether this process runs models: for others, or for the texts of its own items.
+    /// Whether this process loads models: for others, for the texts of its items, or to know which vectors of items are of
+    /// the model in use.
     pub fn need_models(&self) -> bool {
-        self.has(Role::Inference) || self.has(Role::Content)
+        [Role::Inference, Role::Content, Role::Recommendation].into_iter().any(|role| self.has(role))
     }
 }
 
