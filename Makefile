@@ -58,8 +58,9 @@ lint: ## formatting and clippy, warnings are errors
 release: ## the binary to install or to measure: target/release/attune
 	$(CARGO) build --locked --release --package attune
 
-# The GPU's kernels, without a GPU: the compiler comes from pip, and the emulated GPU needs a C++ compiler.
+# The GPU. The first two need none: the compiler comes from pip, and the emulated GPU needs a C++ compiler.
 NVRTC = LD_LIBRARY_PATH="$$(kernels/cuda/nvrtc.sh $(1))$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}"
+GPU_CHECK = $(CARGO) run --locked --package attune-inference --bin attune-gpu-check --
 
 .PHONY: test-cuda-compile
 test-cuda-compile: ## compile every GPU kernel for every card with NVRTC (from pip), and run them emulated
@@ -68,3 +69,11 @@ test-cuda-compile: ## compile every GPU kernel for every card with NVRTC (from p
 .PHONY: cuda-ptx
 cuda-ptx: ## make the embedded PTX again, after a change to a kernel
 	$(call NVRTC,12) python3 kernels/cuda/embed.py
+
+.PHONY: test-gpu
+test-gpu: ## on a GPU: every kernel, the engine, and a card that fails, into attune-gpu-check.json
+	$(GPU_CHECK) --no-times
+
+.PHONY: bench-gpu
+bench-gpu: ## on a GPU: the same and how fast it is
+	$(GPU_CHECK)

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use attune_kernels::cuda::DeviceChoice;
 use tokio::sync::Semaphore;
 
 use crate::call::{
     CallContext, Classifications, ClassifyRequest, EmbedRequest, Embeddings, InferenceError, Input, TextLimits, Timing,
     Truncate,
 };
+use crate::engine::cuda::guard::CardState;
 use crate::model::LoadError;
 use crate::registry::{EngineChoice, Model, ModelInfo, ModelSpec, PrecisionChoice, Registry, Task};
 use crate::schedule::{Job, JobError, Limits, ModelId, Refused, Rows, Scheduler, SchedulerConfig, Stats};
@@ -18,10 +20,14 @@ use crate::tokenize::{Encoded, TextTokenizer};
 /// Calls with fewer bytes of text are tokenised where they are (some 50 us); larger ones on a thread that may block.
 const INLINE_BYTES_MAX: usize = 2048;
 
+/// Workers that keep a card busy: while one's batch is copied and queued, another's is computed. With more, batches would
+/// be smaller.
+const WORKERS_PER_CARD: usize = 2;
+
 /// How a process runs its models.
 #[derive(Clone, Debug, Default)]
 pub struct InferenceConfig {
-    /// Worker threads, each with an engine of every model; `None`: one per processor.
+    /// Worker threads, each with an engine of every model; `None`: two for each card in use, else one per processor.
     pub workers: Option<usize>,
     /// The bounds of queues and batches.
     pub queue: Limits,
@@ -29,6 +35,8 @@ pub struct InferenceConfig {
     pub engine: EngineChoice,
     /// Number format of models that do not say.
     pub precision: PrecisionChoice,
+    /// Where the fused engine runs.
+    pub device: DeviceChoice,
     /// Bounds on one call.
     pub limits: TextLimits,
 }
@@ -62,10 +70,13 @@ impl Inference {
     /// # Errors
     /// [`LoadError`] of the first model that cannot be loaded, or when the system refuses a thread.
     pub fn start(config: InferenceConfig, models: Vec<ModelSpec>) -> Result<Self, LoadError> {
-        let registry = Registry::load(&models, config.engine, config.precision)?;
+        let registry = Registry::load(&models, config.engine, config.precision, config.device)?;
         let factories = registry.models().iter().map(|model| Arc::clone(model) as _).collect();
         let mut scheduling = SchedulerConfig { limits: config.queue.clone(), ..SchedulerConfig::default() };
-        scheduling.workers = config.workers.unwrap_or(scheduling.workers);
+        scheduling.workers = config.workers.unwrap_or(match registry.card_count() {
+            0 => scheduling.workers,
+            cards => cards * WORKERS_PER_CARD,
+        });
         let scheduler = Scheduler::start(factories, scheduling)
             .map_err(|error| LoadError::Machine(format!("cannot start the worker threads: {error}")))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -142,6 +153,11 @@ impl Inference {
     /// The bounds of queues and batches.
     pub fn queue_limits(&self) -> &Limits {
         &self.shared.queue
+    }
+
+    /// What the GPUs do: one state for each model and card, none where models run on the CPU.
+    pub fn cards(&self) -> Vec<CardState> {
+        self.shared.registry.cards()
     }
 
     /// What happens and has happened.

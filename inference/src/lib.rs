@@ -5,6 +5,7 @@
 //! ([`task`]). It knows nothing of HTTP, gRPC or stores.
 
 pub mod call;
+mod cards;
 pub mod engine;
 pub mod facade;
 pub mod model;
@@ -15,10 +16,12 @@ pub mod testing;
 pub mod tokenize;
 pub mod train;
 
+pub use attune_kernels::cuda::DeviceChoice;
 pub use call::{
     CallContext, Classifications, ClassifyRequest, EmbedRequest, Embeddings, InferenceError, Input, TextLimits, Timing,
     Truncate, WorkClass,
 };
+pub use engine::cuda::guard::CardState;
 pub use engine::{EngineInfo, Precision};
 pub use facade::{Inference, InferenceConfig};
 pub use model::LoadError;

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attune_kernels::Isa;
+use attune_kernels::cuda::DeviceChoice;
 use sha2::{Digest, Sha256};
 
+use crate::cards::{CardSource, Cards, OnCards};
 use crate::engine::cpu::{CpuEngine, CpuModel};
+use crate::engine::cuda::guard::CardState;
 use crate::engine::reference::{ReferenceEngine, ReferenceModel};
 use crate::engine::{Engine, EngineInfo, Precision};
 use crate::model::error::read;
@@ -19,7 +22,7 @@ use crate::schedule::EngineFactory;
 use crate::tokenize::TextTokenizer;
 
 /// Most tokens of a batch: what a worker's memory is sized for. The 25 ms bound is far below it on a CPU.
-const CAPACITY_TOKENS: usize = 4096;
+pub(crate) const CAPACITY_TOKENS: usize = 4096;
 
 /// Hex digits of a version: 48 bits, enough to tell the versions of one model apart.
 const VERSION_DIGITS: usize = 12;
@@ -46,7 +49,7 @@ pub struct ModelSpec {
 pub enum EngineChoice {
     /// candle, one text at a time.
     Reference,
-    /// The fused engine.
+    /// The fused engines: on cards where there are any and the device says so, else on the CPU.
     #[default]
     Cpu,
 }
@@ -54,7 +57,7 @@ pub enum EngineChoice {
 /// Number format of the matrix products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PrecisionChoice {
-    /// bf16 where AMX is, else f32.
+    /// bf16 on a GPU and where AMX is, else f32.
     #[default]
     Auto,
     /// IEEE single.
@@ -139,6 +142,8 @@ pub struct Model {
 enum Weights {
     Reference(Arc<ReferenceModel>),
     Cpu(Arc<CpuModel>),
+    /// On cards, with the CPU's weights behind them.
+    Cuda(Arc<OnCards>),
 }
 
 impl Weights {
@@ -146,6 +151,16 @@ impl Weights {
         match self {
             Self::Reference(model) => Box::new(ReferenceEngine(Arc::clone(model))),
             Self::Cpu(model) => Box::new(CpuEngine::new(Arc::clone(model))),
+            Self::Cuda(cards) => cards.engine(),
+        }
+    }
+}
+
+impl Model {
+    fn cards(&self) -> Vec<CardState> {
+        match &self.weights {
+            Weights::Cuda(cards) => cards.states(),
+            Weights::Reference(_) | Weights::Cpu(_) => Vec::new(),
         }
     }
 }
@@ -175,10 +190,20 @@ impl Registry {
     /// Loads models in order.
     ///
     /// # Errors
-    /// [`LoadError`] of the first that cannot be loaded, or when two share a name.
-    pub fn load(specs: &[ModelSpec], engine: EngineChoice, precision: PrecisionChoice) -> Result<Self, LoadError> {
+    /// [`LoadError`] of the first that cannot be loaded, when two share a name, or when a card was named that cannot be
+    /// used.
+    pub fn load(
+        specs: &[ModelSpec],
+        engine: EngineChoice,
+        precision: PrecisionChoice,
+        device: DeviceChoice,
+    ) -> Result<Self, LoadError> {
         let isa = Isa::active().map_err(|error| LoadError::Machine(error.to_string()))?;
-        let mut loader = Loader { isa, engine, precision, folders: HashMap::new(), packed: HashMap::new() };
+        let cards = match engine {
+            EngineChoice::Reference => Cards::none("the reference engine runs on the CPU"),
+            EngineChoice::Cpu => Cards::find(device).map_err(|error| LoadError::Machine(error.to_string()))?,
+        };
+        let mut loader = Loader { isa, engine, precision, cards, folders: HashMap::new(), packed: HashMap::new() };
         let mut registry = Self::default();
         for spec in specs {
             let model = loader.load(spec)?;
@@ -198,6 +223,16 @@ impl Registry {
         Ok(())
     }
 
+    /// What the cards do: one state for each model and card.
+    pub fn cards(&self) -> Vec<CardState> {
+        self.models.iter().flat_map(|model| model.cards()).collect()
+    }
+
+    /// How many cards the models are on.
+    pub fn card_count(&self) -> usize {
+        self.models.iter().map(|model| model.cards().len()).max().unwrap_or(0)
+    }
+
     /// All models, in the order of their loading.
     pub fn models(&self) -> &[Arc<Model>] {
         &self.models
@@ -215,6 +250,7 @@ struct Loader {
     isa: Isa,
     engine: EngineChoice,
     precision: PrecisionChoice,
+    cards: Cards,
     folders: HashMap<PathBuf, Folder>,
     packed: HashMap<(PathBuf, Precision), Arc<CpuModel>>,
 }
@@ -247,7 +283,10 @@ impl Loader {
         let adapter = spec.adapter.as_deref().map(Adapter::read).transpose()?;
         let precision = match self.engine {
             EngineChoice::Reference => Precision::F32,
-            EngineChoice::Cpu => spec.precision.unwrap_or(self.precision).on(self.isa),
+            EngineChoice::Cpu => match (spec.precision.unwrap_or(self.precision), self.cards.is_empty()) {
+                (PrecisionChoice::Auto, false) => Precision::Bf16,
+                (asked, _) => asked.on(self.isa),
+            },
         };
         let labels = self.labels(spec, adapter.as_ref())?;
         let weights = self.weights(spec, adapter.as_ref(), precision, labels.len())?;
@@ -311,10 +350,15 @@ impl Loader {
             self.packed.insert(key.clone(), Arc::new(model));
         }
         let base = &self.packed[&key];
-        Ok(Weights::Cpu(match (adapter, &merged) {
+        let cpu = match (adapter, &merged) {
             (Some(adapter), Some(merged)) => Arc::new(base.adapted(merged, adapter, labels)?),
             _ => Arc::clone(base),
-        }))
+        };
+        let source = CardSource { spec, checkpoint, merged: merged.as_ref().zip(adapter), architecture, labels };
+        Ok(match self.cards.load(&source, precision, &cpu)? {
+            Some(cards) => Weights::Cuda(Arc::new(cards)),
+            None => Weights::Cpu(cpu),
+        })
     }
 }
 

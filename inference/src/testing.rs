@@ -14,11 +14,13 @@ use serde_json::json;
 use crate::model::{Adapter, AdapterConfig};
 
 /// Width of the tiny model's states.
-pub const HIDDEN: usize = 32;
+pub const HIDDEN: usize = 64;
+/// Width of a head: the narrowest that GPU kernels take.
+const HEAD_WIDTH: usize = 32;
 /// Its layers.
 pub const LAYERS: usize = 2;
 /// Width inside its feed-forward part.
-pub const INTERMEDIATE: usize = 64;
+pub const INTERMEDIATE: usize = 96;
 /// Its longest text in tokens.
 pub const POSITIONS: usize = 64;
 
@@ -27,23 +29,45 @@ const WORDS: &[&str] = &[
     "happy", "sad", "dog", "person", "##s", "##ing", "hello", "world", ".", ",", "!", "?",
 ];
 
+/// Sizes of a model without meaning; its heads are 32 wide and its vocabulary is the tiny one's.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Width of the states.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Width inside the feed-forward part.
+    pub intermediate: usize,
+    /// Longest text in tokens.
+    pub positions: usize,
+}
+
 /// Writes a model folder with weights from `seed`.
 ///
 /// # Errors
 /// When the folder cannot be written.
 pub fn write_tiny_model(folder: &Path, seed: u64) -> Result<(), Box<dyn std::error::Error>> {
+    write_model(folder, seed, Size { hidden: HIDDEN, layers: LAYERS, intermediate: INTERMEDIATE, positions: POSITIONS })
+}
+
+/// Writes a model folder of some size with weights from `seed`, as large as keeps a state's scale.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_model(folder: &Path, seed: u64, size: Size) -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir_all(folder.join("1_Pooling"))?;
     let config = json!({
-        "architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu", "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS, "num_attention_heads": 4, "intermediate_size": INTERMEDIATE,
-        "vocab_size": WORDS.len(), "max_position_embeddings": POSITIONS, "type_vocab_size": 2,
+        "architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu", "hidden_size": size.hidden,
+        "num_hidden_layers": size.layers, "num_attention_heads": size.hidden / HEAD_WIDTH,
+        "intermediate_size": size.intermediate,
+        "vocab_size": WORDS.len(), "max_position_embeddings": size.positions, "type_vocab_size": 2,
         "layer_norm_eps": 1e-12, "position_embedding_type": "absolute",
     });
     fs::write(folder.join("config.json"), config.to_string())?;
     fs::write(folder.join("1_Pooling/config.json"), json!({"pooling_mode_mean_tokens": true}).to_string())?;
     fs::write(folder.join("tokenizer.json"), tokenizer().to_string())?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    candle_core::safetensors::save(&weights(&mut random)?, folder.join("model.safetensors"))?;
+    candle_core::safetensors::save(&weights(&mut random, size)?, folder.join("model.safetensors"))?;
     Ok(())
 }
 
@@ -86,17 +110,20 @@ fn tensor(random: &mut impl Rng, shape: &[usize], spread: f32) -> candle_core::R
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
-fn weights(random: &mut impl Rng) -> candle_core::Result<HashMap<String, Tensor>> {
+fn weights(random: &mut impl Rng, size: Size) -> candle_core::Result<HashMap<String, Tensor>> {
+    let Size { hidden, layers, intermediate, positions } = size;
     let mut tensors = HashMap::new();
-    let mut matrix = |name: String, shape: &[usize]| tensor(random, shape, 0.3).map(|matrix| (name, matrix));
-    for (name, rows) in [("word", WORDS.len()), ("position", POSITIONS), ("token_type", 2)] {
-        tensors.extend([matrix(format!("embeddings.{name}_embeddings.weight"), &[rows, HIDDEN])?]);
+    // 0.3 at the tiny width; a sum of more terms wants smaller ones.
+    let spread = 0.3 * (HIDDEN as f32 / hidden as f32).sqrt();
+    let mut matrix = |name: String, shape: &[usize]| tensor(random, shape, spread).map(|matrix| (name, matrix));
+    for (name, rows) in [("word", WORDS.len()), ("position", positions), ("token_type", 2)] {
+        tensors.extend([matrix(format!("embeddings.{name}_embeddings.weight"), &[rows, hidden])?]);
     }
-    for layer in 0..LAYERS {
+    for layer in 0..layers {
         let square = ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"];
-        let shapes = square.map(|name| (name, HIDDEN, HIDDEN)).into_iter();
+        let shapes = square.map(|name| (name, hidden, hidden)).into_iter();
         let shapes =
-            shapes.chain([("intermediate.dense", INTERMEDIATE, HIDDEN), ("output.dense", HIDDEN, INTERMEDIATE)]);
+            shapes.chain([("intermediate.dense", intermediate, hidden), ("output.dense", hidden, intermediate)]);
         for (name, rows, columns) in shapes {
             let name = format!("encoder.layer.{layer}.{name}");
             tensors.extend([
@@ -105,12 +132,12 @@ fn weights(random: &mut impl Rng) -> candle_core::Result<HashMap<String, Tensor>
             ]);
         }
     }
-    let layers = (0..LAYERS)
+    let layers = (0..layers)
         .flat_map(|layer| ["attention.output", "output"].map(|part| format!("encoder.layer.{layer}.{part}")));
     for part in layers.chain(["embeddings".to_owned()]) {
         tensors
-            .insert(format!("{part}.LayerNorm.weight"), Tensor::ones(HIDDEN, candle_core::DType::F32, &Device::Cpu)?);
-        tensors.insert(format!("{part}.LayerNorm.bias"), Tensor::zeros(HIDDEN, candle_core::DType::F32, &Device::Cpu)?);
+            .insert(format!("{part}.LayerNorm.weight"), Tensor::ones(hidden, candle_core::DType::F32, &Device::Cpu)?);
+        tensors.insert(format!("{part}.LayerNorm.bias"), Tensor::zeros(hidden, candle_core::DType::F32, &Device::Cpu)?);
     }
     Ok(tensors)
 }

@@ -6,6 +6,7 @@
 //! from its tests.
 
 pub mod cpu;
+pub mod cuda;
 pub mod reference;
 
 use std::fmt;
@@ -81,9 +82,9 @@ pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
 /// What an engine is, for the log, `/v1/models` and a job's manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// `reference` or `cpu`.
+    /// `reference`, `cpu` or `cuda`.
     pub name: &'static str,
-    /// The arithmetic that runs, for example `avx512`; the reference engine says `candle`.
+    /// The arithmetic that runs, for example `avx512` or `sm_90a`; the reference engine says `candle`.
     pub instruction_set: &'static str,
     /// Number format of the matrix products.
     pub precision: Precision,

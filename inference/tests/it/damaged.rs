@@ -79,7 +79,7 @@ fn parts_of_different_models_are_refused() {
             fs::write(file, text).unwrap();
         }
     };
-    let wider = load_after(resize("\"intermediate_size\":64", "\"intermediate_size\":96"));
+    let wider = load_after(resize("\"intermediate_size\":96", "\"intermediate_size\":64"));
     assert!(wider.contains("intermediate.dense") && wider.contains("shape"), "{wider}");
     let deeper = load_after(resize("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"));
     assert!(deeper.contains("no tensor encoder.layer.2"), "{deeper}");

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use attune_inference::engine::cpu::{CpuEngine, CpuModel};
+use attune_inference::engine::cuda::{CudaEngine, CudaModel};
 use attune_inference::engine::reference::{ReferenceEngine, ReferenceModel};
 use attune_inference::engine::{Engine, FlatBatch, Precision};
 use attune_inference::model::{Checkpoint, ModelConfig};
 use attune_inference::tokenize::TextTokenizer;
 use attune_kernels::Isa;
+use attune_kernels::cuda::Device;
 
 /// The folder of fetched models.
 pub fn models() -> PathBuf {
@@ -44,6 +46,11 @@ impl MiniLm {
 
     pub fn reference(&self) -> ReferenceEngine {
         ReferenceEngine(Arc::new(ReferenceModel::new(&self.checkpoint, &self.config.architecture, 0, 8192).unwrap()))
+    }
+
+    pub fn cuda(&self, device: &Device) -> CudaEngine {
+        let model = CudaModel::new(device, &self.checkpoint, &self.config.architecture, 0, 512).unwrap();
+        CudaEngine::new(Arc::new(model)).unwrap()
     }
 
     pub fn ids<T: AsRef<str>>(&self, texts: &[T]) -> Vec<Vec<u32>> {

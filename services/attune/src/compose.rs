@@ -43,6 +43,7 @@ pub fn inference(config: &Config) -> InferenceConfig {
             Engine::Reference => EngineChoice::Reference,
         },
         precision: precision(from.precision),
+        device: from.device.0,
         limits: TextLimits { texts_max: from.texts_max, text_bytes_max: from.text_bytes_max },
     }
 }

@@ -10,8 +10,9 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Result, ensure};
+use attune_inference::DeviceChoice;
 use attune_inference::registry::Registry;
-use attune_kernels::{Isa, limits};
+use attune_kernels::{Isa, cuda, limits};
 use attune_store::resolve::{self, State, Stores, Surveyed};
 use clap::Args;
 
@@ -92,6 +93,7 @@ type Finding = (Verdict, String);
 fn checks(config: &Config) -> Vec<(String, Finding)> {
     let mut checks = vec![
         ("processor".to_owned(), processor()),
+        ("device".to_owned(), device(config.inference.device.0)),
         ("precision".to_owned(), precision(config.inference.precision)),
         ("workers".to_owned(), worker_threads(config.inference.workers)),
         ("memory".to_owned(), memory()),
@@ -112,6 +114,24 @@ fn processor() -> Finding {
     match Isa::active() {
         Ok(isa) => good(format!("{isa} is used; {} run here (ATTUNE_ISA chooses)", supported.join(", "))),
         Err(error) => (Verdict::Bad, error.to_string()),
+    }
+}
+
+/// Which cards are used, or why none is.
+fn device(asked: DeviceChoice) -> Finding {
+    let found = cuda::probe();
+    match cuda::choose(asked, &found, cuda::Arithmetic::Bf16.capability_min()) {
+        Err(error) => (Verdict::Bad, error.to_string()),
+        Ok(cuda::Chosen::Cpu { why }) => good(format!("{asked}: the CPU, since {why}")),
+        Ok(cuda::Chosen::Cards(cards)) => {
+            let names: Vec<String> = cards.iter().map(ToString::to_string).collect();
+            let compiler = found.ok().and_then(|probe| Some((probe.driver, probe.nvrtc?)));
+            let kernels = match compiler {
+                Some((driver, nvrtc)) => format!("driver {driver}, kernels compiled by NVRTC {nvrtc}"),
+                None => "kernels as embedded, since NVRTC is not installed".to_owned(),
+            };
+            good(format!("{asked}: {}; {kernels}", names.join(", ")))
+        }
     }
 }
 
@@ -195,7 +215,7 @@ fn served_model(config: &Config, model: &Model) -> Finding {
         let spec = compose::spec(config, model)?;
         let limits = compose::inference(config);
         let folders: Vec<_> = std::iter::once(&spec.path).chain(&spec.adapter).cloned().collect();
-        Registry::load(&[spec], limits.engine, limits.precision)?;
+        Registry::load(&[spec], limits.engine, limits.precision, limits.device)?;
         anyhow::Ok(folders)
     };
     let names = std::iter::once(&model.model).chain(&model.adapter);

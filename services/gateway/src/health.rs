@@ -4,9 +4,10 @@
 
 use attune_api::{
     FILE_DESCRIPTOR_SET,
-    rest::operations::{Liveness, QueueDepth, Readiness, ReadinessStatus, ReadyModel},
+    rest::operations::{Liveness, QueueDepth, Readiness, ReadinessStatus, ReadyGpu, ReadyModel},
     v1::{inference_server::InferenceServer, tracking_server::TrackingServer},
 };
+use attune_inference::CardState;
 use axum::{
     Router,
     body::Body,
@@ -59,8 +60,13 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, axum::Json<Re
             texts: waiting.iter().map(|depth| depth.texts).sum(),
             tokens: waiting.iter().map(|depth| depth.tokens).sum(),
         },
+        gpus: app.inference.cards().into_iter().map(gpu).collect(),
     };
     (http, axum::Json(readiness))
+}
+
+fn gpu(state: CardState) -> ReadyGpu {
+    ReadyGpu { card: state.card, in_use: state.in_use, reason: state.reason }
 }
 
 /// `grpc.health.v1` and reflection (v1 and v1alpha), and the switch of the former.

@@ -5,6 +5,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
+use attune_inference::CardState;
 use attune_inference::schedule::Stats;
 use axum::extract::State;
 use http::header::CONTENT_TYPE;
@@ -36,6 +37,8 @@ const BATCHES: &str = "attune_batches_total";
 const TEXTS: &str = "attune_texts_total";
 const TOKENS: &str = "attune_tokens_total";
 const BUSY: &str = "attune_engine_busy_seconds";
+const GPU_IN_USE: &str = "attune_gpu_in_use";
+const GPU_FAILURES: &str = "attune_gpu_failures_total";
 const READY: &str = "attune_ready";
 const BUILD: &str = "attune_build_info";
 const RESIDENT: &str = "attune_resident_memory_bytes";
@@ -94,6 +97,8 @@ fn describe() {
         BUSY,
         "Time that engines have computed since the start, over all workers; a gauge, for its fractions"
     );
+    describe_gauge!(GPU_IN_USE, "1 while batches of a model go to the card, 0 while the CPU answers in its place");
+    describe_counter!(GPU_FAILURES, "Batches and attempts that failed on the card");
     describe_gauge!(READY, "1 when requests should be sent here");
     describe_gauge!(BUILD, "1, with the version as a label");
     describe_gauge!(RESIDENT, "Memory of the process that is in RAM");
@@ -107,6 +112,7 @@ fn describe() {
 pub(crate) async fn scrape(State(app): State<App>) -> Result<([(http::HeaderName, &'static str); 1], String), Refusal> {
     let handle = RECORDER.get().ok_or_else(attune_api::ApiError::internal)?;
     observe(&app.inference.stats());
+    observe_cards(&app.inference.cards());
     gauge!(READY).set(f64::from(u8::from(app.inference.is_ready() && !app.is_draining())));
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     if let Some(bytes) = resident_bytes() {
@@ -133,6 +139,15 @@ fn observe(stats: &Stats) {
     }
     counter!(BATCHES_LOST, "reason" => "stopped").absolute(total.stopped);
     counter!(BATCHES_LOST, "reason" => "failed").absolute(total.failed);
+}
+
+/// One model may have lost a card that another still uses: each counts. Their names come from the driver, a few at most.
+fn observe_cards(cards: &[CardState]) {
+    for (index, card) in cards.iter().enumerate() {
+        let labels = [("card", card.card.clone()), ("place", index.to_string())];
+        gauge!(GPU_IN_USE, &labels).set(f64::from(u8::from(card.in_use)));
+        counter!(GPU_FAILURES, &labels).absolute(card.failures);
+    }
 }
 
 /// Linux only: the second figure of `statm` is resident pages.

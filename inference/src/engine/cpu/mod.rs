@@ -8,7 +8,7 @@
 mod linear;
 mod parts;
 mod smooth;
-mod weights;
+pub(in crate::engine) mod weights;
 
 use std::sync::Arc;
 
@@ -24,17 +24,17 @@ use crate::model::{Activation, Architecture, Attention, NormPlace, Pooling};
 
 /// Scale and shift of a norm.
 #[derive(Clone, Debug)]
-struct NormWeights {
-    gamma: Vec<f32>,
-    beta: Vec<f32>,
+pub(in crate::engine) struct NormWeights {
+    pub(in crate::engine) gamma: Vec<f32>,
+    pub(in crate::engine) beta: Vec<f32>,
 }
 
 /// Token and position vectors; the segment vector of a single text is already added to the positions.
 #[derive(Debug)]
-struct Embeddings {
-    tokens: Vec<f32>,
-    positions: Vec<f32>,
-    norm: NormWeights,
+pub(in crate::engine) struct Embeddings {
+    pub(in crate::engine) tokens: Vec<f32>,
+    pub(in crate::engine) positions: Vec<f32>,
+    pub(in crate::engine) norm: NormWeights,
 }
 
 #[derive(Clone, Debug)]
@@ -49,9 +49,9 @@ struct Layer {
 
 /// A classification head: few rows, so plain f32 at any precision.
 #[derive(Clone, Debug)]
-struct Head {
-    weights: Vec<f32>,
-    bias: Vec<f32>,
+pub(in crate::engine) struct Head {
+    pub(in crate::engine) weights: Vec<f32>,
+    pub(in crate::engine) bias: Vec<f32>,
 }
 
 /// The packed weights of one model at one precision.

@@ -11,17 +11,17 @@ use crate::engine::Precision;
 use crate::model::{Adapter, Architecture, Checkpoint, LoadError};
 
 /// Names of the modules of a BERT layer.
-struct LayerModules {
-    query_key_value: [String; 3],
-    attention_out: [String; 1],
-    attention_norm: String,
-    up: [String; 1],
-    down: [String; 1],
-    output_norm: String,
+pub(in crate::engine) struct LayerModules {
+    pub(in crate::engine) query_key_value: [String; 3],
+    pub(in crate::engine) attention_out: [String; 1],
+    pub(in crate::engine) attention_norm: String,
+    pub(in crate::engine) up: [String; 1],
+    pub(in crate::engine) down: [String; 1],
+    pub(in crate::engine) output_norm: String,
 }
 
 impl LayerModules {
-    fn bert(layer: usize) -> Self {
+    pub(in crate::engine) fn bert(layer: usize) -> Self {
         let module = |name: &str| format!("encoder.layer.{layer}.{name}");
         Self {
             query_key_value: ["query", "key", "value"].map(|part| module(&format!("attention.self.{part}"))),
@@ -125,14 +125,21 @@ fn load_layer(
     })
 }
 
-fn load_norm(checkpoint: &Checkpoint, module: &str, width: usize) -> Result<NormWeights, LoadError> {
+pub(in crate::engine) fn load_norm(
+    checkpoint: &Checkpoint,
+    module: &str,
+    width: usize,
+) -> Result<NormWeights, LoadError> {
     Ok(NormWeights {
         gamma: checkpoint.values(&format!("{module}.weight"), &[width])?,
         beta: checkpoint.values(&format!("{module}.bias"), &[width])?,
     })
 }
 
-fn load_embeddings(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<Embeddings, LoadError> {
+pub(in crate::engine) fn load_embeddings(
+    checkpoint: &Checkpoint,
+    architecture: &Architecture,
+) -> Result<Embeddings, LoadError> {
     let hidden = architecture.hidden;
     let count = architecture.positions_max();
     let mut positions = checkpoint.values("embeddings.position_embeddings.weight", &[count, hidden])?;
@@ -147,7 +154,11 @@ fn load_embeddings(checkpoint: &Checkpoint, architecture: &Architecture) -> Resu
     })
 }
 
-fn load_head(checkpoint: &Checkpoint, architecture: &Architecture, labels: usize) -> Result<Option<Head>, LoadError> {
+pub(in crate::engine) fn load_head(
+    checkpoint: &Checkpoint,
+    architecture: &Architecture,
+    labels: usize,
+) -> Result<Option<Head>, LoadError> {
     if labels == 0 {
         return Ok(None);
     }

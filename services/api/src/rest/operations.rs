@@ -22,6 +22,22 @@ pub struct Readiness {
     pub models: Vec<ReadyModel>,
     /// What waits for an engine now.
     pub queue: QueueDepth,
+    /// The GPUs, once for each model that is on one; absent where models run on the CPU.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<ReadyGpu>,
+}
+
+/// What a GPU does for a model. One that is out of use is no fault of readiness: the CPU answers until it is back.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReadyGpu {
+    /// The device, its name and size.
+    #[schema(example = "cuda:0 NVIDIA H100 80GB HBM3 (compute 9.0, 81559 MiB)")]
+    pub card: String,
+    /// Whether batches go there.
+    pub in_use: bool,
+    /// Why it is out of use, or was the last time.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// Whether requests should be sent here.

@@ -137,7 +137,7 @@ fn measure(config: &Config, options: &Options, isa: Isa, threads: usize) -> Resu
     for &precision in &options.precisions {
         let spec = ModelSpec { precision: Some(compose::precision(precision)), ..compose::spec(config, model)? };
         let limits = compose::inference(config);
-        let registry = Registry::load(&[spec], limits.engine, limits.precision)?;
+        let registry = Registry::load(&[spec], limits.engine, limits.precision, limits.device)?;
         let loaded = &registry.models()[0];
         let real = tokenised(loaded, &texts)?;
         for &lengths in &options.lengths {

@@ -104,7 +104,7 @@ fn engine_alone_ms(config: &Config, classify: bool, text: &str) -> Result<f64> {
     let is_asked = |model: &&Model| model.adapter.is_some() == classify;
     let model = config.models.iter().find(is_asked).context("no configured model does this task")?;
     let limits = compose::inference(config);
-    let registry = Registry::load(&[compose::spec(config, model)?], limits.engine, limits.precision)?;
+    let registry = Registry::load(&[compose::spec(config, model)?], limits.engine, limits.precision, limits.device)?;
     let loaded = &registry.models()[0];
     let mut engine = loaded.engine();
     let mut out = vec![0.0; engine.width()];

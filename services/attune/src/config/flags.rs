@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Engine, Overrides, Precision, Roles};
+use super::{Device, Engine, Overrides, Precision, Roles};
 
 /// Of commands that run engines, at one precision or several of their own.
 #[derive(Clone, Debug, Args)]
@@ -10,7 +10,10 @@ pub struct WorkerFlags {
     /// What computes [default: cpu]
     #[arg(long)]
     engine: Option<Engine>,
-    /// Worker threads, each with an engine of its own; 0 is one for each core [default: 0]
+    /// Where it computes: auto, cpu, cuda:0 and so on, or cuda:all [default: auto]
+    #[arg(long)]
+    device: Option<Device>,
+    /// Worker threads, each with an engine of its own; 0 is one for each core, or two for each GPU [default: 0]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
 }
@@ -42,7 +45,7 @@ pub struct ServerFlags {
 impl WorkerFlags {
     /// The keys they set.
     pub fn overrides(&self) -> Overrides {
-        Overrides { engine: self.engine, workers: self.workers, ..Overrides::default() }
+        Overrides { engine: self.engine, device: self.device, workers: self.workers, ..Overrides::default() }
     }
 }
 

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
-use super::{Config, Engine, Precision, Roles};
+use super::{Config, Device, Engine, Precision, Roles};
 use crate::term;
 
 /// The file that is read, where it is there, when none is named.
 const DEFAULT_FILE: &str = "attune.toml";
 const PREFIX: &str = "ATTUNE_";
 /// Variables with that prefix that are no keys of the configuration.
-const OTHER_VARIABLES: [&str; 4] = ["ATTUNE_CONFIG", "ATTUNE_ISA", "ATTUNE_KEY", "ATTUNE_MODELS_DIR"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["ATTUNE_CACHE_DIR", "ATTUNE_CONFIG", "ATTUNE_ISA", "ATTUNE_KEY", "ATTUNE_MODELS_DIR"];
 
 /// The environment of this process. What is no Unicode in it is replaced, never a reason to end.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
@@ -38,6 +39,8 @@ pub struct Overrides {
     pub listen: Option<String>,
     /// `inference.engine`
     pub engine: Option<Engine>,
+    /// `inference.device`
+    pub device: Option<Device>,
     /// `inference.precision`
     pub precision: Option<Precision>,
     /// `inference.workers`
@@ -125,6 +128,7 @@ impl Overrides {
         set(&mut config.roles, &self.roles);
         set(&mut config.server.listen, &self.listen);
         set(&mut config.inference.engine, &self.engine);
+        set(&mut config.inference.device, &self.device);
         set(&mut config.inference.precision, &self.precision);
         set(&mut config.inference.workers, &self.workers);
     }

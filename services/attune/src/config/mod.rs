@@ -12,6 +12,7 @@ mod roles;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use attune_inference::DeviceChoice;
 use attune_ranking::data::Worth;
 use attune_recommendation::RecommendationConfig;
 use attune_store::resolve::StoresConfig;
@@ -125,9 +126,11 @@ pub struct Tls {
 pub struct Inference {
     /// What computes.
     pub engine: Engine,
+    /// Where the fused engine computes.
+    pub device: Device,
     /// Number format of the matrix products.
     pub precision: Precision,
-    /// Worker threads, each with an engine of its own; 0 is one for each core.
+    /// Worker threads, each with an engine of its own; 0 is one for each core, or two for each GPU.
     pub workers: usize,
     /// Most work in a batch, in milliseconds as measured on this machine.
     pub batch_ms_max: f64,
@@ -157,11 +160,38 @@ pub enum Engine {
     Reference,
 }
 
+/// Where the fused engine computes: `auto`, `cpu`, `cuda:all`, or `cuda:0` and so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Device(pub DeviceChoice);
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.0.to_string()
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
 /// Number format of the matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 where the processor has AMX, else f32.
+    /// bf16 on a GPU and where the processor has AMX, else f32.
     Auto,
     /// 32-bit floats, everywhere.
     F32,
@@ -251,6 +281,7 @@ impl Default for Inference {
     fn default() -> Self {
         Self {
             engine: Engine::Cpu,
+            device: Device::default(),
             precision: Precision::Auto,
             workers: 0,
             batch_ms_max: 25.0,
