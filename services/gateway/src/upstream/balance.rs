@@ -96,6 +96,14 @@ impl Replica {
         const UNKNOWN_S: f64 = 1e-6;
         self.latency_s(now, fade).max(UNKNOWN_S) * f64::from(self.in_work + 1)
     }
+
+    /// Leaves it out from now on, each time in a row for twice as long.
+    fn leave_out(&mut self, now: Instant, settings: &BalanceSettings) {
+        let longer = 2_u32.saturating_pow(self.times_out);
+        let time = settings.ejected_for.saturating_mul(longer).min(settings.ejected_for_max);
+        self.times_out = self.times_out.saturating_add(1);
+        self.out = Some(Out { until: now + time, is_probed: false });
+    }
 }
 
 impl Balancer {
@@ -153,36 +161,28 @@ impl Balancer {
         Some((replica.id, replica.address.clone()))
     }
 
-    /// An attempt has ended, `latency` after it began.
-    pub fn finish(&mut self, now: Instant, id: ReplicaId, outcome: Outcome, latency: Duration) {
+    /// An attempt has ended, `latency` after it began. Whether its replica is left out because of it.
+    pub fn finish(&mut self, now: Instant, id: ReplicaId, outcome: Outcome, latency: Duration) -> bool {
         let settings = self.settings;
-        let Some(replica) = self.replicas.iter_mut().find(|replica| replica.id == id) else { return };
+        let (count, out) = self.count();
+        let Some(replica) = self.replicas.iter_mut().find(|replica| replica.id == id) else { return false };
         replica.in_work = replica.in_work.saturating_sub(1);
         let failed = match outcome {
-            Outcome::Abandoned => return,
+            Outcome::Abandoned => return false,
             Outcome::Failed => 1.0,
             Outcome::Answered => 0.0,
         };
         replica.failure_share += settings.failure_weight * (failed - replica.failure_share);
         if outcome == Outcome::Answered {
             learn(replica, now, latency, settings.latency_fade);
-            return;
+            return false;
         }
-        if replica.failure_share > settings.failure_share_max && replica.out.is_none() {
-            self.eject(now, id);
+        let is_ill = replica.failure_share > settings.failure_share_max && replica.out.is_none();
+        let can_be_spared = (out + 1) as f64 <= settings.ejected_share_max * count as f64;
+        if is_ill && can_be_spared {
+            replica.leave_out(now, &settings);
         }
-    }
-
-    fn eject(&mut self, now: Instant, id: ReplicaId) {
-        let (count, out) = self.count();
-        if (out + 1) as f64 > self.settings.ejected_share_max * count as f64 {
-            return;
-        }
-        let Some(replica) = self.replicas.iter_mut().find(|replica| replica.id == id) else { return };
-        let longer = 2_u32.saturating_pow(replica.times_out);
-        let time = self.settings.ejected_for.saturating_mul(longer).min(self.settings.ejected_for_max);
-        replica.times_out = replica.times_out.saturating_add(1);
-        replica.out = Some(Out { until: now + time, is_probed: false });
+        is_ill && can_be_spared
     }
 
     /// Replicas that it is time to ask whether they are well again; each is to be answered by [`probed`](Self::probed).
@@ -204,12 +204,9 @@ impl Balancer {
         if is_well {
             replica.out = None;
             replica.failure_share = 0.0;
-            return;
+        } else {
+            replica.leave_out(now, &settings);
         }
-        let longer = 2_u32.saturating_pow(replica.times_out);
-        let time = settings.ejected_for.saturating_mul(longer).min(settings.ejected_for_max);
-        replica.times_out = replica.times_out.saturating_add(1);
-        replica.out = Some(Out { until: now + time, is_probed: false });
     }
 }
 
@@ -373,13 +370,17 @@ mod tests {
                     1 => balancer.due(now).into_iter().for_each(|(id, _)| balancer.probed(now, id, a < 0.5)),
                     _ => {
                         let outcome = if a < 0.8 { Outcome::Failed } else { Outcome::Answered };
-                        open.pop().into_iter().for_each(|id| balancer.finish(now, id, outcome, Duration::from_millis(ms)));
+                        open.pop().into_iter().for_each(|id| {
+                            balancer.finish(now, id, outcome, Duration::from_millis(ms));
+                        });
                     }
                 }
                 let (all, out) = balancer.count();
                 prop_assert!(all == count && out * 2 <= count);
             }
-            open.into_iter().for_each(|id| balancer.finish(now, id, Outcome::Abandoned, Duration::ZERO));
+            open.into_iter().for_each(|id| {
+                balancer.finish(now, id, Outcome::Abandoned, Duration::ZERO);
+            });
             prop_assert!(balancer.replicas.iter().all(|replica| replica.in_work == 0));
         }
     }

@@ -63,9 +63,7 @@ impl Upstreams {
         check(&addresses)?;
         let pools: BTreeMap<Role, Arc<Pool>> =
             addresses.keys().map(|role| (*role, Arc::new(Pool::new(*role)))).collect();
-        for (role, pool) in &pools {
-            pool.set(&plain(&addresses[role]));
-        }
+        set_plain(&pools, &addresses);
         Ok(Self { pools, wanted: Arc::new(Mutex::new(addresses)) })
     }
 
@@ -76,9 +74,7 @@ impl Upstreams {
     /// An entry is no address; then nothing has changed.
     pub fn update(&self, addresses: Addresses) -> Result<(), AddressError> {
         check(&addresses)?;
-        for (role, pool) in &self.pools {
-            pool.set(&plain(addresses.get(role).map_or(&[][..], Vec::as_slice)));
-        }
+        set_plain(&self.pools, &addresses);
         *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
         Ok(())
     }
@@ -105,30 +101,50 @@ impl Upstreams {
 
     async fn resolve(&self) {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (role, entries) in wanted.iter().filter(|(_, entries)| entries.iter().any(|entry| entry.starts_with(DNS))) {
-            let mut addresses = plain(entries);
-            let names = entries.iter().filter_map(|entry| entry.strip_prefix(DNS));
-            for name in names {
-                match tokio::time::timeout(RESOLVE_MAX, tokio::net::lookup_host(name)).await {
-                    Ok(Ok(found)) => addresses.extend(found.map(|address| address.to_string())),
-                    Ok(Err(error)) => {
-                        tracing::warn!(%role, name, %error, "a name has no addresses: the replicas stay as they are");
-                        return;
-                    }
-                    Err(_) => return tracing::warn!(%role, name, "a name was not resolved in time"),
-                }
-            }
-            addresses.sort_unstable();
-            addresses.dedup();
-            if let Some(pool) = self.pool(*role) {
-                pool.set(&addresses);
-            }
+        for (role, entries) in wanted.iter().filter(|(_, entries)| has_names(entries)) {
+            let (Some(pool), Some(addresses)) = (self.pool(*role), resolved(*role, entries).await) else { continue };
+            pool.set(&addresses);
         }
     }
 }
 
-fn plain(entries: &[String]) -> Vec<String> {
-    entries.iter().filter(|entry| !entry.starts_with(DNS)).cloned().collect()
+/// The addresses of all entries; none where a name cannot be resolved now, and then the replicas stay as they are.
+async fn resolved(role: Role, entries: &[String]) -> Option<Vec<String>> {
+    let mut addresses = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let Some(name) = entry.strip_prefix(DNS) else {
+            addresses.push(entry.clone());
+            continue;
+        };
+        match tokio::time::timeout(RESOLVE_MAX, tokio::net::lookup_host(name)).await {
+            Ok(Ok(found)) => addresses.extend(found.map(|address| address.to_string())),
+            Ok(Err(error)) => {
+                tracing::warn!(%role, name, %error, "a name has no addresses: the replicas stay as they are");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!(%role, name, "a name was not resolved in time: the replicas stay as they are");
+                return None;
+            }
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    Some(addresses)
+}
+
+fn has_names(entries: &[String]) -> bool {
+    entries.iter().any(|entry| entry.starts_with(DNS))
+}
+
+/// Sets the replicas of the roles that need no name resolved. The others keep theirs until they are.
+fn set_plain(pools: &BTreeMap<Role, Arc<Pool>>, addresses: &Addresses) {
+    for (role, pool) in pools {
+        let entries = addresses.get(role).map_or(&[][..], Vec::as_slice);
+        if !has_names(entries) {
+            pool.set(entries);
+        }
+    }
 }
 
 fn check(addresses: &Addresses) -> Result<(), AddressError> {
@@ -160,5 +176,19 @@ mod tests {
             let error = of(entry).unwrap_err();
             assert!(error.to_string().contains("content") && error.to_string().contains("host:port"), "{entry}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_keeps_its_replicas_while_the_configuration_changes() {
+        let addresses = || Addresses::from([(Role::Content, vec!["dns:localhost:80".to_owned()])]);
+        let upstreams = Upstreams::new(addresses()).unwrap();
+        let has_any = || upstreams.pool(Role::Content).unwrap().begin(&[]).is_some();
+        assert!(!has_any(), "nobody has asked for the name yet");
+        upstreams.resolve().await;
+        assert!(has_any());
+        upstreams.update(addresses()).unwrap();
+        assert!(has_any());
+        upstreams.update(Addresses::new()).unwrap();
+        assert!(!has_any());
     }
 }

@@ -154,16 +154,15 @@ impl Attempt<'_> {
     fn end(&mut self, outcome: Outcome) {
         self.is_finished = true;
         let (now, latency) = (Instant::now(), self.begun.elapsed());
-        let out_before = self.pool.balancer().count().1;
-        self.pool.balancer().finish(now, self.replica, outcome, latency);
+        let is_ejected = self.pool.balancer().finish(now, self.replica, outcome, latency);
         let role = self.pool.role.name();
         histogram!("attune_upstream_seconds", "role" => role).record(latency.as_secs_f64());
         if outcome == Outcome::Failed {
             counter!("attune_upstream_failures_total", "role" => role).increment(1);
-            if self.pool.balancer().count().1 > out_before {
-                tracing::warn!(role, address = self.address, "a replica fails and is left out for a while");
-                self.pool.show();
-            }
+        }
+        if is_ejected {
+            tracing::warn!(role, address = self.address, "a replica fails and is left out for a while");
+            self.pool.show();
         }
     }
 }
