@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("attune-gateway", &["attune-api", "attune-inference", "attune-store"]),
     ("attune-recommendation", &["attune-api", "attune-ranking", "attune-store"]),
     ("attune-sentiment", &["attune-api", "attune-inference"]),
+    ("attune-analytics", &["attune-api", "attune-lake", "attune-ranking", "attune-store"]),
     ("attune-lake", &["attune-api", "attune-store"]),
     ("attune-load", &["attune-api"]),
     ("attune-store", &["attune-api", "attune-ranking"]),
