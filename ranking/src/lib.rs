@@ -8,6 +8,7 @@
 //! items  -> index::Index (vectors, attributes) -> exact top-k under a filter::Filter
 //! models + a request -> pipeline: retrieve::* -> score::* -> rerank::* -> a list that says why
 //! model + events -> evaluate::Protocol -> metrics with intervals
+//! subjects -> experiment::Split -> arms; what came of each -> rates, differences, a check of their sizes
 //! ```
 //!
 //! A list for somebody of whom nothing is known, from a shop of four items:
@@ -56,6 +57,7 @@
 pub mod attributes;
 pub mod data;
 pub mod evaluate;
+pub mod experiment;
 pub mod filter;
 pub mod index;
 pub mod pipeline;

@@ -20,7 +20,7 @@ pub struct Bootstrap {
     pub seed: u64,
 }
 
-/// A mean over users and its percentile interval.
+/// A mean and its interval.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Interval {
     /// The mean.
@@ -31,12 +31,13 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The mean difference of two runs on the same users.
+/// How two means differ.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Difference {
-    /// Second run less first.
+    /// Of two runs, the second less the first.
     pub interval: Interval,
-    /// Two-sided: how likely so large a difference would be if there were none. At least 2 / (resamples + 1).
+    /// Two-sided: how likely so large a difference would be if there were none. From resamples it is at least
+    /// 2 / (resamples + 1).
     pub p: f64,
 }
 

@@ -37,7 +37,7 @@ mod metrics;
 mod protocol;
 mod report;
 mod run;
-mod seeded;
+pub(crate) mod seeded;
 mod split;
 mod task;
 

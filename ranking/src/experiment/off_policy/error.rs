@@ -1,0 +1,67 @@
+//! What can be wrong with a log, or with the policy that it is asked about.
+
+use thiserror::Error;
+
+/// What can be wrong with a log, or with the policy that it is asked about. Rows are numbered from 0.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum OffPolicyError {
+    /// Nothing was logged.
+    #[error("the log has no rows: at least one is needed")]
+    Empty,
+    /// Not a probability above 0.
+    #[error(
+        "row {row} has a propensity of {propensity}: how likely the logged action was, above 0 and up to 1, is needed"
+    )]
+    Propensity {
+        /// The row.
+        row: usize,
+        /// As logged.
+        propensity: f64,
+    },
+    /// Not a number.
+    #[error("row {row} has a reward of {reward}: a finite number is needed")]
+    Reward {
+        /// The row.
+        row: usize,
+        /// As logged.
+        reward: f64,
+    },
+    /// Something that the policy does not know.
+    #[error(
+        "row {row} shows action {action} at position {position}, which the policy says nothing of: it has {actions} \
+         actions at each of {positions} positions"
+    )]
+    Unknown {
+        /// The row.
+        row: usize,
+        /// As logged.
+        action: u32,
+        /// As logged.
+        position: u32,
+        /// Those of the policy.
+        actions: usize,
+        /// Those of the policy.
+        positions: usize,
+    },
+    /// A policy without actions or positions, or with another number of chances than of both.
+    #[error("a policy of {actions} actions at {positions} positions has {chances} chances: one each is needed")]
+    Shape {
+        /// Actions.
+        actions: usize,
+        /// Positions.
+        positions: usize,
+        /// Chances given.
+        chances: usize,
+    },
+    /// Chances that are none.
+    #[error("the policy's chances at position {position} add up to {sum}: numbers from 0 that add up to 1 are needed")]
+    Chances {
+        /// From 0.
+        position: usize,
+        /// What they add up to; NaN where one is negative.
+        sum: f64,
+    },
+    /// The policy would have shown nothing of it.
+    #[error("the policy would have shown nothing of what the log has: a log of a policy that shows the same is needed")]
+    NoOverlap,
+}
