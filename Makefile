@@ -9,6 +9,8 @@ DATA ?= data
 export ATTUNE_MODELS_DIR ?= $(abspath $(DATA))/models
 
 CARGO ?= cargo
+# The six real servers, each by its own script; SERVERS="redis kafka" is a part of them.
+SERVERS_ALL = docker/servers/all
 # One set of packages for the demo and the tests, so that cargo builds every dependency once.
 ATTUNE = $(CARGO) run --quiet --locked --package attune -- --data $(DATA)
 
@@ -26,15 +28,12 @@ models: build ## fetch the models, the labelled sentences and the films, checked
 	@$(ATTUNE) models pull
 
 .PHONY: demo
-demo: models ## start a server and walk through it; ONCE=1 ends after the walk, else it stays up
-	@$(ATTUNE) demo $(if $(ONCE),--once)
+demo: models ## start a server and walk through it; ONCE=1 ends after the walk, STORES=real is on the six real servers
+	@$(if $(filter real,$(STORES)),$(SERVERS_ALL) start && eval "$$($(SERVERS_ALL) stores)" && )$(ATTUNE) demo $(if $(ONCE),--once)
 
 .PHONY: test
 test: models ## run all tests
 	$(CARGO) test --locked --workspace
-
-# The six real servers, each by its own script; SERVERS="redis kafka" is a part of them.
-SERVERS_ALL = docker/servers/all
 
 .PHONY: services
 services: ## install and start the six real servers, without Docker (SERVERS="redis kafka" for some of them)

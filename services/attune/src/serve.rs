@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, bail, ensure};
-use attune_gateway::{Drained, Front, GatewayConfig, KeyStore, NewKey, Services, Tokens};
+use attune_gateway::{DEFAULT_TENANT, Drained, Front, GatewayConfig, KeyStore, NewKey, Services, Tokens};
 use attune_inference::{Inference, ModelInfo};
 use attune_store::resolve::{Stores, StoresConfig};
 use clap::Args;
@@ -173,11 +173,19 @@ async fn listen(address: &str) -> Result<TcpListener> {
 async fn open_keys(config: &Config, stores: &Stores, demo: bool) -> Result<(KeyStore, Option<NewKey>)> {
     let rows = Arc::clone(&stores.relational);
     if demo {
-        let (store, key) = KeyStore::in_memory(rows).await?;
+        let (store, key) = KeyStore::in_memory(rows, &demo_tenant(config).parse()?).await?;
         return Ok((store, Some(key)));
     }
     let data = &config.data;
     KeyStore::open(rows, data).await.with_context(|| unusable(data))
+}
+
+/// On stores that others use too, a tenant of its own: a demo neither finds what the last one left nor touches what is theirs.
+fn demo_tenant(config: &Config) -> String {
+    match config.stores.relational.is_server() {
+        true => format!("demo-{:08x}", rand::random::<u32>()),
+        false => DEFAULT_TENANT.to_owned(),
+    }
 }
 
 fn unusable(data: &Path) -> String {

@@ -154,14 +154,15 @@ impl KeyStore {
         Ok((store, first))
     }
 
-    /// Keys whose secret ends with the process, and with it every key, and one admin key: for `--demo` and tests.
+    /// Keys whose secret ends with the process, and with it every key, and one admin key of a new tenant: for `--demo` and
+    /// tests.
     ///
     /// # Errors
-    /// When the store fails, or another server makes its first key at this moment.
-    pub async fn in_memory(rows: Arc<dyn Relational>) -> Result<(Self, NewKey), KeyStoreError> {
+    /// When the store fails, or has that tenant already.
+    pub async fn in_memory(rows: Arc<dyn Relational>, tenant: &Tenant) -> Result<(Self, NewKey), KeyStoreError> {
         let store = Self::new(rows, HashSecret::in_memory()?, Lives::default());
-        let first = store.first_key(&default_tenant()).await?;
-        let none = || ApiError::new(ErrorCode::Conflict, "another server is starting on the same store: try again");
+        let first = store.first_key(tenant).await?;
+        let none = || ApiError::new(ErrorCode::Conflict, format!("the store has a tenant {tenant} already"));
         Ok((store, first.ok_or_else(none)?))
     }
 

@@ -47,7 +47,7 @@ pub struct Server {
 /// Keys in a store of their own.
 pub async fn keys() -> (KeyStore, NewKey, TempDir) {
     let (rows, folder) = rows().await;
-    let (keys, admin) = KeyStore::in_memory(rows).await.unwrap();
+    let (keys, admin) = KeyStore::in_memory(rows, &DEFAULT_TENANT.parse().unwrap()).await.unwrap();
     (keys, admin, folder)
 }
 
@@ -69,7 +69,7 @@ struct Callers {
 impl Callers {
     async fn new(tokens: Option<TokenConfig>) -> Self {
         let (rows, folder) = rows().await;
-        let (keys, admin) = KeyStore::in_memory(Arc::clone(&rows)).await.unwrap();
+        let (keys, admin) = KeyStore::in_memory(Arc::clone(&rows), &DEFAULT_TENANT.parse().unwrap()).await.unwrap();
         let tokens = match tokens {
             Some(config) => Some(Tokens::open(config, rows).await.unwrap()),
             None => None,
