@@ -13,6 +13,7 @@ mod lists;
 pub mod log;
 pub mod moment;
 pub mod pointer;
+pub mod progress;
 pub mod recommendation;
 pub mod rest;
 mod scope;

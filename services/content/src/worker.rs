@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attune_api::log::{Record, item_subject};
-use attune_api::{ApiError, ErrorCode};
+use attune_api::{ApiError, ErrorCode, progress};
 use attune_store::documents::DOCUMENTS_MAX;
 use attune_store::events::NewEvent;
 use attune_store::relational::OutboxRow;
@@ -24,6 +24,8 @@ use crate::shared::{OfTenant, Shared, is_conflict};
 use crate::time::now_micros;
 use crate::{engine, indexing};
 
+/// What the workers are called where they say how far behind they are.
+const NAME: &str = "content";
 /// How many rows are looked at at once.
 const ROWS_MAX: usize = 1_000;
 /// How many items a round takes: a row more may go beyond it.
@@ -117,8 +119,13 @@ async fn turns(shared: Arc<Shared>) {
 async fn run(shared: Arc<Shared>, topic: Topic) {
     let mut stopping = shared.stopping.subscribe();
     let mut backoff = BACKOFF.0;
+    let sign = progress::enter(NAME);
     while !*stopping.borrow() {
-        let pause = match round(&shared, topic).await {
+        let done = round(&shared, topic).await;
+        if done.is_ok() {
+            sign.caught_up();
+        }
+        let pause = match done {
             Ok(true) => {
                 backoff = BACKOFF.0;
                 continue;
@@ -137,6 +144,7 @@ async fn run(shared: Arc<Shared>, topic: Topic) {
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
     }
+    sign.leave();
 }
 
 /// What there is to do for one tenant.

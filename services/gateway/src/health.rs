@@ -3,8 +3,8 @@
 //! These answers need no model, no lock that model work holds and no place in a queue.
 
 use attune_api::{
-    FILE_DESCRIPTOR_SET,
-    rest::operations::{Liveness, QueueDepth, Readiness, ReadinessStatus, ReadyGpu, ReadyModel},
+    FILE_DESCRIPTOR_SET, progress,
+    rest::operations::{Liveness, QueueDepth, Readiness, ReadinessStatus, ReadyBackground, ReadyGpu, ReadyModel},
     v1::{inference_server::InferenceServer, tracking_server::TrackingServer},
 };
 use attune_inference::CardState;
@@ -61,12 +61,17 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, axum::Json<Re
             tokens: waiting.iter().map(|depth| depth.tokens).sum(),
         },
         gpus: app.inference.cards().into_iter().map(gpu).collect(),
+        background: progress::board().into_iter().map(background).collect(),
     };
     (http, axum::Json(readiness))
 }
 
 fn gpu(state: CardState) -> ReadyGpu {
     ReadyGpu { card: state.card, in_use: state.in_use, reason: state.reason }
+}
+
+fn background(line: progress::Line) -> ReadyBackground {
+    ReadyBackground { name: line.name.to_owned(), lag_s: line.lag.as_secs_f64(), note: line.note }
 }
 
 /// `grpc.health.v1` and reflection (v1 and v1alpha), and the switch of the former.

@@ -5,6 +5,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
+use attune_api::progress;
 use attune_inference::CardState;
 use attune_inference::schedule::Stats;
 use axum::extract::State;
@@ -39,6 +40,7 @@ const TOKENS: &str = "attune_tokens_total";
 const BUSY: &str = "attune_engine_busy_seconds";
 const GPU_IN_USE: &str = "attune_gpu_in_use";
 const GPU_FAILURES: &str = "attune_gpu_failures_total";
+const LAG: &str = "attune_background_lag_seconds";
 const READY: &str = "attune_ready";
 const BUILD: &str = "attune_build_info";
 const RESIDENT: &str = "attune_resident_memory_bytes";
@@ -99,6 +101,10 @@ fn describe() {
     );
     describe_gauge!(GPU_IN_USE, "1 while batches of a model go to the card, 0 while the CPU answers in its place");
     describe_counter!(GPU_FAILURES, "Batches and attempts that failed on the card");
+    describe_gauge!(
+        LAG,
+        "How far behind what goes on in the background is; it grows when that has ended without a word"
+    );
     describe_gauge!(READY, "1 when requests should be sent here");
     describe_gauge!(BUILD, "1, with the version as a label");
     describe_gauge!(RESIDENT, "Memory of the process that is in RAM");
@@ -113,6 +119,9 @@ pub(crate) async fn scrape(State(app): State<App>) -> Result<([(http::HeaderName
     let handle = RECORDER.get().ok_or_else(attune_api::ApiError::internal)?;
     observe(&app.inference.stats());
     observe_cards(&app.inference.cards());
+    for line in progress::board() {
+        gauge!(LAG, "name" => line.name).set(line.lag.as_secs_f64());
+    }
     gauge!(READY).set(f64::from(u8::from(app.inference.is_ready() && !app.is_draining())));
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     if let Some(bytes) = resident_bytes() {

@@ -12,7 +12,7 @@ use attune_api::moment::now_ms;
 use attune_api::rest::Timestamp;
 use attune_api::rest::users::Erased;
 use attune_api::users::Someone;
-use attune_api::{ApiError, Call, ErrorCode};
+use attune_api::{ApiError, Call, ErrorCode, progress};
 use attune_store::events::NewEvent;
 use attune_store::relational::{Job, Person, Subject, Write};
 use attune_store::{ErrorKind, Expect, StoreError, Tenant};
@@ -27,6 +27,8 @@ use crate::service::{EventsKept, Shared, UsersService};
 
 /// The kind of these jobs.
 pub(crate) const KIND: &str = "erase";
+/// What the worker is called where it says how far behind it is.
+const NAME: &str = "erasures";
 /// How long a worker that says nothing keeps a job.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often it is looked for jobs that somebody else entered.
@@ -70,8 +72,13 @@ impl Workers {
 
 async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let worker = format!("erase-{:016x}", rand::random::<u64>());
+    let sign = progress::enter(NAME);
     while !*stopping.borrow() {
-        match shared.stores.relational.claim(KIND, &worker, LEASE).await {
+        let claimed = shared.stores.relational.claim(KIND, &worker, LEASE).await;
+        if claimed.is_ok() {
+            sign.caught_up();
+        }
+        match claimed {
             Ok(Some(job)) => complete(&shared, job).await,
             Ok(None) => {
                 tokio::select! {
@@ -86,6 +93,7 @@ async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
             }
         }
     }
+    sign.leave();
 }
 
 /// Carries out one job. What fails is left to the next claim, when the lease has run out.

@@ -25,6 +25,22 @@ pub struct Readiness {
     /// The GPUs, once for each model that is on one; absent where models run on the CPU.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<ReadyGpu>,
+    /// What goes on in the background, and how far behind it is. It is no fault of readiness: answers come all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub background: Vec<ReadyBackground>,
+}
+
+/// Something that goes on in the background, in one or several places of this process.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReadyBackground {
+    /// What it is: `lists` follows the log, `lake` writes files of it, `trainer` trains recommenders.
+    #[schema(example = "lists")]
+    pub name: String,
+    /// By how many seconds it is behind. It grows when it has ended without a word.
+    pub lag_s: f64,
+    /// What it did last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What a GPU does for a model. One that is out of use is no fault of readiness: the CPU answers until it is back.

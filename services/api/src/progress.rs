@@ -1,0 +1,151 @@
+//! How far behind this process is: whoever does something in the background says here how far it has come, and health and
+//! metrics read it.
+//!
+//! What ends without a word says nothing any more, and its lag grows by the clock: nobody has to notice the end for it to
+//! be seen. That is why a sign is a moment up to which all is done, and not a number of records that are left. Like the
+//! recorder of metrics, the board is one a process: a consumer is told of by its name, whichever service it belongs to.
+//!
+//! ```
+//! let sign = attune_api::progress::enter("trends");
+//! sign.caught_up();
+//! assert!(attune_api::progress::board().iter().any(|line| line.name == "trends" && line.lag.as_secs() < 60));
+//! sign.leave();
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::moment::now_ms;
+
+/// Everything that has entered and not left.
+static BOARD: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+/// What moments are counted from: a clock that nobody sets.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// The longest note, in characters; what is beyond it is cut off.
+const NOTE_CHARS_MAX: usize = 500;
+
+#[derive(Clone)]
+struct Entry {
+    name: &'static str,
+    state: Arc<State>,
+}
+
+struct State {
+    /// Everything before this moment is done, in milliseconds from [`START`] on.
+    done_ms: AtomicI64,
+    note: Mutex<String>,
+}
+
+/// One consumer's sign. Dropped without [`Sign::leave`], it stays on the board, and its lag grows.
+pub struct Sign(Arc<State>);
+
+/// What is known of all consumers of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What they are called.
+    pub name: &'static str,
+    /// How far behind the last of them is.
+    pub lag: Duration,
+    /// What one of them said last, in a sentence.
+    pub note: Option<String>,
+}
+
+/// Puts a consumer on the board; everything before this moment counts as done.
+pub fn enter(name: &'static str) -> Sign {
+    let state = Arc::new(State { done_ms: AtomicI64::new(uptime_ms()), note: Mutex::default() });
+    entries().push(Entry { name, state: state.clone() });
+    Sign(state)
+}
+
+/// All consumers, by name.
+pub fn board() -> Vec<Line> {
+    let (now, mut lines) = (uptime_ms(), BTreeMap::new());
+    for Entry { name, state } in entries().iter() {
+        let lag_ms = now.saturating_sub(state.done_ms.load(Ordering::Relaxed)).max(0);
+        let note = Some(lock(&state.note).clone()).filter(|note| !note.is_empty());
+        let line = lines.entry(*name).or_insert(Line { name, lag: Duration::ZERO, note: None });
+        line.lag = line.lag.max(Duration::from_millis(lag_ms as u64));
+        line.note = note.or(line.note.take());
+    }
+    lines.into_values().collect()
+}
+
+impl Sign {
+    /// Everything until now is done.
+    pub fn caught_up(&self) {
+        self.done_until(now_ms());
+    }
+
+    /// Everything before a moment is done, in Unix milliseconds. A sign never goes back.
+    pub fn done_until(&self, moment_ms: i64) {
+        let ago_ms = now_ms().saturating_sub(moment_ms).max(0);
+        self.0.done_ms.fetch_max(uptime_ms().saturating_sub(ago_ms), Ordering::Relaxed);
+    }
+
+    /// A poll brought what was appended at these moments, and it is done; nothing means that the end was reached.
+    pub fn done_with(&self, appended_ms: impl Iterator<Item = i64>) {
+        match appended_ms.min() {
+            Some(oldest) => self.done_until(oldest),
+            None => self.caught_up(),
+        }
+    }
+
+    /// Says something that a person may want to know, in a sentence; it names no tenant and nobody.
+    pub fn note(&self, note: &str) {
+        *lock(&self.0.note) = note.chars().take(NOTE_CHARS_MAX).collect();
+    }
+
+    /// Ends in an orderly way: nothing is expected of it any more.
+    pub fn leave(&self) {
+        entries().retain(|entry| !Arc::ptr_eq(&entry.state, &self.0));
+    }
+}
+
+fn uptime_ms() -> i64 {
+    START.elapsed().as_millis() as i64
+}
+
+fn entries() -> MutexGuard<'static, Vec<Entry>> {
+    lock(&BOARD)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str) -> Option<Line> {
+        board().into_iter().find(|line| line.name == name)
+    }
+
+    #[test]
+    fn the_last_of_a_name_counts_and_who_ends_without_a_word_falls_behind() {
+        let (quick, slow) = (enter("pair"), enter("pair"));
+        quick.0.done_ms.store(uptime_ms() - 90_000, Ordering::Relaxed);
+        slow.0.done_ms.store(uptime_ms() - 400_000, Ordering::Relaxed);
+        slow.note("a word");
+        quick.caught_up();
+        let behind = line("pair").unwrap();
+        assert!((400..460).contains(&behind.lag.as_secs()), "{behind:?}");
+        assert_eq!(behind.note.as_deref(), Some("a word"));
+        drop(slow);
+        assert!(line("pair").unwrap().lag.as_secs() >= 400, "it is still expected");
+        quick.leave();
+        assert!(line("pair").unwrap().lag.as_secs() >= 400);
+    }
+
+    #[test]
+    fn a_sign_never_goes_back_nor_into_the_future() {
+        let sign = enter("alone");
+        sign.done_until(now_ms() + 1_000_000);
+        sign.done_with([5, 9].into_iter());
+        assert!(line("alone").unwrap().lag.as_secs() < 60);
+        sign.leave();
+        assert_eq!(line("alone"), None);
+    }
+}
