@@ -20,6 +20,7 @@
 //! that he has not met. The item-to-item models use them with their sign.
 
 mod als;
+mod background;
 mod blend;
 mod co_visits;
 mod conjugate;
@@ -37,6 +38,7 @@ mod sequential;
 mod sparse;
 
 pub use als::{Als, AlsOptions, AlsParts};
+pub use background::in_background;
 pub use blend::{BLEND_BANDS, Blend, BlendCase, BlendOptions};
 pub use co_visits::{CoVisitOptions, co_visits};
 pub use content_map::{ContentMap, ContentMapOptions, ContentRows};

@@ -73,23 +73,16 @@ impl History {
         if path.extension().is_some_and(|end| end == RECBOLE_END) {
             return Self::movielens(path);
         }
-        let mut building = Building::default();
+        let mut building = HistoryBuilder::default();
         let mut reader = Reader::<read::Event>::open(path, map, 0)?;
         while let Some(batch) = reader.next_batch(LIMITS)? {
             batch.rejected.into_iter().for_each(|rejected| building.reject(rejected));
             for numbered in batch.rows {
                 let event = numbered.row;
-                let kinds_fit = building.kinds.len() < usize::from(u16::MAX);
-                if !kinds_fit && building.kinds.row(&event.kind).is_none() {
+                let time = event.timestamp_ms.div_euclid(1_000);
+                if !building.push(event.user_id, event.item_id, event.kind, event.value, time) {
                     return Err(HistoryError::Kinds { path: path.to_owned() });
                 }
-                building.push(
-                    event.user_id,
-                    event.item_id,
-                    event.kind,
-                    event.value,
-                    event.timestamp_ms.div_euclid(1_000),
-                );
             }
         }
         building.finish(path)
@@ -102,7 +95,7 @@ impl History {
     /// [`HistoryError`].
     pub fn movielens(path: &Path) -> Result<Self, HistoryError> {
         let text = fs::read_to_string(path).map_err(|source| ReadError::File { path: path.to_owned(), source })?;
-        let mut building = Building::default();
+        let mut building = HistoryBuilder::default();
         for (number, line) in (1..).zip(text.lines().skip(1)) {
             match rating(line) {
                 Some((user, item, value, time)) => {
@@ -121,8 +114,9 @@ fn rating(line: &str) -> Option<(&str, &str, f64, i64)> {
     columns.next().is_none().then_some(row)
 }
 
+/// A history in the making, from wherever its events come.
 #[derive(Default)]
-struct Building {
+pub struct HistoryBuilder {
     events: Vec<Event>,
     users: Names,
     items: Names,
@@ -131,21 +125,31 @@ struct Building {
     rejected_count: usize,
 }
 
-impl Building {
-    fn push(&mut self, user: String, item: String, kind: String, value: Option<f64>, time: i64) {
+impl HistoryBuilder {
+    /// Adds an event of a time in Unix seconds; false, and nothing is added, where there are more kinds than a log numbers.
+    pub fn push(&mut self, user: String, item: String, kind: String, value: Option<f64>, time: i64) -> bool {
+        if self.kinds.len() >= usize::from(u16::MAX) && self.kinds.row(&kind).is_none() {
+            return false;
+        }
         let kind = self.kinds.row_or_new(kind) as u16;
         let (user, item) = (self.users.row_or_new(user), self.items.row_or_new(item));
         self.events.push(Event { user, item, kind, value: value.map(|value| value as f32), time });
+        true
     }
 
-    fn reject(&mut self, rejected: Rejected) {
+    /// Counts an event that could not be read.
+    pub fn reject(&mut self, rejected: Rejected) {
         self.rejected_count += 1;
         if self.rejected.len() < REJECTED_KEPT {
             self.rejected.push(rejected);
         }
     }
 
-    fn finish(self, path: &Path) -> Result<History, HistoryError> {
+    /// The history; `path` says in errors where it comes from.
+    ///
+    /// # Errors
+    /// [`HistoryError`] where there is no event, or one that cannot be.
+    pub fn finish(self, path: &Path) -> Result<History, HistoryError> {
         let Self { events, users, items, kinds, rejected, rejected_count } = self;
         let path = path.to_owned();
         if events.is_empty() {

@@ -29,6 +29,7 @@
 
 mod card;
 mod error;
+mod gate;
 mod histories;
 mod measure;
 mod model;
@@ -36,12 +37,15 @@ mod settings;
 mod store;
 mod tensors;
 mod train;
+mod travel;
 pub mod vectors;
 
 pub use error::RecommenderError;
+pub use gate::{GateError, gate};
 pub use histories::Histories;
 pub use measure::{Measured, measure, search};
 pub use model::{Factors, Model};
 pub use settings::{BlendSettings, ContentSettings, Kind, Settings, SettingsError, VectorSettings};
 pub use store::{DataCard, InputFile, Place, Recommender, Stored, config, measured, resolve};
 pub use train::{About, Trained, train, train_model};
+pub use travel::{Arriving, files, prune};

@@ -99,6 +99,27 @@ impl Model {
         vector.iter().any(|value| *value != 0.0).then_some(vector)
     }
 
+    /// The same without what it knows of single users: whoever asks tells it what he did.
+    #[must_use]
+    pub fn without_people(self) -> Self {
+        match self {
+            Self::Als(als) => {
+                let parts = AlsParts { users: Vec::new(), ..als.into_parts() };
+                Self::Als(Als::from_parts(parts).expect("the parts of a model, with fewer users"))
+            }
+            Self::Blend(Blended { parts, blend }) => {
+                let weights = blend.weights().to_vec();
+                // The blend shares the parts; without it each has one owner.
+                drop(blend);
+                let own = |part| Arc::into_inner(part).expect("nobody else holds a part");
+                let parts = parts.into_iter().map(|part| Arc::new(own(part).without_people())).collect();
+                Self::Blend(Blended::new(parts, weights).expect("the parts of a blend"))
+            }
+            Self::Vectors(vectors) => Self::Vectors(Vectors { users: Vec::new(), ..vectors }),
+            other => other,
+        }
+    }
+
     /// Whether the model can answer for somebody of whom nothing is known.
     pub fn knows_what_is_popular(&self) -> bool {
         !matches!(self, Self::Vectors(vectors) if vectors.popular.is_none())

@@ -193,6 +193,11 @@ impl Settings {
         NAMES.into_iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| name)
     }
 
+    /// The protocol by which such a model is judged where nobody says.
+    pub fn protocol(&self) -> &'static str {
+        if matches!(self, Self::Sequential(_)) { "leave-last-out-full" } else { "user-90-10" }
+    }
+
     /// The same with another seed; models without chance stay as they are.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
@@ -207,6 +212,15 @@ impl Settings {
             _ => {}
         }
         self
+    }
+
+    /// The same with another number of threads wherever there is one to say. It changes how long training takes, and
+    /// nothing else.
+    #[must_use]
+    pub fn with_threads(&self, threads: usize) -> Self {
+        let keys = keys(&self.options(), "").into_iter();
+        let counts = keys.filter(|key| key == "threads" || key.ends_with(".threads"));
+        self.set(counts.map(|key| format!("{key}={threads}"))).expect("options that are there take a number")
     }
 
     /// The options as a tree.
@@ -294,6 +308,9 @@ mod tests {
         let blend = Settings::new(Kind::Blend, 5).set(["parts.1.options.factors=8", "in_time=true"]).unwrap();
         let Settings::Blend(BlendSettings { parts, in_time: true, .. }) = blend else { panic!("{blend:?}") };
         assert!(matches!(&parts[1], Settings::Als(AlsOptions { factors: 8, seed: 5, .. })));
+        let threads = |settings: &Settings| settings.options().to_string().matches(r#""threads":3"#).count();
+        let blend = Settings::new(Kind::Blend, 0).with_threads(3);
+        assert!(threads(&blend) >= 5 && threads(&Settings::Popular.with_threads(3)) == 0, "{blend:?}");
         let changes = als.changes(&Settings::new(Kind::Als, 1));
         assert_eq!(changes, ["factors=128", "nu=0.5"]);
         assert_eq!(Settings::new(Kind::Als, 1).set(changes), Ok(als));

@@ -12,6 +12,7 @@ use super::card::card;
 use super::tensors::Tensors;
 use super::{Histories, Measured, Model, RecommenderError, Settings};
 use crate::folder::{self, FileEntry, Staging};
+use crate::history::History;
 use crate::names::Names;
 use crate::read::Rejected;
 
@@ -37,10 +38,16 @@ const CARD: &str = "README.md";
 /// The manifest of a recommender's folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
+pub(super) struct Manifest {
     format: String,
     format_version: u32,
     files: Vec<FileEntry>,
+}
+
+impl Manifest {
+    pub(super) fn new(files: Vec<FileEntry>) -> Self {
+        Self { format: FORMAT.into(), format_version: FORMAT_VERSION, files }
+    }
 }
 
 /// A file that a recommender was made of.
@@ -86,6 +93,27 @@ pub struct DataCard {
 }
 
 impl DataCard {
+    /// Of a recommender that learned from these files, which became this history.
+    pub fn new(inputs: Vec<InputFile>, history: &History, worth: Worth, unit: f32) -> Self {
+        let log = &history.log;
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        for event in log.events() {
+            *kinds.entry(log.kinds()[usize::from(event.kind)].clone()).or_default() += 1;
+        }
+        Self {
+            inputs,
+            events: log.events().len(),
+            rejected: history.rejected_count,
+            kinds,
+            users: history.users.len(),
+            items: history.items.len(),
+            first: log.events().iter().map(|event| event.time).min(),
+            last: log.latest(),
+            worth,
+            unit,
+        }
+    }
+
     /// Of a recommender that learned from no events.
     pub fn without_events() -> Self {
         Self {
@@ -152,7 +180,7 @@ impl Place<'_> {
 }
 
 /// Where the recommenders of a data folder are.
-fn recommenders(data: &Path) -> PathBuf {
+pub(super) fn recommenders(data: &Path) -> PathBuf {
     data.join("recommenders")
 }
 
@@ -172,7 +200,7 @@ impl Stored {
             },
         };
         self.stage(&mut staging)?;
-        let sealed = staging.seal(|files| Manifest { format: FORMAT.into(), format_version: FORMAT_VERSION, files })?;
+        let sealed = staging.seal(Manifest::new)?;
         match place {
             Place::Folder(folder) => {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -183,7 +211,7 @@ impl Stored {
             }
             Place::Named(data, name) => {
                 let parent = recommenders(data).join(name);
-                let version = sealed.sha256()[..VERSION_CHARS].to_owned();
+                let version = version_of(sealed.sha256()).to_owned();
                 let folder = parent.join(&version);
                 if whole(&folder).is_err() {
                     sealed.commit(&version)?;
@@ -220,7 +248,7 @@ fn json(value: &impl Serialize) -> String {
 }
 
 /// Reads every byte of a folder and compares it.
-fn whole(folder: &Path) -> Result<(), RecommenderError> {
+pub(super) fn whole(folder: &Path) -> Result<(), RecommenderError> {
     Ok(folder::verify(folder, &Files::open(folder)?.entries)?)
 }
 
@@ -255,14 +283,14 @@ fn names(data: &Path) -> Vec<String> {
 }
 
 /// The files of a folder by name, each verified when it is read.
-struct Files {
+pub(super) struct Files {
     folder: PathBuf,
-    entries: Vec<FileEntry>,
+    pub(super) entries: Vec<FileEntry>,
     version: String,
 }
 
 impl Files {
-    fn open(folder: &Path) -> Result<Self, RecommenderError> {
+    pub(super) fn open(folder: &Path) -> Result<Self, RecommenderError> {
         let bytes = folder::manifest_bytes(folder)?;
         let Manifest { format, format_version, files } = folder::manifest(folder)?;
         let files = Self { folder: folder.to_owned(), entries: files, version: version(&bytes) };
@@ -302,7 +330,12 @@ impl Files {
 
 fn version(manifest: &[u8]) -> String {
     let (_, sha256) = crate::write::digest(manifest).expect("memory can be read");
-    sha256[..VERSION_CHARS].to_owned()
+    version_of(&sha256).to_owned()
+}
+
+/// What a version is called whose manifest has this hash.
+pub(super) fn version_of(sha256: &str) -> &str {
+    &sha256[..VERSION_CHARS]
 }
 
 /// The settings of a recommender, and what it was trained on.
@@ -381,4 +414,4 @@ fn name_of(folder: &Path, version: &str) -> String {
 
 #[cfg(test)]
 #[path = "store_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -3,12 +3,11 @@ use std::io::Write;
 use attune_ranking::data::History as Asked;
 
 use super::*;
-use crate::history::History;
 use crate::read::ColumnMap;
 use crate::recommender::{Kind, train};
 
 /// Thirty users in two groups with a taste each.
-pub(super) fn history() -> History {
+pub(in crate::recommender) fn history() -> History {
     let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
     writeln!(file, "user_id,item_id,type,value,timestamp").unwrap();
     for user in 0..30 {
@@ -21,7 +20,7 @@ pub(super) fn history() -> History {
     History::read(file.path(), &ColumnMap::default()).unwrap()
 }
 
-fn small(kind: Kind) -> Settings {
+pub(in crate::recommender) fn small(kind: Kind) -> Settings {
     let settings = Settings::new(kind, 7);
     match kind {
         Kind::Als => settings.set(["factors=4", "epochs=3"]).unwrap(),
@@ -30,7 +29,7 @@ fn small(kind: Kind) -> Settings {
     }
 }
 
-fn stored(settings: &Settings) -> Stored {
+pub(in crate::recommender) fn stored(settings: &Settings) -> Stored {
     let history = history();
     let trained = train(settings, &history, &Worth::default()).unwrap();
     Stored {
@@ -161,4 +160,25 @@ fn foreign_folders_and_unknown_names_say_what_is_wrong() {
     let describe = |files| Manifest { format: FORMAT.into(), format_version: 9, files };
     staging.seal(describe).unwrap().commit("foreign").unwrap();
     assert!(why(foreign.to_str().unwrap()).contains("format version 9"));
+}
+
+#[test]
+fn a_model_without_people_answers_histories_as_before() {
+    let data = tempfile::tempdir().unwrap();
+    for name in ["popular", "item-knn", "als", "ease", "sequential", "naive-bayes", "blend"] {
+        let settings = small(name.parse().unwrap());
+        let by_history = |model: &Model| {
+            let mut scores = vec![0.0; model.items()];
+            model.score(None, Asked { items: &[1, 2], weights: &[1.0, 1.0], times: &[1, 2] }, &mut scores);
+            scores
+        };
+        let need = by_history(&stored(&settings).model);
+        let trained = train(&settings, &history(), &Worth::default()).unwrap().without_people();
+        let (model, histories, users) = (trained.model, trained.histories, Names::default());
+        let folder = Stored { model, histories, users, ..stored(&settings) }.write(Place::Named(data.path(), name));
+        let loaded = Recommender::load(&folder.unwrap()).unwrap();
+        assert_eq!(by_history(&loaded.model), need, "{name}");
+        assert_eq!((loaded.users.len(), loaded.histories.users()), (0, 0));
+        assert!(loaded.model.factors().is_none_or(|factors| factors.users.is_empty()), "{name}");
+    }
 }

@@ -23,6 +23,15 @@ pub struct Trained {
     pub unit: f32,
 }
 
+impl Trained {
+    /// The same with nothing of single users, and so with nothing to be forgotten: for models that are asked by histories
+    /// alone.
+    #[must_use]
+    pub fn without_people(self) -> Self {
+        Self { model: self.model.without_people(), histories: Histories::empty(0), unit: self.unit }
+    }
+}
+
 /// What is known of the users and items of a log beside its events; a row each, and 1 for each attribute that applies.
 #[derive(Clone, Debug, Default)]
 pub struct About {
