@@ -4,6 +4,7 @@
 use attune_content::Workers;
 use attune_lake::LakeWriter;
 use attune_recommendation::Following;
+use attune_trainer::Trainer;
 use attune_users::Workers as Erasures;
 
 /// The work of all services of this process.
@@ -17,11 +18,17 @@ pub struct Background {
     pub recommendation: Option<Following>,
     /// Writes what the log says into files.
     pub lake: Option<LakeWriter>,
+    /// Trains recommenders.
+    pub trainer: Option<Trainer>,
 }
 
 impl Background {
     /// Lets everything end what it is at.
     pub async fn stop(self) {
+        // First, since it makes work and ends at once.
+        if let Some(trainer) = self.trainer {
+            trainer.stop().await;
+        }
         if let Some(workers) = self.content {
             workers.stop().await;
         }

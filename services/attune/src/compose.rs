@@ -11,11 +11,12 @@ use attune_content::{ContentService, Models, Workers};
 use attune_gateway::{DEFAULT_TENANT, GatewayConfig, Role, Services, TlsFiles, Upstreams};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, Inference, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
-use attune_lake::{LakeSettings, LakeWriter};
+use attune_lake::LakeWriter;
 use attune_recommendation::{Following, Recommender, Seams};
 use attune_store::StoreKind;
 use attune_store::resolve::Stores;
 use attune_tracking::TrackingService;
+use attune_trainer::Trainer;
 use attune_users::{EventsKept, UsersService, Workers as Erasures};
 
 use crate::background::Background;
@@ -101,7 +102,8 @@ pub fn services(
         content: has(Role::Content).then(|| Workers::start(&content)),
         erasures: users.as_ref().map(Erasures::start),
         recommendation: following,
-        lake: has(Role::Tracking).then(|| lake(stores)),
+        lake: has(Role::Tracking).then(|| lake(config, stores)),
+        trainer: (has(Role::Trainer) && !config.trainer.model.is_empty()).then(|| trainer(config, stores)),
     };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
@@ -125,11 +127,26 @@ fn recommendation(
         cache: Arc::clone(&stores.cache),
         relational: Arc::clone(&stores.relational),
         catalogue,
-        models: Some(Arc::new(Recommenders::new(Arc::clone(&stores.relational), config.data.clone()))),
+        models: Some(Arc::new(recommenders(config, stores))),
         folder: folder.join("recommendation"),
     };
     let started = Recommender::start(config.recommendation.clone(), config.worth.clone(), seams);
     started.context("the threads that make lists cannot start")
+}
+
+fn recommenders(config: &Config, stores: &Stores) -> Recommenders {
+    Recommenders::new(Arc::clone(&stores.relational), Arc::clone(&stores.objects), config.data.clone())
+}
+
+fn trainer(config: &Config, stores: &Stores) -> Trainer {
+    let seams = attune_trainer::Seams {
+        relational: Arc::clone(&stores.relational),
+        objects: Arc::clone(&stores.objects),
+        data: config.data.clone(),
+        worth: config.worth.clone(),
+        first: DEFAULT_TENANT.parse().ok(),
+    };
+    Trainer::start(config.trainer.clone(), seams, attune_trainer::Timing::default())
 }
 
 fn content(stores: &Stores, inference: &Inference) -> ContentService {
@@ -144,10 +161,10 @@ fn content(stores: &Stores, inference: &Inference) -> ContentService {
 }
 
 /// Whoever takes events writes the lake. Where several do, one of them at a time gets its files in.
-fn lake(stores: &Stores) -> LakeWriter {
+fn lake(config: &Config, stores: &Stores) -> LakeWriter {
     let (events, objects) = (Arc::clone(&stores.events), Arc::clone(&stores.objects));
     let first = DEFAULT_TENANT.parse().ok();
-    LakeWriter::start(Arc::clone(&stores.relational), events, objects, first, LakeSettings::default())
+    LakeWriter::start(Arc::clone(&stores.relational), events, objects, first, config.lake.settings())
 }
 
 fn tracking(stores: &Stores) -> TrackingService {

@@ -5,19 +5,18 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
-use attune_batch::recommender::{Measured, Recommender, measured, resolve};
+use anyhow::{Result, bail};
+use attune_batch::recommender::{Recommender, gate, measured, resolve};
 use attune_gateway::DEFAULT_TENANT;
-use attune_ranking::evaluate::{GroupReport, Metric, Report};
 use attune_store::relational::{ModelVersion, Relational, Write};
 use attune_store::resolve::Stores;
 use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
+use attune_trainer::{MODEL, publish};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
 use crate::serve;
 use crate::term::{self, Style, styled};
-use crate::trained::MODEL;
 
 /// What can be typed after `attune recommenders`.
 #[derive(Debug, Subcommand)]
@@ -81,8 +80,8 @@ async fn promote(config: &Config, rows: &Arc<dyn Relational>, options: &Promote)
     let figures = measured(&folder)?;
     let live = rows.live_model(tenant, MODEL).await?.filter(|live| live.label != label);
     if let Some(live) = &live {
-        let before = measured(&resolve(&config.data, &live.uri)?);
-        match before.map_err(anyhow::Error::from).and_then(|before| gate(&figures, &before)) {
+        let before = resolve(&config.data, &live.uri).and_then(|folder| measured(&folder));
+        match before.map_err(anyhow::Error::from).and_then(|before| Ok(gate(&figures, &before, 0.0)?)) {
             Ok(told) => term::detail(&told),
             Err(error) if options.force => term::warn(&format!("{error:#}")),
             Err(error) => {
@@ -92,6 +91,9 @@ async fn promote(config: &Config, rows: &Arc<dyn Relational>, options: &Promote)
             }
         }
     }
+    // Every replica fetches it from there, whoever's data folder it is in.
+    let objects = Stores::objects(&config.stores, &config.data).await?;
+    publish(&*objects, tenant, &folder, &label).await?;
     let metrics = serde_json::to_value(&figures)?;
     let entry = Write::PutModelVersion {
         model: MODEL.to_owned(),
@@ -104,27 +106,6 @@ async fn promote(config: &Config, rows: &Arc<dyn Relational>, options: &Promote)
     rows.commit(tenant, vec![entry, put]).await?;
     say!("{label} is in service");
     Ok(())
-}
-
-/// Whether a version may take the place of another, with the figures.
-fn gate(new: &Measured, old: &Measured) -> Result<String> {
-    let (new, old) = match (new, old) {
-        (Measured::HeldOut(new), Measured::HeldOut(old)) => (new, old),
-        _ => bail!("one of the two was not measured: train it with a --protocol"),
-    };
-    let how = |report: &Report| (report.protocol.clone(), report.seed, report.k);
-    ensure!(how(new) == how(old), "they were measured in different ways: {:?} and {:?}", how(new), how(old));
-    let (after, before) = (ndcg(new)?, ndcg(old)?);
-    let told = format!("ndcg@{} of {}: {after:.4}, of the one in service {before:.4}", new.k, new.protocol);
-    ensure!(after >= before, "it is worse: {told}");
-    Ok(told)
-}
-
-fn ndcg(report: &Report) -> Result<f64> {
-    let of_group =
-        |group: &GroupReport| group.metrics.iter().find(|(metric, _)| *metric == Metric::Ndcg).map(|one| one.1);
-    let interval = report.groups.first().and_then(of_group);
-    Ok(interval.context("its figures have no ndcg")?.mean)
 }
 
 async fn rollback(rows: &Arc<dyn Relational>, tenant: &Tenant) -> Result<()> {

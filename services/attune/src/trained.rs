@@ -1,5 +1,5 @@
-//! Trained recommenders as sources of lists: which version is in service stands in the relational store, its folder in
-//! the data folder.
+//! Trained recommenders as sources of lists: which version is in service stands in the relational store. Its folder is in
+//! the data folder, or comes there from the objects.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,23 +9,32 @@ use attune_ranking::data::{History, Scorer};
 use attune_ranking::index::Metric;
 use attune_recommendation::{Change, Trained, TrainedModels};
 use attune_store::Tenant;
+use attune_store::objects::Objects;
 use attune_store::relational::Relational;
+use attune_trainer::{MODEL, fetch};
 use tokio::runtime::Handle;
-
-/// Under which name the versions of recommenders are entered.
-pub const MODEL: &str = "recommender";
 
 /// The recommenders of a data folder.
 pub struct Recommenders {
     relational: Arc<dyn Relational>,
+    objects: Arc<dyn Objects>,
     data: PathBuf,
     runtime: Handle,
 }
 
 impl Recommenders {
     /// To be asked from threads that may wait.
-    pub fn new(relational: Arc<dyn Relational>, data: PathBuf) -> Self {
-        Self { relational, data, runtime: Handle::current() }
+    pub fn new(relational: Arc<dyn Relational>, objects: Arc<dyn Objects>, data: PathBuf) -> Self {
+        Self { relational, objects, data, runtime: Handle::current() }
+    }
+
+    /// The folder of a version, fetched where it is not there.
+    fn folder(&self, tenant: &Tenant, label: &str) -> Result<PathBuf, String> {
+        if let Ok(folder) = resolve(&self.data, label) {
+            return Ok(folder);
+        }
+        let fetched = self.runtime.block_on(fetch(&*self.objects, tenant, &self.data, label));
+        fetched.map_err(|error| error.to_string())
     }
 }
 
@@ -38,7 +47,7 @@ impl TrainedModels for Recommenders {
         if known == Some(live.label.as_str()) {
             return Ok(None);
         }
-        let folder = resolve(&self.data, &live.uri).map_err(|error| error.to_string())?;
+        let folder = self.folder(&tenant, &live.uri)?;
         let recommender = Recommender::load(&folder).map_err(|error| error.to_string())?;
         Ok(Some(Change::Served(Arc::new(Served { label: live.label, recommender }))))
     }

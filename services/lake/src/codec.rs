@@ -5,11 +5,14 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::error::ArrowError;
 use attune_store::StoreError;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 8_192;
 
 /// Why the lake cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,15 @@ pub enum LakeError {
     /// The manifest cannot be read.
     #[error("the manifest of the lake cannot be read: {0}")]
     Manifest(String),
+    /// The log does not go back to its beginning.
+    #[error("the log begins at record {first}: what was before that is in the lake alone, and would be lost")]
+    Begins {
+        /// The first record that is kept.
+        first: u64,
+    },
+    /// Somebody else writes.
+    #[error("the lake was written meanwhile: stop the servers first")]
+    Busy,
     /// A thread ended.
     #[error("writing a file of the lake ended: {0}")]
     Ended(#[from] tokio::task::JoinError),
@@ -53,6 +65,20 @@ pub fn read(bytes: Bytes) -> Result<RecordBatch, LakeError> {
     let schema = arrow::array::RecordBatchReader::schema(&reader);
     let batches: Vec<RecordBatch> = reader.collect::<Result<_, ArrowError>>()?;
     Ok(concat_batches(&schema, &batches)?)
+}
+
+/// Some columns of a file in the order of the file, a batch of rows at a time: decoded when they are asked for, so that a
+/// file takes no more memory than its bytes and one batch.
+///
+/// # Errors
+/// It is no Parquet, or damaged.
+pub fn read_columns(
+    bytes: Bytes,
+    names: &[&str],
+) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(BATCH_ROWS);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+    Ok(builder.with_projection(mask).build()?.map(|batch| batch.map_err(LakeError::from)))
 }
 
 /// A column of texts.

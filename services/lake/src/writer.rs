@@ -4,16 +4,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use attune_store::events::{EventLog, Position};
+use attune_api::progress::{self, Sign};
+use attune_store::Tenant;
+use attune_store::events::{Event, EventLog, Position};
 use attune_store::objects::Objects;
-use attune_store::relational::Relational;
-use attune_store::{PAGE_ROWS_MAX, PageRequest, Tenant};
+use attune_store::relational::{Relational, all_tenants};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinHandle, JoinSet};
 
 use crate::codec::LakeError;
 use crate::tail::Tail;
 
+/// What it is called where it says how far behind it is.
+const NAME: &str = "lake";
 /// Records of one look at the log.
 const POLL_MAX: usize = 2_000;
 /// How long a look waits for the next record.
@@ -96,16 +99,18 @@ async fn all(
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut writers = JoinSet::new();
     let mut whose: HashMap<Id, String> = HashMap::new();
+    // One a tenant for good: a writer that is started again goes on with the sign of the one that ended.
+    let mut signs: HashMap<String, Arc<Sign>> = HashMap::new();
     while !*stopping.borrow() {
-        let mut tenants: Vec<Tenant> = first.iter().cloned().collect();
-        match listed(&*relational).await {
-            Ok(listed) => tenants.extend(listed),
-            Err(error) => tracing::warn!(%error, "the tenants cannot be listed"),
-        }
+        let tenants = all_tenants(&*relational, first.clone()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the tenants cannot be listed");
+            Vec::from_iter(first.clone())
+        });
         for tenant in tenants {
             let name = tenant.to_string();
             if known.insert(name.clone()) {
-                let writer = writers.spawn(follow(stores.clone(), tenant, settings, stopping.clone()));
+                let sign = signs.entry(name.clone()).or_insert_with(|| Arc::new(progress::enter(NAME))).clone();
+                let writer = writers.spawn(follow(stores.clone(), tenant, settings, stopping.clone(), sign));
                 whose.insert(writer.id(), name);
             }
         }
@@ -122,24 +127,21 @@ async fn all(
         }
     }
     while writers.join_next().await.is_some() {}
-}
-
-async fn listed(relational: &dyn Relational) -> Result<Vec<Tenant>, LakeError> {
-    let (mut tenants, mut page) = (Vec::new(), PageRequest::first(PAGE_ROWS_MAX));
-    loop {
-        let found = relational.tenants(page).await?;
-        tenants.extend(found.rows.into_iter().map(|row| row.tenant));
-        match found.next {
-            Some(next) => page = PageRequest { after: Some(next), rows: PAGE_ROWS_MAX },
-            None => return Ok(tenants),
-        }
-    }
+    signs.values().for_each(|sign| sign.leave());
 }
 
 /// Writes one tenant's lake, again and again after faults: what was not committed is read once more.
-async fn follow(stores: Stores, tenant: Tenant, settings: LakeSettings, mut stopping: watch::Receiver<bool>) {
+async fn follow(
+    stores: Stores,
+    tenant: Tenant,
+    settings: LakeSettings,
+    mut stopping: watch::Receiver<bool>,
+    sign: Arc<Sign>,
+) {
+    let mut commits = Commits { sign, fail: false };
     loop {
-        let Err(error) = write(&stores, &tenant, settings, &mut stopping).await else { return };
+        let Err(error) = write(&stores, &tenant, settings, &mut stopping, &mut commits).await else { return };
+        commits.fail = true;
         tracing::warn!(%tenant, %error, "the lake cannot be written now");
         if *stopping.borrow() {
             return;
@@ -151,12 +153,27 @@ async fn follow(stores: Stores, tenant: Tenant, settings: LakeSettings, mut stop
     }
 }
 
+/// What is read and waits for the next commit counts as done, as long as commits succeed.
+struct Commits {
+    sign: Arc<Sign>,
+    fail: bool,
+}
+
+impl Commits {
+    fn read(&self, tail: &Tail, events: &[Event]) {
+        if !self.fail || !tail.has_any() {
+            self.sign.done_with(events.iter().map(|event| event.appended_ms));
+        }
+    }
+}
+
 /// Until it is stopped, or another writer was quicker or something fails: then it is begun again from the manifest.
 async fn write(
     stores: &Stores,
     tenant: &Tenant,
     settings: LakeSettings,
     stopping: &mut watch::Receiver<bool>,
+    commits: &mut Commits,
 ) -> Result<(), LakeError> {
     'open: loop {
         let mut tail = Tail::open(stores.objects.clone(), tenant.clone(), settings).await?;
@@ -172,11 +189,13 @@ async fn write(
                 _ = stopping.changed() => Vec::new(),
             };
             let is_last = *stopping.borrow();
+            commits.read(&tail, &events);
             events.into_iter().for_each(|event| tail.take(event));
             if tail.is_due() || (is_last && tail.has_any()) {
                 if !tail.flush().await? {
                     continue 'open;
                 }
+                commits.fail = false;
                 if !is_last && !tail.compact().await? {
                     continue 'open;
                 }

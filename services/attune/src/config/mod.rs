@@ -5,6 +5,7 @@
 
 mod auth;
 mod flags;
+mod lake;
 mod limits;
 mod load;
 mod roles;
@@ -16,10 +17,12 @@ use attune_inference::DeviceChoice;
 use attune_ranking::data::Worth;
 use attune_recommendation::RecommendationConfig;
 use attune_store::resolve::StoresConfig;
+use attune_trainer::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
 pub use auth::Auth;
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
+pub use lake::Lake;
 pub use limits::Limits;
 pub use load::{Overrides, environment, load, read};
 pub use roles::{Replicas, Roles};
@@ -57,6 +60,10 @@ pub struct Config {
     pub worth: Worth,
     /// How lists are made.
     pub recommendation: RecommendationConfig,
+    /// How the event lake is written.
+    pub lake: Lake,
+    /// How recommenders are kept fresh.
+    pub trainer: TrainerConfig,
     /// Where things are kept.
     pub stores: StoresConfig,
     /// Where the services are that this process does not have.
@@ -236,6 +243,8 @@ impl Default for Config {
             inference: Inference::default(),
             worth: Worth::default(),
             recommendation: RecommendationConfig::default(),
+            lake: Lake::default(),
+            trainer: TrainerConfig::default(),
             stores: StoresConfig::default(),
             upstreams: Replicas::default(),
             models: vec![
@@ -339,6 +348,8 @@ impl Config {
         self.limits.check().map_err(Error::msg)?;
         self.worth.check().context("worth")?;
         self.recommendation.check()?;
+        self.lake.check()?;
+        self.trainer.check()?;
         self.stores.check().map_err(Error::msg)?;
         self.upstreams.check(&self.roles)?;
         ensure!(!self.models.is_empty(), "there is no model to serve: add a [[models]] section");

@@ -1,6 +1,5 @@
 //! `attune train als|ease|...`: events in, a verified folder out.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,17 +7,22 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use attune_batch::history::History;
 use attune_batch::job::MANIFEST;
+use attune_batch::names::Names;
 use attune_batch::read::ColumnMap;
 use attune_batch::recommender::{DataCard, InputFile, Kind, Measured, Place, Settings, Stored, Trained, search, train};
 use attune_batch::write::digest;
+use attune_gateway::DEFAULT_TENANT;
 use attune_ranking::data::Worth;
 use attune_ranking::evaluate::Protocol;
+use attune_store::Tenant;
+use attune_store::resolve::Stores;
+use attune_trainer::read_lake;
 use clap::Args;
 
 use crate::bench::workers;
 use crate::config::Config;
 use crate::worth::WorthFlag;
-use crate::{models, term};
+use crate::{models, serve, term};
 
 /// What can be typed after `attune train als` and the others.
 #[derive(Debug, Args)]
@@ -32,15 +36,25 @@ the same file writes the same bytes. First, a model with the same options is
 trained without a part of the events and asked about them (--protocol): the
 folder's README.md has the figures.
 
+With --lake a version holds nothing of single users: who they are is not in the
+lake, and lists are made of what they did. It can be run beside a server.
+
 Examples:
   attune train als --events events.csv
   attune train ease --events log.parquet --map user_id=visitor --map item_id=sku
   attune train als --events events.csv --set factors=128 --search 30
+  attune train ease --lake && attune recommenders promote ease
   attune score --task recommend --model als --input users.csv --output lists.parquet")]
 pub struct Options {
     /// Events to learn from
-    #[arg(long, value_name = "FILE")]
-    events: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "lake")]
+    events: Option<PathBuf>,
+    /// Learn from what this server was told: the last trainer.events_max events of its event lake
+    #[arg(long, conflicts_with_all = ["events", "columns"])]
+    lake: bool,
+    /// Whose lake
+    #[arg(long, default_value = DEFAULT_TENANT, requires = "lake")]
+    tenant: Tenant,
     /// A column that has another name in the file
     #[arg(long = "map", value_name = "OURS=THEIRS")]
     columns: Vec<String>,
@@ -94,8 +108,7 @@ pub fn run(config: &Config, kind: Kind, options: &Options) -> Result<()> {
     let place = options.place.at(config, &kind.to_string())?;
     let (worth, map) = (options.worth.or(&config.worth, config)?, ColumnMap::parse(&options.columns)?);
     let mut settings = Settings::new(kind, options.seed).set(&options.set)?;
-    let input = input_file("events", &options.events, &map)?;
-    let history = History::read(&options.events, &map)?;
+    let (mut history, input) = options.read(config, &map, &worth)?;
     told(&history);
     let threads = workers(config);
     let protocol = options.protocol(kind)?;
@@ -108,9 +121,12 @@ pub fn run(config: &Config, kind: Kind, options: &Options) -> Result<()> {
         None => Measured::Not { reason: "it was not asked for (--protocol none)".to_owned() },
     };
     show(&measured);
-    let trained = train(&settings, &history, &worth)?;
+    let mut trained = train(&settings, &history, &worth)?;
     let command = options.command(kind, &settings, &input);
-    let data = data_card(vec![input], &history, worth, trained.unit);
+    let data = DataCard::new(vec![input], &history, worth, trained.unit);
+    if options.lake {
+        (trained, history.users) = (trained.without_people(), Names::default());
+    }
     let name = options.place.name(&kind.to_string());
     let folder = stored(name, command, settings, trained, history, data, measured).write(place.as_place())?;
     term::good(&format!("{kind} trained in {:.1} s, written to {}", start.elapsed().as_secs_f64(), folder.display()));
@@ -177,27 +193,6 @@ pub fn input_file(role: &str, path: &Path, map: &ColumnMap) -> Result<InputFile>
     Ok(InputFile { role: role.to_owned(), file, bytes, sha256, columns: map.pairs().clone() })
 }
 
-/// What a recommender was trained on.
-pub fn data_card(inputs: Vec<InputFile>, history: &History, worth: Worth, unit: f32) -> DataCard {
-    let log = &history.log;
-    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for event in log.events() {
-        *kinds.entry(log.kinds()[usize::from(event.kind)].clone()).or_default() += 1;
-    }
-    DataCard {
-        inputs,
-        events: log.events().len(),
-        rejected: history.rejected_count,
-        kinds,
-        users: history.users.len(),
-        items: history.items.len(),
-        first: log.events().iter().map(|event| event.time).min(),
-        last: log.latest(),
-        worth,
-        unit,
-    }
-}
-
 /// A [`Place`] that owns its parts.
 pub struct Target {
     data: PathBuf,
@@ -240,11 +235,23 @@ impl PlaceFlags {
 }
 
 impl Options {
+    /// What there is to learn, and what it is known by.
+    fn read(&self, config: &Config, map: &ColumnMap, worth: &Worth) -> Result<(History, InputFile)> {
+        if let Some(events) = &self.events {
+            return Ok((History::read(events, map)?, input_file("events", events, map)?));
+        }
+        serve::runtime()?.block_on(async {
+            let objects = Stores::objects(&config.stores, &config.data).await?;
+            let learned = read_lake(&*objects, &self.tenant, worth, config.trainer.events_max).await?;
+            Ok((learned.history, learned.input))
+        })
+    }
+
     fn protocol(&self, kind: Kind) -> Result<Option<&'static Protocol>> {
         let default = match kind {
-            Kind::Sequential => "leave-last-out-full",
+            Kind::Sequential => Settings::new(kind, 0).protocol(),
             _ if self.search.is_some() => "recbole-811-full",
-            _ => "user-90-10",
+            _ => Settings::new(kind, 0).protocol(),
         };
         match self.protocol.as_deref().unwrap_or(default) {
             NO_PROTOCOL => Ok(None),
@@ -254,7 +261,12 @@ impl Options {
 
     /// The command that does it again: what differs from the defaults, with what a search found.
     fn command(&self, kind: Kind, settings: &Settings, input: &InputFile) -> String {
-        let mut command = format!("attune train {kind} --events {} --seed {}", input.file, self.seed);
+        let from = match self.lake {
+            false => format!("--events {}", input.file),
+            true if self.tenant.as_str() == DEFAULT_TENANT => "--lake".to_owned(),
+            true => format!("--lake --tenant {}", self.tenant),
+        };
+        let mut command = format!("attune train {kind} {from} --seed {}", self.seed);
         let mut add = |flag: &str, value: &str| command.push_str(&format!(" --{flag} {value}"));
         self.columns.iter().for_each(|pair| add("map", pair));
         settings.changes(&Settings::new(kind, self.seed)).iter().for_each(|pair| add("set", pair));

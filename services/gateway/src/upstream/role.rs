@@ -15,16 +15,19 @@ pub enum Role {
     Content,
     /// People.
     Users,
+    /// Models that stay fresh. It has no routes.
+    Trainer,
 }
 
 /// A word that is no role.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("there is no role `{0}`; roles are inference, recommendation, tracking, content, users")]
+#[error("there is no role `{0}`; roles are inference, recommendation, tracking, content, users, trainer")]
 pub struct RoleError(String);
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Inference, Self::Recommendation, Self::Tracking, Self::Content, Self::Users];
+    pub const ALL: [Self; 6] =
+        [Self::Inference, Self::Recommendation, Self::Tracking, Self::Content, Self::Users, Self::Trainer];
 
     /// As in configuration, logs and metrics.
     pub const fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl Role {
             Self::Tracking => "tracking",
             Self::Content => "content",
             Self::Users => "users",
+            Self::Trainer => "trainer",
         }
     }
 

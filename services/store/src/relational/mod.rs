@@ -33,7 +33,7 @@ pub use keys::{ApiKey, ApiKeys, KEY_HASH_BYTES, KeyHash};
 pub use models::{ModelVersion, Models};
 pub use outbox::{Outbox, OutboxRow};
 pub use people::{People, Person, PersonId, Subject};
-pub use tenants::{TenantRecord, Tenants};
+pub use tenants::{TenantRecord, Tenants, all_tenants};
 pub use write::Write;
 
 use crate::{Health, StoreError, Tenant, Version};

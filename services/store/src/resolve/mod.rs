@@ -114,6 +114,15 @@ impl Stores {
         opened.map_err(|error| OpenError { failures: vec![(config.uri(error.store).clone(), error)] })
     }
 
+    /// Opens the files alone, beside whichever process has the other stores.
+    ///
+    /// # Errors
+    /// What is wrong with them, with what to do about it.
+    pub async fn objects(config: &StoresConfig, data: &Path) -> Result<Arc<dyn Objects>, OpenError> {
+        let opened = within(config, StoreKind::Objects, Opener::new(config, data).objects()).await;
+        opened.map_err(|error| OpenError { failures: vec![(config.uri(error.store).clone(), error)] })
+    }
+
     /// Opens every store by itself and asks it how it is, whatever becomes of the others. Makes no file and no folder
     /// where there is none.
     pub async fn survey(config: &StoresConfig, data: &Path) -> Vec<Surveyed> {
