@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides};
-use crate::{bench, demo, doctor, evaluate, import, keys, models, recommenders, score, serve, train};
+use crate::{bench, demo, doctor, evaluate, import, keys, models, recommenders, replay, score, serve, train};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +68,8 @@ enum Command {
     /// Bring files into a running server; killed, it goes on where it was
     #[command(subcommand)]
     Import(import::Command),
+    /// Make all that is derived from events again, from the log alone
+    Replay(replay::Options),
     /// Embed or judge every text of a file, or recommend to every user; killed, it goes on where it was
     Score(score::Options),
     /// Measure: the engine alone, or a server under load
@@ -84,9 +86,12 @@ impl Command {
             Self::Evaluate(options) => options.flags.overrides(),
             Self::Score(options) => options.flags.overrides(),
             Self::Bench(command) => command.overrides(),
-            Self::Import(_) | Self::Keys(_) | Self::Models(_) | Self::Recommenders(_) | Self::Train(_) => {
-                Overrides::default()
-            }
+            Self::Import(_)
+            | Self::Keys(_)
+            | Self::Models(_)
+            | Self::Recommenders(_)
+            | Self::Replay(_)
+            | Self::Train(_) => Overrides::default(),
         }
     }
 }
@@ -115,6 +120,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Recommenders(command) => recommenders::run(&config, &command),
         Command::Evaluate(options) => evaluate::run(&config, &options),
         Command::Import(command) => import::run(&config, &command),
+        Command::Replay(options) => replay::run(&config, &options),
         Command::Score(options) => score::run(&config, &options),
         Command::Bench(command) => bench::run(&config, &command),
     }

@@ -21,6 +21,7 @@ mod keys;
 mod logging;
 mod models;
 mod recommenders;
+mod replay;
 mod replicas;
 mod score;
 mod serve;

@@ -18,14 +18,16 @@
 
 mod codec;
 pub mod manifest;
+mod rebuild;
 mod rows;
 mod store;
 mod tail;
 pub mod window;
 mod writer;
 
-pub use codec::{LakeError, read};
+pub use codec::{LakeError, read, read_columns};
 pub use manifest::{DataFile, Dataset, MANIFEST_KEY, Manifest};
+pub use rebuild::{Contents, Rebuilt, rebuild};
 pub use rows::{events_schema, exposures_schema};
 pub use store::{load_file, load_manifest};
 pub use writer::{LakeSettings, LakeWriter};

@@ -14,7 +14,7 @@ use attune_store::objects::{Condition, Objects, PAGE_MAX};
 use tokio::task::spawn_blocking;
 
 use crate::codec::{self, LakeError, encode, joined, read, texts, without};
-use crate::manifest::{DataFile, Dataset, MANIFEST_KEY, Manifest};
+use crate::manifest::{DataFile, Dataset, FORMAT, MANIFEST_KEY, Manifest};
 use crate::rows::{self, Row};
 use crate::store::{load_file, replace, versioned};
 use crate::window::{KEPT_DAYS, Window, fingerprint};
@@ -59,6 +59,19 @@ impl Tail {
         tail.remember().await?;
         tail.sweep().await?;
         Ok(tail)
+    }
+
+    /// An empty lake that replaces the one that is there with its first commit, and the files of that one, which are to be
+    /// removed afterwards.
+    pub async fn anew(
+        objects: Arc<dyn Objects>,
+        tenant: Tenant,
+        settings: LakeSettings,
+    ) -> Result<(Self, Vec<DataFile>), LakeError> {
+        let (old, version) = versioned(&*objects, &tenant).await?;
+        let manifest = Manifest { format: FORMAT, ..Manifest::default() };
+        let (windows, pending) = Default::default();
+        Ok((Self { objects, tenant, settings, manifest, version, windows, pending }, old.files))
     }
 
     /// The offset from which a partition is to be read on.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{Array, StringArray, UInt32Array};
 use attune_api::log::{Event, Exposure, Record, Shown};
-use attune_lake::{Dataset, LakeSettings, LakeWriter, Manifest, load_file, load_manifest, read};
+use attune_lake::{Dataset, LakeSettings, LakeWriter, Manifest, load_file, load_manifest, read, rebuild};
 use attune_store::embedded::events::Log;
 use attune_store::embedded::objects::LocalObjects;
 use attune_store::events::{EventLog, NewEvent, Settings};
@@ -241,4 +241,41 @@ async fn small_files_become_one() {
 fn world_files(files: &[attune_lake::DataFile], from_ms: i64, to_ms: i64) -> usize {
     let manifest = Manifest { files: files.to_vec(), ..Manifest::default() };
     manifest.files_within(Dataset::Events, from_ms, to_ms).count()
+}
+
+#[tokio::test]
+async fn a_rebuild_makes_the_same_lake_and_brings_nobody_back() {
+    let world = World::new().await;
+    world.append((0..120).map(|n| click(n % 6, n % 100)).collect()).await;
+    world.append((0..10).map(|n| list(n, n, 2)).collect()).await;
+    world.append(vec![("s-1".to_owned(), Record::Tombstone), click(1, 500), click(2, 500)]).await;
+    let writer = world.writer(AT_ONCE);
+    world.caught_up(133).await;
+    writer.stop().await;
+    let (events, shown) = (world.rows(Dataset::Events).await, world.rows(Dataset::Exposures).await);
+    let before = world.manifest().await;
+    let rebuilt = rebuild(&*world.events, &world.objects, &tenant()).await.unwrap();
+    assert_eq!(rebuilt.before, Ok(rebuilt.after));
+    assert_eq!((rebuilt.after.events as usize, rebuilt.after.exposures as usize), (events.len(), shown.len()));
+    assert_eq!((world.rows(Dataset::Events).await, world.rows(Dataset::Exposures).await), (events, shown));
+    let after = world.manifest().await;
+    assert_eq!((&after.next, &after.forgotten, after.duplicates), (&before.next, &before.forgotten, before.duplicates));
+    let page = world.objects.list(&tenant(), "lake/", None, PAGE_MAX).await.unwrap();
+    assert_eq!(page.objects.len(), after.files.len() + 1, "the old files are gone");
+    assert!(world.rows(Dataset::Events).await.keys().all(|(subject, _)| subject != "s-1"));
+
+    // Whatever is damaged or lost in the lake comes back from the log.
+    world.objects.delete(&tenant(), attune_lake::MANIFEST_KEY).await.unwrap();
+    let rebuilt_again = rebuild(&*world.events, &world.objects, &tenant()).await.unwrap();
+    assert_eq!(rebuilt_again, rebuilt, "an absent lake is one that the log is ahead of");
+    let file = world.manifest().await.files.remove(0);
+    world.objects.delete(&tenant(), &file.key).await.unwrap();
+    let mended = rebuild(&*world.events, &world.objects, &tenant()).await.unwrap();
+    assert!(mended.before.is_err() && mended.after == rebuilt.after, "{mended:?}");
+    // Its writer goes on behind it.
+    let writer = world.writer(AT_ONCE);
+    world.append(vec![click(3, 900), click(3, 900)]).await;
+    world.caught_up(135).await;
+    writer.stop().await;
+    assert_eq!(world.rows(Dataset::Events).await.len(), rebuilt.after.events as usize + 1);
 }

@@ -22,6 +22,7 @@ pub(crate) mod check;
 mod guarded;
 pub(crate) mod letter;
 mod partition;
+mod stretch;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use bytes::Bytes;
 use crate::{Health, StoreError, Tenant};
 
 pub use partition::partition_of;
+pub use stretch::Stretch;
 
 /// The longest subject, in bytes: the longest id of the wire contract, with room for what a service puts before it. The
 /// shortest has one.
