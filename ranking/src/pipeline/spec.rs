@@ -153,6 +153,11 @@ impl Pipeline {
         self.layout.names()
     }
 
+    /// Names of the features that the caller adds, in their order.
+    pub fn item_features(&self) -> &[String] {
+        &self.features
+    }
+
     /// The version of the blend.
     pub fn model_version(&self) -> &str {
         self.blend.version()

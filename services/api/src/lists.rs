@@ -36,6 +36,12 @@ impl From<Explanation> for v1::Explanation {
             sources: explanation.sources.into_iter().map(reason).collect(),
             contributions: explanation.contributions.into_iter().map(contribution).collect(),
             rules: explanation.rules,
+            stats: Some(v1::ItemStats {
+                exposures: explanation.stats.exposures,
+                impressions: explanation.stats.impressions,
+                clicks: explanation.stats.clicks,
+                conversions: explanation.stats.conversions,
+            }),
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use attune_api::rest::recommendation::{
-    Contribution, Explanation, Note, RecommendResponse, RecommendedItem, SourceReason,
+    Contribution, Explanation, ItemStats, Note, RecommendResponse, RecommendedItem, SourceReason,
 };
 use attune_ranking::pipeline::{self, Answered, Code};
 use attune_ranking::retrieve::Reason;
 
 use crate::ask::Ask;
 use crate::cursor::{FEED_ITEMS_MAX, Served};
-use crate::fold::hash_of;
+use crate::fold::{Counts, hash_of};
 use crate::stage::Made;
 
 /// What went less well than it could have, before the list was made.
@@ -26,7 +26,8 @@ pub struct Lacks {
 pub fn response(list_id: String, ask: &Ask, made: &Made, lacks: Lacks) -> RecommendResponse {
     let names: HashMap<u32, &str> = made.names.iter().map(|(row, name)| (*row, name.as_str())).collect();
     let served = ask.served.as_ref().map_or(0, |served| served.hashes.len());
-    let items: Vec<RecommendedItem> = made.answer.items.iter().filter_map(|item| shown(item, &names, served)).collect();
+    let items: Vec<RecommendedItem> =
+        made.answer.items.iter().filter_map(|item| shown(item, made, &names, served)).collect();
     let next_cursor = ask.served.as_ref().and_then(|served| next(served, &items, ask.k));
     RecommendResponse {
         request_id: list_id,
@@ -63,13 +64,15 @@ fn name_of(reason: Reason) -> &'static str {
     }
 }
 
-fn shown(item: &Answered, names: &HashMap<u32, &str>, served: usize) -> Option<RecommendedItem> {
+fn shown(item: &Answered, made: &Made, names: &HashMap<u32, &str>, served: usize) -> Option<RecommendedItem> {
     let item_id = (*names.get(&item.row)?).to_owned();
-    let explain = item.explanation.as_ref().map(|explanation| explained(explanation, names));
+    let stats = made.stats.get(&item.row).copied().unwrap_or_default();
+    let explain = item.explanation.as_ref().map(|explanation| explained(explanation, stats, names));
     Some(RecommendedItem { item_id, score: item.score, rank: served + item.rank, explain })
 }
 
-fn explained(explanation: &pipeline::Explanation, names: &HashMap<u32, &str>) -> Explanation {
+fn explained(explanation: &pipeline::Explanation, stats: Counts, names: &HashMap<u32, &str>) -> Explanation {
+    let Counts { exposures, impressions, clicks, conversions } = stats;
     let reason = |said: &pipeline::Said| SourceReason {
         source: said.source.clone(),
         score: said.score,
@@ -82,6 +85,7 @@ fn explained(explanation: &pipeline::Explanation, names: &HashMap<u32, &str>) ->
         sources: explanation.sources.iter().map(reason).collect(),
         contributions: contributions.map(|one| Contribution { name: one.name.clone(), value: one.value }).collect(),
         rules: explanation.rules.clone(),
+        stats: ItemStats { exposures, impressions, clicks, conversions },
     }
 }
 

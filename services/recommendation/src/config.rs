@@ -30,6 +30,8 @@ pub struct RecommendationConfig {
     pub tenants_max: usize,
     /// Types of events after which an item is not recommended again.
     pub seen: Vec<String>,
+    /// Types of events that are what lists are made for.
+    pub conversions: Vec<String>,
     /// After so many days it may be; never if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_days: Option<f32>,
@@ -77,6 +79,7 @@ impl Default for RecommendationConfig {
             items_max: 2_000_000,
             tenants_max: 1_000,
             seen: ["view", "click", "purchase", "rating", "dislike"].map(str::to_owned).to_vec(),
+            conversions: vec!["purchase".to_owned()],
             seen_days: None,
             trend_half_life_h: 24.0,
             latest_half_life_days: 7.0,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use attune_api::catalogue::{ITEMS_MAX, SharedCatalogue};
+use attune_api::progress::{self, Sign};
 use attune_api::{ApiError, Call};
 use attune_ranking::pipeline::PipelineSpec;
 use attune_store::events::{Bounds, Consumer, EventLog, Position};
@@ -23,6 +24,8 @@ use crate::snapshot::{self, SnapshotError};
 use crate::stage;
 use crate::world::MoreSources;
 
+/// What it is called where it says how far behind it is.
+const NAME: &str = "lists";
 /// Records that are applied at once.
 const BATCH: usize = 2_000;
 /// After a failure.
@@ -80,12 +83,13 @@ impl Follower {
     /// Runs until it is told to stop, whatever fails meanwhile, and writes down what it has then.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         self.restore().await;
+        let sign = progress::enter(NAME);
         let stopped = async move { _ = stop.wait_for(|stop| *stop).await };
         let mut stopped = std::pin::pin!(stopped);
         loop {
             let fault = tokio::select! {
                 () = &mut stopped => break,
-                fault = self.follow() => fault,
+                fault = self.follow(&sign) => fault,
             };
             if let Err(fault) = fault {
                 tracing::warn!(tenant = %self.replica.tenant, error = %fault, "the log is not followed: trying again");
@@ -98,9 +102,10 @@ impl Follower {
         if let Err(fault) = self.keep().await {
             tracing::warn!(tenant = %self.replica.tenant, error = %fault, "the state could not be written down");
         }
+        sign.leave();
     }
 
-    async fn follow(&mut self) -> Result<(), Fault> {
+    async fn follow(&mut self, sign: &Sign) -> Result<(), Fault> {
         let tenant = self.replica.tenant.clone();
         let bounds = self.log.bounds(&tenant).await?;
         let mut consumer = self.log.read(&tenant, &self.from(&bounds)).await?;
@@ -119,7 +124,8 @@ impl Follower {
                 is_ready = true;
             }
             // While the past is read nobody waits for new items.
-            self.consume(&mut *consumer, &mut since, is_ready).await?;
+            let oldest_ms = self.consume(&mut *consumer, &mut since, is_ready).await?;
+            sign.done_with(oldest_ms.into_iter());
             self.deal_with(&mut since, is_ready).await?;
         }
     }
@@ -137,16 +143,23 @@ impl Follower {
         bounds.iter().all(reached)
     }
 
-    async fn consume(&mut self, consumer: &mut dyn Consumer, since: &mut Since, is_ready: bool) -> Result<(), Fault> {
+    /// Applies what the log brings next. When the oldest of it was appended, in Unix milliseconds.
+    async fn consume(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        since: &mut Since,
+        is_ready: bool,
+    ) -> Result<Option<i64>, Fault> {
         let wait = if is_ready { self.config.publish_ms.min(1_000) } else { 10 };
         let events = consumer.poll(BATCH, Duration::from_millis(wait)).await?;
+        let oldest_ms = events.iter().map(|event| event.appended_ms).min();
         let (positions, replica) = (consumer.positions(), self.replica.clone());
         let consumed = spawn_blocking(move || replica.consume(&events, &positions)).await?;
         since.events += consumed.counted;
         // A snapshot that still has him does not stay for want of other events.
-        since.events_unkept += if consumed.forgot { SNAPSHOT_EVENTS } else { consumed.counted };
+        since.events_unkept += if consumed.forgot { SNAPSHOT_EVENTS } else { consumed.counted + consumed.shown };
         self.pending.extend(consumed.items);
-        Ok(())
+        Ok(oldest_ms)
     }
 
     async fn deal_with(&mut self, since: &mut Since, is_ready: bool) -> Result<(), Fault> {

@@ -37,6 +37,8 @@ pub struct Replica {
 pub struct Consumed {
     /// Records that count.
     pub counted: usize,
+    /// Lists that were shown.
+    pub shown: usize,
     /// Whether somebody was forgotten.
     pub forgot: bool,
     /// Items that have changed.
@@ -108,6 +110,7 @@ impl Replica {
             }
             match record.map(|record| state.apply(&event.subject, record, &self.rules)) {
                 Ok(Applied::Counted) => consumed.counted += 1,
+                Ok(Applied::Shown) => consumed.shown += 1,
                 Ok(Applied::Forgotten) => (consumed.counted, consumed.forgot) = (consumed.counted + 1, true),
                 Ok(Applied::Item(item_id)) => consumed.items.push(item_id),
                 Ok(Applied::Nothing) => {}

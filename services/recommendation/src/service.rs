@@ -32,6 +32,7 @@ use crate::fresh::{Fresh, fresh};
 use crate::model::TrainedModels;
 use crate::people::People;
 use crate::pool::Pool;
+use crate::replay;
 use crate::replica::Replica;
 use crate::stage::{self, Known, Made, Settings};
 use crate::world::MoreSources;
@@ -151,7 +152,7 @@ impl Recommender {
             log,
             catalogue,
             relational,
-            path: folder.join(tenant.as_str()).join("state.bin"),
+            path: replay::path(&folder, &tenant),
             pending: Default::default(),
             specs: Default::default(),
             more: MoreSources::default(),

@@ -2,7 +2,7 @@
 //! read. What is wrong with one costs a replay, no more.
 //!
 //! ```text
-//! "attunerec1"  CRC-32 of the rest, u32 little endian  fingerprint, u64 little endian  state (postcard)
+//! "attunerec2"  CRC-32 of the rest, u32 little endian  fingerprint, u64 little endian  state (postcard)
 //! ```
 
 use std::fs::{self, File};
@@ -11,7 +11,9 @@ use std::path::Path;
 
 use crate::fold::{Rules, State};
 
-const MAGIC: &[u8] = b"attunerec1";
+const MAGIC: &[u8] = b"attunerec2";
+/// What every version of the format begins with.
+const KIND: &[u8] = b"attunerec";
 const HEAD: usize = MAGIC.len() + 4 + 8;
 
 /// Why a snapshot is not used.
@@ -26,6 +28,9 @@ pub enum SnapshotError {
     /// It is cut off, or its bytes have changed.
     #[error("it is damaged")]
     Damaged,
+    /// It has another format.
+    #[error("another version of the program has written it")]
+    Foreign,
     /// Events counted otherwise when it was made.
     #[error("what events are worth has changed since")]
     Outdated,
@@ -64,6 +69,9 @@ pub fn read(path: &Path, rules: &Rules) -> Result<State, SnapshotError> {
         io::ErrorKind::NotFound => SnapshotError::Absent,
         _ => SnapshotError::Io(error),
     })?;
+    if bytes.starts_with(KIND) && !bytes.starts_with(MAGIC) && bytes.len() >= HEAD {
+        return Err(SnapshotError::Foreign);
+    }
     if bytes.len() < HEAD || !bytes.starts_with(MAGIC) {
         return Err(SnapshotError::Damaged);
     }
@@ -111,6 +119,10 @@ mod tests {
         }
         put(&path, &bytes[..bytes.len() - 9]).unwrap();
         assert!(matches!(read(&path, &rules), Err(SnapshotError::Damaged)));
+        put(&path, &bytes).unwrap();
+        let older = [b"attunerec1", &bytes[MAGIC.len()..]].concat();
+        put(&path, &older).unwrap();
+        assert!(matches!(read(&path, &rules), Err(SnapshotError::Foreign)));
         put(&path, &bytes).unwrap();
         let other = Rules::new(&RecommendationConfig::default(), Worth::alike());
         assert!(matches!(read(&path, &other), Err(SnapshotError::Outdated)));

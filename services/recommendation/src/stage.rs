@@ -1,6 +1,7 @@
 //! Makes one list: on a thread of the pool, from a world and a state, without a wait.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,11 +11,12 @@ use attune_api::rest::recommendation::HistoryEvent;
 use attune_api::{ApiError, ErrorCode};
 use attune_ranking::filter::{Filter, parse};
 use attune_ranking::index::Allowed;
-use attune_ranking::pipeline::{self, Answer, AnswerError, Pipeline, Wanted};
+use attune_ranking::pipeline::{self, Answer, AnswerError, ItemFeatures, Pipeline, Wanted};
 use attune_ranking::retrieve::{Checked, Outcome, Request, Scratch};
 
 use crate::ask::{Ask, Who};
-use crate::fold::{Rules, State, SubjectKey, User};
+use crate::features;
+use crate::fold::{Counts, Rules, State, SubjectKey, User};
 use crate::fresh::Fresh;
 use crate::replica::Replica;
 use crate::world::World;
@@ -42,6 +44,8 @@ pub struct Made {
     pub pipeline: Arc<Pipeline>,
     /// Ids by row of the answer and of what its reasons name, as far as they are known.
     pub names: Vec<(u32, String)>,
+    /// What became of the items before, by row, where it is to be explained.
+    pub stats: HashMap<u32, Counts>,
     /// The caller's own items that are unknown or may not be shown.
     pub missing: usize,
 }
@@ -86,9 +90,16 @@ pub fn make(
     let wanted = Wanted { k: ask.k, diversity: ask.diversity, seed: rand::random(), explain: ask.explain };
     let around =
         pipeline::World { catalogue: &world.catalogue, allowed: Some(allowed), include: &include, now, threads: 1 };
-    let answer = run(&pipeline, &request, &wanted, &around, known.deadline, scratch)?;
-    let names = names(&answer, &replica.state());
-    Ok(Made { answer, world, pipeline, names, missing })
+    let item_features =
+        |rows: &[u32]| features::columns(pipeline.item_features(), rows, &replica.state(), ask.surface.as_deref());
+    let answer = run(&pipeline, &request, &wanted, &around, &item_features, (known.deadline, scratch))?;
+    let (names, stats) = {
+        let state = replica.state();
+        let counts = |item: &pipeline::Answered| (item.row, state.stats().counts(item.row, None));
+        let stats = answer.items.iter().filter(|_| ask.explain).map(counts).collect();
+        (names(&answer, &state), stats)
+    };
+    Ok(Made { answer, world, pipeline, names, stats, missing })
 }
 
 /// What of the configuration a list depends on.
@@ -201,8 +212,8 @@ fn run(
     request: &Checked,
     wanted: &Wanted,
     world: &pipeline::World<'_>,
-    deadline: Instant,
-    scratch: &mut Scratch,
+    item_features: &ItemFeatures<'_>,
+    (deadline, scratch): (Instant, &mut Scratch),
 ) -> Result<Answer, ApiError> {
     let refused = |error: &dyn std::fmt::Display| ApiError::new(ErrorCode::Invalid, error.to_string());
     pipeline.check(request, wanted).map_err(|error| refused(&error))?;
@@ -215,7 +226,7 @@ fn run(
     };
     let outcomes = (0..pipeline.sources().len()).map(ask).collect();
     let gathered = pipeline.gather(request, outcomes, wanted, world);
-    let scored = pipeline.score(request, gathered, &|_| Vec::new()).map_err(|error| {
+    let scored = pipeline.score(request, gathered, item_features).map_err(|error| {
         tracing::error!(%error, "candidates could not be scored");
         ApiError::internal()
     })?;

@@ -14,6 +14,7 @@ use attune_ranking::retrieve::{
 use attune_ranking::train::Popular;
 
 use crate::RecommendationConfig;
+use crate::features;
 use crate::fold::State;
 use crate::shelf::Shelf;
 
@@ -104,6 +105,14 @@ impl World {
         ];
         let mut pipelines = BTreeMap::new();
         for (name, spec) in built_in.iter().map(|(name, spec)| (*name, spec)).chain(named(specs)) {
+            if let Some(feature) = features::unknown(spec) {
+                tracing::warn!(
+                    pipeline = name,
+                    feature,
+                    "a pipeline names a feature that is not there and is not served"
+                );
+                continue;
+            }
             match Pipeline::new(spec, &models) {
                 Ok(pipeline) => _ = pipelines.insert(name.to_owned(), Arc::new(pipeline)),
                 Err(error) => tracing::warn!(pipeline = name, %error, "a pipeline does not fit and is not served"),
@@ -136,7 +145,7 @@ fn spec(sources: &[(&str, f32)], diversity: f32) -> PipelineSpec {
     let weights = sources.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
     PipelineSpec {
         sources: sources.iter().map(source).collect(),
-        features: Vec::new(),
+        features: features::NAMES.map(str::to_owned).to_vec(),
         blend: BlendSpec::Ranks { weights },
         rules: Vec::new(),
         diversity: DiversitySpec { amount: diversity, by: Likeness::Vectors },

@@ -181,6 +181,21 @@ pub struct Explanation {
     pub contributions: Vec<Contribution>,
     /// Rules that are about it.
     pub rules: Vec<String>,
+    /// What became of it when it was shown before, to everybody.
+    pub stats: ItemStats,
+}
+
+/// What became of an item when it was shown, to everybody and everywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemStats {
+    /// Places on lists.
+    pub exposures: u64,
+    /// Times that an application saw it on a screen, where it says so.
+    pub impressions: u64,
+    /// Clicks.
+    pub clicks: u64,
+    /// Events of the types that are conversions, such as purchases.
+    pub conversions: u64,
 }
 
 /// What one source said of an item.

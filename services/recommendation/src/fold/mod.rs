@@ -1,4 +1,5 @@
-//! What follows from the log: users with what they did last and have seen, what is popular and rising, what goes with what.
+//! What follows from the log: users with what they did last and have seen, what is popular and rising, what goes with what,
+//! what became of what was shown.
 //!
 //! [`State::apply`] is the fold's step: a state and a record make the next state, with no clock and no store, so that a
 //! replay of the same records in the same order makes the same state, bit for bit. Records of one subject keep their
@@ -7,14 +8,16 @@
 //! **One effect per subject and event id**: the ids of a user's last [`IDS_MAX`] events are kept, and one that comes again
 //! within them changes nothing. Whatever is kept has a bound; what goes at a bound is said where the bound is.
 
+mod digest;
 mod names;
+mod stats;
 mod user;
 mod visits;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use attune_api::log::{self, Record};
 use attune_ranking::data::{Event, KindWorth, Worth};
@@ -24,7 +27,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::RecommendationConfig;
 
+use stats::NOWHERE;
+
 pub use names::{Names, hash_of};
+pub use stats::{Counts, Rates, Stats};
 pub use user::{Deed, EVENTS_MAX, IDS_MAX, SEEN_MAX, User};
 pub use visits::{Visits, VisitsView};
 
@@ -32,8 +38,14 @@ pub use visits::{Visits, VisitsView};
 pub const WORDS_MAX: usize = 250;
 /// Joins of anonymous subjects that are remembered; the rest is found by who asks for the person.
 const ALIASES_MAX: usize = 1_000_000;
+/// Subjects that are remembered as forgotten; what the log says of one later counts no more.
+const FORGOTTEN_MAX: usize = 1_000_000;
 /// Of the users beyond the bound, and one in so many more go at once.
 const EVICTED_SHARE: usize = 20;
+
+/// Types of events that say what became of what was shown, besides conversions.
+const IMPRESSION: &str = "impression";
+const CLICK: &str = "click";
 
 /// A subject as a number.
 pub type SubjectKey = u128;
@@ -44,6 +56,7 @@ pub struct Rules {
     worth: Worth,
     surfaces: BTreeMap<String, Worth>,
     seen: Vec<String>,
+    conversions: Vec<String>,
     trend_half_life_s: f64,
     users_max: usize,
     items_max: usize,
@@ -62,6 +75,9 @@ pub struct State {
     popular: Vec<f64>,
     trends: Trends,
     visits: Visits,
+    stats: Stats,
+    /// Who is nobody any more.
+    forgotten: HashSet<SubjectKey>,
     /// By partition, where to go on.
     next: BTreeMap<u32, u64>,
     /// Events that had an effect.
@@ -75,6 +91,8 @@ pub enum Applied {
     Nothing,
     /// It counts.
     Counted,
+    /// A list was shown.
+    Shown,
     /// Somebody is forgotten.
     Forgotten,
     /// An item has changed.
@@ -88,6 +106,7 @@ impl Rules {
             worth,
             surfaces: config.surfaces.clone(),
             seen: config.seen.clone(),
+            conversions: config.conversions.clone(),
             trend_half_life_s: config.trend_half_life_h * 3_600.0,
             users_max: config.users_max,
             items_max: config.items_max,
@@ -127,6 +146,8 @@ impl State {
             popular: Vec::new(),
             trends: Trends::new(rules.trend_half_life_s).expect("the configuration was checked"),
             visits: Visits::default(),
+            stats: Stats::default(),
+            forgotten: HashSet::new(),
             next: BTreeMap::new(),
             events: 0,
         }
@@ -185,6 +206,16 @@ impl State {
         self.visits.view()
     }
 
+    /// What became of what was shown.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The number of a surface that something happened on.
+    pub fn surface_number(&self, name: &str) -> Option<u16> {
+        self.surfaces.row(name).map(|surface| surface as u16)
+    }
+
     /// What is known of somebody.
     pub fn user(&self, subject: SubjectKey) -> Option<&User> {
         self.users.get(&self.owner(subject))
@@ -216,6 +247,8 @@ impl State {
     /// The step of the fold.
     pub fn apply(&mut self, subject: &str, record: Record, rules: &Rules) -> Applied {
         match (record, key_of(subject)) {
+            (Record::Exposure(list), _) => self.show(&list, rules),
+            (_, Some(subject)) if self.forgotten.contains(&subject) => Applied::Nothing,
             (Record::Event(event), Some(subject)) => self.event(self.owner(subject), &event, rules),
             (Record::Join { from }, Some(to)) => match key_of(&from) {
                 Some(from) if from != to => self.join(from, self.owner(to)),
@@ -254,9 +287,36 @@ impl State {
         Applied::Counted
     }
 
+    /// A list is one effect, whoever it was shown to.
+    fn show(&mut self, list: &log::Exposure, rules: &Rules) -> Applied {
+        let surface = list.surface.as_deref().and_then(|name| self.surfaces.row_or_new(name, WORDS_MAX));
+        let surface = surface.map_or(NOWHERE, |surface| surface as u16);
+        let row = |item: &log::Shown| self.items.row_or_new(&item.item_id, rules.items_max);
+        let rows: Vec<u32> = list.items.iter().filter_map(row).collect();
+        let is_new = self.stats.show(hash_of(&list.request_id), surface, rows.into_iter());
+        if is_new { Applied::Shown } else { Applied::Nothing }
+    }
+
+    /// What an event says of the item as something that was shown.
+    fn follow_up(&mut self, row: u32, surface: Option<u32>, event: &log::Event, rules: &Rules) {
+        let kind = event.r#type.as_str();
+        let counts = Counts {
+            exposures: 0,
+            impressions: u64::from(kind == IMPRESSION),
+            clicks: u64::from(kind == CLICK),
+            conversions: u64::from(rules.conversions.iter().any(|conversion| conversion == kind)),
+        };
+        if counts == Counts::default() {
+            return;
+        }
+        let list = event.request_id.as_deref().and_then(|list| self.stats.surface_of(hash_of(list)));
+        self.stats.count(row, surface.map(|surface| surface as u16).or(list).unwrap_or(NOWHERE), counts);
+    }
+
     fn count(&mut self, subject: SubjectKey, row: u32, event: &log::Event, rules: &Rules) {
         let kind = self.kinds.row_or_new(&event.r#type, WORDS_MAX).map_or(u16::MAX, |kind| kind as u16);
         let surface = event.surface.as_deref().and_then(|name| self.surfaces.row_or_new(name, WORDS_MAX));
+        self.follow_up(row, surface, event, rules);
         let deed = deed_of(event, row, kind, surface);
         let weight = rules.weigh(&event.r#type, event.surface.as_deref(), deed.value(), deed.time, deed.time);
         let user = self.users.entry(subject).or_default();
@@ -290,6 +350,9 @@ impl State {
     /// items have in common is a count over all users, and keeps no person apart.
     fn forget(&mut self, subject: SubjectKey) -> Applied {
         self.aliases.retain(|from, to| *from != subject && *to != subject);
+        if self.forgotten.len() < FORGOTTEN_MAX {
+            self.forgotten.insert(subject);
+        }
         let Some(user) = self.users.remove(&subject) else { return Applied::Nothing };
         for deed in user.deeds().iter().filter(|deed| deed.weight != 0.0) {
             if let Some(sum) = self.popular.get_mut(deed.row as usize) {

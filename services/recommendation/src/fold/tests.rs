@@ -1,9 +1,9 @@
-use attune_api::log::{Event, Record};
+use attune_api::log::{Event, Exposure, Record, Shown};
 use attune_ranking::data::Worth;
 use attune_ranking::retrieve::Links;
 use proptest::prelude::*;
 
-use super::{Applied, EVENTS_MAX, IDS_MAX, Rules, State, key_of};
+use super::{Applied, Counts, EVENTS_MAX, IDS_MAX, Rules, State, key_of};
 use crate::RecommendationConfig;
 
 fn rules() -> Rules {
@@ -113,6 +113,49 @@ fn records_of_others_and_nonsense_pass() {
     assert!(state.popular().iter().all(|sum| sum.is_finite()));
 }
 
+fn list(id: &str, surface: Option<&str>, items: &[u32]) -> Record {
+    let shown = |item: &u32| Shown { item_id: format!("i{item}"), ..Shown::default() };
+    Record::Exposure(Exposure {
+        request_id: id.into(),
+        surface: surface.map(str::to_owned),
+        items: items.iter().map(shown).collect(),
+        ..Exposure::default()
+    })
+}
+
+#[test]
+fn what_was_shown_is_counted_by_item_and_surface_and_once() {
+    let (rules, mut state) = (rules(), State::new(&rules()));
+    let applied: Vec<Applied> =
+        (0..2).map(|_| state.apply("list/7", list("l-1", Some("home"), &[1, 2]), &rules)).collect();
+    assert_eq!(applied, [Applied::Shown, Applied::Nothing]);
+    state.apply(&subject(1), list("l-2", None, &[1]), &rules);
+    let follow = |id: u64, kind: &str, list: Option<&str>, surface: Option<&str>| {
+        let Record::Event(event) = event(id, kind, 1, 10) else { unreachable!() };
+        Record::Event(Event { request_id: list.map(str::to_owned), surface: surface.map(str::to_owned), ..event })
+    };
+    for _ in 0..2 {
+        state.apply(&subject(1), follow(1, "click", Some("l-1"), None), &rules);
+        state.apply(&subject(1), follow(2, "purchase", Some("l-1"), Some("mail")), &rules);
+        state.apply(&subject(1), follow(3, "click", Some("unknown"), None), &rules);
+        state.apply(&subject(1), follow(4, "view", Some("l-1"), None), &rules);
+    }
+    let (one, home) = (row(&state, 1), state.surface_number("home"));
+    assert_eq!(state.stats().counts(one, home), Counts { exposures: 1, clicks: 1, ..Counts::default() });
+    let mail = state.surface_number("mail");
+    assert_eq!(state.stats().counts(one, mail), Counts { conversions: 1, ..Counts::default() });
+    assert_eq!(state.stats().counts(one, None), Counts { exposures: 2, clicks: 2, conversions: 1, impressions: 0 });
+}
+
+#[test]
+fn what_comes_of_somebody_after_he_is_forgotten_counts_no_more() {
+    let (rules, mut state) = (rules(), State::new(&rules()));
+    state.apply(&subject(1), event(1, "click", 1, 10), &rules);
+    state.apply(&subject(1), Record::Tombstone, &rules);
+    assert_eq!(state.apply(&subject(1), event(2, "click", 1, 20), &rules), Applied::Nothing);
+    assert_eq!((state.users(), popular(&state, 1), state.events()), (0, 0.0, 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -136,6 +179,9 @@ proptest! {
         repeated.extend(repeats.iter().map(|index| *index.get(&records)));
         let (state, sorted, repeated) = (fold(&records), fold(&by_subject), fold(&repeated));
         prop_assert_eq!(&state, &repeated);
+        prop_assert_eq!(state.digest(), sorted.digest());
+        let one_less = fold(&by_subject[1..]);
+        prop_assert!(state.events() == one_less.events() || state.digest() != one_less.digest());
         for item in records.iter().map(|(.., item, _)| *item) {
             prop_assert!((popular(&state, item) - popular(&sorted, item)).abs() < 1e-3);
         }

@@ -69,6 +69,11 @@ impl User {
         self.seen.iter().filter(move |(_, at)| *at >= time).map(|(row, _)| *row)
     }
 
+    /// Rows of items that were seen, rising, and when each was last, in Unix seconds.
+    pub(super) fn seen_at(&self) -> impl Iterator<Item = (u32, i64)> {
+        self.seen.iter().copied()
+    }
+
     /// The time of the last event, in Unix seconds.
     pub fn last(&self) -> i64 {
         self.last

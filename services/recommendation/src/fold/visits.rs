@@ -54,6 +54,12 @@ impl Visits {
         }
     }
 
+    /// How often an item was liked by somebody for the first time, and what it goes with.
+    pub(super) fn of(&self, row: u32) -> (f32, impl Iterator<Item = u32>) {
+        let links = self.pairs.get(row as usize).into_iter().flat_map(|pairs| pairs.iter().map(|(other, _)| *other));
+        (self.totals.get(row as usize).copied().unwrap_or(0.0), links)
+    }
+
     pub(super) fn view(&self) -> VisitsView {
         VisitsView(self.clone())
     }

@@ -1,7 +1,7 @@
 //! What is in a list, and what is said of it.
 
 use attune_api::ErrorCode;
-use attune_api::log::Record;
+use attune_api::log::{Event, Record};
 use attune_api::recommendation::Recommendation;
 use attune_api::rest::recommendation::{
     Context, HistoryEvent, RankRequest, RecommendRequest, SimilarRequest, TrendingRequest,
@@ -163,4 +163,47 @@ async fn every_list_is_logged_with_what_it_was_made_of() {
     assert!(exposure.items.iter().all(|item| item.propensity == 1.0), "nothing was explored");
     assert!(exposure.items.iter().all(|item| item.features.len() == exposure.feature_names.len()));
     assert!(exposure.feature_names.contains(&"semantic".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_lists_is_told_and_logged_with_the_next() {
+    let shop = Shop::open().await;
+    let surface = Some("home".to_owned());
+    let context = Some(Context { surface, ..Context::default() });
+    let ask = RecommendRequest { context, k: Some(3), explain: Some(true), ..RecommendRequest::default() };
+    let first = shop.ask(ask.clone()).await;
+    let (top, list) = (first.items[0].item_id.clone(), first.request_id.clone());
+    let before = first.items[0].explain.as_ref().unwrap().stats;
+    let all = RecommendRequest { k: Some(30), ..ask };
+    let stats = async || {
+        let list = shop.ask(all.clone()).await;
+        let item = list.items.into_iter().find(|item| item.item_id == top).unwrap();
+        item.explain.unwrap().stats
+    };
+    shop.until("the list counts", async || stats().await.exposures > before.exposures).await;
+    let event = |id: &str, kind: &str| Event {
+        event_id: id.to_owned(),
+        r#type: kind.to_owned(),
+        item_id: Some(top.clone()),
+        request_id: Some(list.clone()),
+        ..Event::default()
+    };
+    let subject = shop.subject(PersonId::User("zoe".into())).await;
+    for (id, kind) in [("s-1", "click"), ("s-1", "click"), ("s-2", "purchase")] {
+        shop.append(&subject, Record::Event(event(id, kind))).await;
+    }
+    shop.until("what became of it counts", async || stats().await.conversions > 0).await;
+    let stats = stats().await;
+    assert_eq!((stats.clicks, stats.conversions), (before.clicks + 1, 1), "once each");
+    let mut logged = None;
+    shop.until("a list is logged with the rates", async || {
+        shop.ask(all.clone()).await;
+        for (_, exposure) in shop.exposures().await {
+            let place = exposure.feature_names.iter().position(|name| name == "click_rate").unwrap();
+            let rates = exposure.items.iter().filter(|item| item.item_id == top);
+            logged = rates.filter_map(|item| item.features[place]).next_back().or(logged);
+        }
+        logged.is_some_and(|rate| rate > 0.0)
+    })
+    .await;
 }
