@@ -2,11 +2,13 @@
 
 mod authorization;
 mod content;
+mod crashes;
 mod golden;
 mod http;
 mod import;
 mod import_items;
 mod keys;
+mod lag;
 mod lifecycle;
 mod lists;
 mod pull;
@@ -15,5 +17,6 @@ mod refusals;
 mod score;
 mod server;
 mod tracking;
+mod trainer;
 mod users;
 mod workspace;

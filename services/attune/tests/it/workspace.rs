@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("attune-load", &["attune-api"]),
     ("attune-store", &["attune-api", "attune-ranking"]),
     ("attune-tracking", &["attune-api", "attune-store"]),
+    ("attune-trainer", &["attune-api", "attune-batch", "attune-lake", "attune-ranking", "attune-store"]),
     ("attune-users", &["attune-api", "attune-store"]),
     ("attune", ANY),
     ("attune-benches", ANY),
@@ -220,6 +221,21 @@ fn every_make_target_that_the_documents_name_exists() {
     }
     assert!(named > 2, "the documents name only {named} make commands");
 }
+
+#[test]
+fn every_figure_that_the_alerts_watch_exists() {
+    let rules = read(&root().join("docker/prometheus/alerts.yml"));
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let figures: std::collections::BTreeSet<&str> =
+        rules.split(|c| !is_word(c)).filter(|word| word.starts_with("attune_")).collect();
+    assert!(figures.len() > 2, "the alerts watch only {figures:?}");
+    let sources: Vec<String> = files_below(&root().join("services"), "rs").iter().map(|path| read(path)).collect();
+    for figure in figures {
+        let named = format!("\"{figure}\"");
+        assert!(sources.iter().any(|source| source.contains(&named)), "the alerts watch {figure}, which nobody sets");
+    }
+}
+
 #[test]
 fn every_attune_command_that_the_documents_name_exists() {
     for document in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"] {
