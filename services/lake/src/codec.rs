@@ -38,6 +38,15 @@ pub enum LakeError {
     /// Somebody else writes.
     #[error("the lake was written meanwhile: stop the servers first")]
     Busy,
+    /// The writer of the lake stands still, or is far behind.
+    #[error("the lake is more than {records} records behind the log")]
+    Behind {
+        /// So many were read.
+        records: usize,
+    },
+    /// The log has records that do not come.
+    #[error("the log says nothing, though it is not at its end")]
+    Silent,
     /// A thread ended.
     #[error("writing a file of the lake ended: {0}")]
     Ended(#[from] tokio::task::JoinError),
@@ -88,7 +97,7 @@ pub(crate) fn texts<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r StringA
 }
 
 /// The rows whose subject is not one of those; `None` where that is all of them.
-pub(crate) fn without(rows: &RecordBatch, is_gone: impl Fn(&str) -> bool) -> Result<Option<RecordBatch>, LakeError> {
+pub fn without(rows: &RecordBatch, is_gone: impl Fn(&str) -> bool) -> Result<Option<RecordBatch>, LakeError> {
     let subjects = texts(rows, "subject")?;
     let keep: BooleanArray = (0..subjects.len()).map(|row| Some(!is_gone(subjects.value(row)))).collect();
     if keep.true_count() == rows.num_rows() {

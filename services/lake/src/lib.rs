@@ -18,16 +18,20 @@
 
 mod codec;
 pub mod manifest;
+mod pending;
 mod rebuild;
+mod remember;
 mod rows;
+mod snapshot;
 mod store;
 mod tail;
 pub mod window;
 mod writer;
 
-pub use codec::{LakeError, read, read_columns};
+pub use codec::{LakeError, read, read_columns, without};
 pub use manifest::{DataFile, Dataset, MANIFEST_KEY, Manifest};
 pub use rebuild::{Contents, Rebuilt, rebuild};
 pub use rows::{events_schema, exposures_schema};
+pub use snapshot::{Snapshot, TAIL_BYTES_MAX, TAIL_RECORDS_MAX};
 pub use store::{load_file, load_manifest};
 pub use writer::{LakeSettings, LakeWriter};

@@ -1,43 +1,29 @@
 //! One tenant's rows that are not in the lake yet, and how they come into it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{RecordBatch, TimestampMillisecondArray, UInt64Array};
 use arrow::error::ArrowError;
-use attune_api::log::{Event, Exposure, Record};
 use attune_api::moment::now_ms;
 use attune_store::Tenant;
 use attune_store::events::Event as Logged;
 use attune_store::objects::{Condition, Objects, PAGE_MAX};
 use tokio::task::spawn_blocking;
 
-use crate::codec::{self, LakeError, encode, joined, read, texts, without};
+use crate::codec::{self, LakeError, encode, joined, without};
 use crate::manifest::{DataFile, Dataset, FORMAT, MANIFEST_KEY, Manifest};
-use crate::rows::{self, Row};
+use crate::pending::{Pending, Said};
+use crate::remember::remember;
+use crate::rows;
 use crate::store::{load_file, replace, versioned};
-use crate::window::{KEPT_DAYS, Window, fingerprint};
+use crate::window::Windows;
 use crate::writer::LakeSettings;
 
-const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// A file that no manifest names is deleted when it is so old: a writer may be about to commit a younger one.
 const ORPHAN_MS: i64 = 3_600 * 1_000;
 const WRITTEN: &str = "attune_lake_rows_total";
-const UNREADABLE: &str = "attune_lake_records_unreadable_total";
-
-/// What comes into the lake with the next commit.
-#[derive(Default)]
-struct Pending {
-    since: Option<Instant>,
-    rows: usize,
-    events: BTreeMap<(i64, u32), Vec<Row<Event>>>,
-    exposures: BTreeMap<(i64, u32), Vec<Row<Exposure>>>,
-    next: BTreeMap<u32, u64>,
-    /// Subjects that are forgotten by this commit, and the partition that they are in.
-    forgotten: BTreeMap<String, u32>,
-    duplicates: u64,
-}
 
 /// A tenant's lake and what waits for it.
 pub(crate) struct Tail {
@@ -46,7 +32,7 @@ pub(crate) struct Tail {
     settings: LakeSettings,
     manifest: Manifest,
     version: Option<String>,
-    windows: HashMap<u32, Window>,
+    windows: Windows,
     pending: Pending,
 }
 
@@ -54,9 +40,9 @@ impl Tail {
     /// Reads the manifest, and what is needed to know a copy of an event again.
     pub async fn open(objects: Arc<dyn Objects>, tenant: Tenant, settings: LakeSettings) -> Result<Self, LakeError> {
         let (manifest, version) = versioned(&*objects, &tenant).await?;
-        let (windows, pending) = (HashMap::new(), Pending::default());
-        let mut tail = Self { objects, tenant, settings, manifest, version, windows, pending };
-        tail.remember().await?;
+        let windows = remember(&*objects, &tenant, &manifest, None).await?;
+        let pending = Pending::default();
+        let tail = Self { objects, tenant, settings, manifest, version, windows, pending };
         tail.sweep().await?;
         Ok(tail)
     }
@@ -81,48 +67,12 @@ impl Tail {
 
     /// Takes the next record of the log.
     pub fn take(&mut self, logged: Logged) {
-        let Logged { position, appended_ms, subject, payload } = logged;
-        let (partition, offset, day) = (position.partition, position.offset, appended_ms.div_euclid(DAY_MS));
         self.pending.since.get_or_insert_with(Instant::now);
-        self.pending.next.insert(partition, offset + 1);
-        let record: Record = match serde_json::from_slice(&payload) {
-            Ok(record) => record,
-            Err(error) => {
-                metrics::counter!(UNREADABLE).increment(1);
-                tracing::warn!(partition, offset, %error, "a record of the log cannot be read: it is not in the lake");
-                return;
-            }
-        };
-        if self.manifest.forgotten.contains(&subject) || self.pending.forgotten.contains_key(&subject) {
-            return;
+        self.pending.next.insert(logged.position.partition, logged.position.offset + 1);
+        if let Some(said) = Said::read(logged) {
+            let forgotten = &self.manifest.forgotten;
+            self.pending.take(said, &mut self.windows, |subject| forgotten.contains(subject));
         }
-        match record {
-            Record::Event(record) => {
-                if self.is_new(partition, day, &subject, &record.event_id) {
-                    self.pending.rows += 1;
-                    self.pending.events.entry((day, partition)).or_default().push(Row { subject, offset, record });
-                }
-            }
-            Record::Exposure(record) => {
-                let id = format!("list/{}", record.request_id);
-                if self.is_new(partition, day, &subject, &id) {
-                    self.pending.rows += record.items.len();
-                    self.pending.exposures.entry((day, partition)).or_default().push(Row { subject, offset, record });
-                }
-            }
-            Record::Tombstone => {
-                self.pending.events.values_mut().for_each(|rows| rows.retain(|row| row.subject != subject));
-                self.pending.exposures.values_mut().for_each(|rows| rows.retain(|row| row.subject != subject));
-                self.pending.forgotten.insert(subject, partition);
-            }
-            Record::Join { .. } | Record::Item { .. } => {}
-        }
-    }
-
-    fn is_new(&mut self, partition: u32, day: i64, subject: &str, id: &str) -> bool {
-        let is_new = self.windows.entry(partition).or_default().is_new(day, fingerprint(subject, id));
-        self.pending.duplicates += u64::from(!is_new);
-        is_new
     }
 
     /// Whether anything was read since the last commit.
@@ -229,33 +179,6 @@ impl Tail {
     async fn load(&self, file: &DataFile) -> Result<RecordBatch, LakeError> {
         let bytes = load_file(&*self.objects, &self.tenant, file).await?;
         spawn_blocking(move || codec::read(bytes)).await?
-    }
-
-    /// Makes the windows again from the files of the last days.
-    async fn remember(&mut self) -> Result<(), LakeError> {
-        let mut newest: HashMap<u32, i64> = HashMap::new();
-        for file in &self.manifest.files {
-            let day = newest.entry(file.partition).or_insert(file.day);
-            *day = file.day.max(*day);
-        }
-        let mut files: Vec<DataFile> = self.manifest.files.clone();
-        files.retain(|file| newest.get(&file.partition).is_some_and(|newest| file.day >= newest - KEPT_DAYS));
-        files.sort_by_key(|file| (file.day, file.first));
-        for file in files {
-            let bytes = load_file(&*self.objects, &self.tenant, &file).await?;
-            let rows = spawn_blocking(move || read(bytes)).await??;
-            let (ids, prefix) = match file.dataset {
-                Dataset::Events => (texts(&rows, "event_id")?, ""),
-                Dataset::Exposures => (texts(&rows, "request_id")?, "list/"),
-            };
-            let subjects = texts(&rows, "subject")?;
-            let window = self.windows.entry(file.partition).or_default();
-            for row in 0..rows.num_rows() {
-                let id = format!("{prefix}{}", ids.value(row));
-                window.is_new(file.day, fingerprint(subjects.value(row), &id));
-            }
-        }
-        Ok(())
     }
 
     /// Deletes files that a commit which failed left behind.

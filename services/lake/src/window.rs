@@ -1,6 +1,6 @@
 //! Which events of a partition are in the lake already.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 /// A copy of an event that arrives so many days later, or sooner, is left out; days are those of UTC.
@@ -32,6 +32,12 @@ impl Window {
         true
     }
 
+    /// Something arrived on this day, whatever it was.
+    pub fn see(&mut self, day: i64) {
+        self.days.entry(day).or_default();
+        self.forget();
+    }
+
     fn forget(&mut self) {
         let Some((&newest, _)) = self.days.last_key_value() else { return };
         while let Some((&oldest, _)) = self.days.first_key_value() {
@@ -42,6 +48,16 @@ impl Window {
             }
             self.days.pop_first();
         }
+    }
+}
+
+/// The windows of all partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Windows(HashMap<u32, Window>);
+
+impl Windows {
+    pub fn of(&mut self, partition: u32) -> &mut Window {
+        self.0.entry(partition).or_default()
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, StringArray, UInt32Array};
+use arrow::array::{Array, RecordBatch, StringArray, UInt32Array};
 use attune_api::log::{Event, Exposure, Record, Shown};
-use attune_lake::{Dataset, LakeSettings, LakeWriter, Manifest, load_file, load_manifest, read, rebuild};
+use attune_lake::{
+    Dataset, LakeSettings, LakeWriter, Manifest, Snapshot, load_file, load_manifest, read, rebuild, without,
+};
 use attune_store::embedded::events::Log;
 use attune_store::embedded::objects::LocalObjects;
 use attune_store::events::{EventLog, NewEvent, Settings};
@@ -278,4 +280,52 @@ async fn a_rebuild_makes_the_same_lake_and_brings_nobody_back() {
     world.caught_up(135).await;
     writer.stop().await;
     assert_eq!(world.rows(Dataset::Events).await.len(), rebuilt.after.events as usize + 1);
+}
+
+fn ids(batch: &RecordBatch, id: &str) -> Vec<(String, String)> {
+    let texts =
+        |name: &str| batch.column_by_name(name).unwrap().as_any().downcast_ref::<StringArray>().unwrap().clone();
+    let (subjects, ids) = (texts("subject"), texts(id));
+    (0..batch.num_rows()).map(|row| (subjects.value(row).to_owned(), ids.value(row).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_snapshot_has_at_any_moment_what_the_lake_will_have() {
+    let world = World::new().await;
+    let acts: Vec<(String, Record)> = (0..200)
+        .flat_map(|n| match n % 10 {
+            3 => vec![list(n % 5, n, 2), list(n % 5, n, 2)],
+            // What was appended long before, or just now, once more.
+            5 | 7 => vec![click(n / 3 % 5, n / 3), click(n % 5, n)],
+            8 if n % 40 == 38 => vec![(format!("s-{}", n % 5), Record::Tombstone)],
+            _ => vec![click(n % 5, n)],
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for some in acts.chunks(60) {
+        world.append(some.to_vec()).await;
+        let snapshot = Snapshot::take(&*world.events, &*world.objects, &tenant()).await.unwrap();
+        assert!(snapshot.tail(Dataset::Events).num_rows() > 0, "it sees what no writer has written");
+        let mut events = ids(snapshot.tail(Dataset::Events), "event_id");
+        let mut lists = ids(snapshot.tail(Dataset::Exposures), "item_id");
+        for file in &snapshot.manifest.files {
+            let batch = read(load_file(&*world.objects, &tenant(), file).await.unwrap()).unwrap();
+            let batch = without(&batch, |subject| snapshot.forgotten.contains(subject)).unwrap().unwrap_or(batch);
+            match file.dataset {
+                Dataset::Events => events.extend(ids(&batch, "event_id")),
+                Dataset::Exposures => lists.extend(ids(&batch, "item_id")),
+            }
+        }
+        let writer = world.writer(AT_ONCE);
+        seen.extend(some);
+        world.caught_up(seen.len() as u64).await;
+        writer.stop().await;
+        let once = |rows: BTreeMap<(String, String), usize>| rows.into_keys().collect::<Vec<_>>();
+        events.sort();
+        lists.sort();
+        assert_eq!(events, once(world.rows(Dataset::Events).await));
+        assert_eq!(lists, once(world.rows(Dataset::Exposures).await));
+        let snapshot = Snapshot::take(&*world.events, &*world.objects, &tenant()).await.unwrap();
+        assert_eq!(snapshot.tail(Dataset::Events).num_rows() + snapshot.forgotten.len(), 0);
+    }
 }

@@ -1,0 +1,126 @@
+//! The lake and what the log has beyond it, as of one moment: every event once, for whoever cannot wait for the writer.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use attune_store::Tenant;
+use attune_store::events::{EventLog, PAGE_MAX, Position};
+use attune_store::objects::Objects;
+
+use crate::codec::LakeError;
+use crate::manifest::{Dataset, Manifest};
+use crate::pending::{Pending, Said};
+use crate::remember::{Wanted, remember};
+use crate::store::load_manifest;
+use crate::{events_schema, exposures_schema, rows};
+
+/// The most records beyond the lake that a reader takes along; more of them, and the writer of the lake stands still or is
+/// far behind.
+pub const TAIL_RECORDS_MAX: usize = 500_000;
+/// The most bytes of them.
+pub const TAIL_BYTES_MAX: usize = 128 << 20;
+/// How long one look at the log waits. A log that is read to its end answers no sooner.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long a log may say nothing though it has something.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// What a tenant's lake would be if its writer had come to the end of the log.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The files.
+    pub manifest: Manifest,
+    /// Subjects that the log says are forgotten and the files still have: their rows are to be left out.
+    pub forgotten: BTreeSet<String>,
+    events: RecordBatch,
+    exposures: RecordBatch,
+}
+
+impl Snapshot {
+    /// Everything that was appended before the call.
+    ///
+    /// A copy of an event is told as the writer of the lake tells it, by the ids of the last days; what is told here from
+    /// the ids of the tail alone, the writer tells from all of them, and drops the oldest beyond
+    /// [`IDS_MAX`](crate::window::IDS_MAX).
+    ///
+    /// # Errors
+    /// [`LakeError::Behind`] beyond [`TAIL_RECORDS_MAX`]; a store does not answer; a file that was replaced meanwhile is
+    /// not found: take another.
+    pub async fn take(log: &dyn EventLog, objects: &dyn Objects, tenant: &Tenant) -> Result<Self, LakeError> {
+        let manifest = load_manifest(objects, tenant).await?;
+        let said = beyond(log, tenant, &manifest).await?;
+        let mut wanted = Wanted::new();
+        for (partition, id) in said.iter().filter_map(|said| Some((said.partition, said.fingerprint()?))) {
+            wanted.entry(partition).or_default().insert(id);
+        }
+        let mut windows = remember(objects, tenant, &manifest, Some(&wanted)).await?;
+        let mut pending = Pending::default();
+        for said in said {
+            pending.take(said, &mut windows, |subject| manifest.forgotten.contains(subject));
+        }
+        let events: Vec<_> = pending.events.into_values().flatten().collect();
+        let exposures: Vec<_> = pending.exposures.into_values().flatten().collect();
+        let (events, exposures) = (rows::events(&events)?, rows::exposures(&exposures)?);
+        Ok(Self { manifest, forgotten: pending.forgotten.into_keys().collect(), events, exposures })
+    }
+
+    /// The rows that are in no file yet, with the columns of [`events_schema`] or [`exposures_schema`].
+    pub fn tail(&self, dataset: Dataset) -> &RecordBatch {
+        match dataset {
+            Dataset::Events => &self.events,
+            Dataset::Exposures => &self.exposures,
+        }
+    }
+
+    /// What is held in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.events.get_array_memory_size() + self.exposures.get_array_memory_size()
+    }
+}
+
+impl Dataset {
+    /// Its columns.
+    pub fn schema(self) -> arrow::datatypes::SchemaRef {
+        match self {
+            Self::Events => events_schema(),
+            Self::Exposures => exposures_schema(),
+        }
+    }
+}
+
+/// The records behind those of the lake, up to where the log ends now.
+async fn beyond(log: &dyn EventLog, tenant: &Tenant, manifest: &Manifest) -> Result<Vec<Said>, LakeError> {
+    let mut left = Vec::new();
+    let mut from = Vec::new();
+    for bounds in log.bounds(tenant).await? {
+        let offset = manifest.next.get(&bounds.partition).copied().unwrap_or(0).max(bounds.first);
+        if offset < bounds.next {
+            from.push(Position { partition: bounds.partition, offset });
+            left.push((bounds.partition, bounds.next));
+        }
+    }
+    if from.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut reader = log.read(tenant, &from).await?;
+    let (mut said, mut records, mut bytes) = (Vec::new(), 0, 0);
+    let mut heard = Instant::now();
+    while !left.is_empty() {
+        let polled = reader.poll(PAGE_MAX, LOOK).await?;
+        if !polled.is_empty() {
+            heard = Instant::now();
+        } else if heard.elapsed() > SILENCE_MAX {
+            return Err(LakeError::Silent);
+        }
+        records += polled.len();
+        bytes += polled.iter().map(|event| event.subject.len() + event.payload.len()).sum::<usize>();
+        if records > TAIL_RECORDS_MAX || bytes > TAIL_BYTES_MAX {
+            return Err(LakeError::Behind { records });
+        }
+        said.extend(polled.into_iter().filter_map(Said::read));
+        for at in reader.positions() {
+            left.retain(|(partition, next)| *partition != at.partition || at.offset < *next);
+        }
+    }
+    Ok(said)
+}
