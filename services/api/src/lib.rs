@@ -4,6 +4,7 @@
 //! cannot drift apart. The crate knows no engine and no socket: the gateway turns these types into calls, the load
 //! generator turns answers back into figures.
 
+pub mod analytics;
 mod call;
 pub mod catalogue;
 pub mod content;

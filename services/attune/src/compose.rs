@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use attune_analytics::AnalyticsService;
 use attune_api::catalogue::SharedCatalogue;
 use attune_api::users::KeepsOfPeople;
 use attune_content::{ContentService, Models, Workers};
@@ -80,7 +81,7 @@ pub fn gateway(config: &Config) -> GatewayConfig {
 }
 
 /// The services that this process has, over its stores and models, what they do besides answering, and where the others
-/// are. What lists are made of is kept in `folder`.
+/// are. What lists are made of is kept in `folder`, and rows of reports that are sorted.
 ///
 /// # Errors
 /// A replica's address is none, or the system refuses threads.
@@ -98,6 +99,7 @@ pub fn services(
     let users = has(Role::Users).then(|| users(config, stores, vec![tracking.clone(), content.clone()]));
     let lists = has(Role::Recommendation).then(|| recommendation(config, stores, content.clone(), folder));
     let (recommendation, following) = lists.transpose()?.unzip();
+    let analytics = has(Role::Analytics).then(|| analytics(config, stores, content.clone(), folder)).transpose()?;
     let background = Background {
         content: has(Role::Content).then(|| Workers::start(&content)),
         erasures: users.as_ref().map(Erasures::start),
@@ -107,6 +109,7 @@ pub fn services(
     };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
+        analytics: analytics.map(|analytics| Arc::new(analytics) as _),
         objects: has(Role::Content).then(|| Arc::clone(&stores.objects)),
         content: has(Role::Content).then_some(content as _),
         recommendation: recommendation.map(|recommendation| recommendation as _),
@@ -147,6 +150,18 @@ fn trainer(config: &Config, stores: &Stores) -> Trainer {
         first: DEFAULT_TENANT.parse().ok(),
     };
     Trainer::start(config.trainer.clone(), seams, attune_trainer::Timing::default())
+}
+
+fn analytics(
+    config: &Config,
+    stores: &Stores,
+    content: Arc<ContentService>,
+    folder: &Path,
+) -> Result<AnalyticsService> {
+    let (events, objects) = (Arc::clone(&stores.events), Arc::clone(&stores.objects));
+    let stores = attune_analytics::Stores { events, objects, reviews: content };
+    AnalyticsService::start(stores, config.analytics.settings(folder.join("analytics")))
+        .context("the threads that make reports cannot start")
 }
 
 fn content(stores: &Stores, inference: &Inference) -> ContentService {

@@ -24,6 +24,7 @@ mod engine;
 mod follow;
 mod indexing;
 mod items;
+mod judged;
 mod keeper;
 mod live;
 mod outbox;

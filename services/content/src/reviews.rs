@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use attune_api::analytics::JudgedReview;
 use attune_api::content::{PAGE_ROWS_MAX, TEXT_BYTES_MAX};
 use attune_api::error::quoted;
 use attune_api::rest::content::{Review, ReviewBody, ReviewList, ReviewPatch};
@@ -50,6 +51,11 @@ impl Kept {
         Self::deserialize(&document.body).map_err(crate::shared::defect)
     }
 
+    /// How positive less how negative it is, where a model judged it.
+    fn polarity(&self) -> Option<f64> {
+        self.sentiment.as_ref().and_then(|sentiment| engine::polarity(&sentiment.scores))
+    }
+
     fn review(self, id: String) -> Review {
         Review {
             id,
@@ -61,6 +67,18 @@ impl Kept {
             hidden: self.hidden,
         }
     }
+}
+
+/// A review as others count it; nothing where it is hidden.
+pub(crate) fn judged(document: &Document) -> Result<Option<JudgedReview>, ApiError> {
+    let kept = Kept::of(document)?;
+    let sentiment = kept.polarity();
+    Ok((!kept.hidden).then_some(JudgedReview {
+        item_id: kept.item_id,
+        time_ms: kept.created.div_euclid(1_000),
+        rating: kept.rating,
+        sentiment,
+    }))
 }
 
 impl Shared {
@@ -199,8 +217,7 @@ impl Reviews {
             return;
         }
         self.count += 1;
-        let polarity = review.sentiment.as_ref().and_then(|sentiment| engine::polarity(&sentiment.scores));
-        if let Some(polarity) = polarity {
+        if let Some(polarity) = review.polarity() {
             self.judged += 1;
             self.sum += (polarity * SENTIMENT_PARTS).round() as i64;
         }

@@ -14,7 +14,7 @@ use tonic::{codec::CompressionEncoding, server::NamedService};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{
-    admin, admission, auth,
+    admin, admission, analytics, auth,
     config::GatewayConfig,
     content, cors, docs, edge,
     grpc::{self, Grpc},
@@ -109,6 +109,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
         .merge(upstream::routes(app))
         .merge(content_routes(app))
         .merge(users_routes(app))
+        .merge(analytics_routes(app))
         .merge(open_routes(app))
         .merge(health)
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
@@ -180,6 +181,12 @@ fn content_routes(app: &App) -> Router {
 /// Routes about people.
 fn users_routes(app: &App) -> Router {
     let Some(routes) = users::routes(app) else { return Router::new() };
+    routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
+}
+
+/// Routes of questions about what happened.
+fn analytics_routes(app: &App) -> Router {
+    let Some(routes) = analytics::routes(app) else { return Router::new() };
     routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
 }
 

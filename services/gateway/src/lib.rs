@@ -10,6 +10,7 @@
 
 mod admin;
 mod admission;
+mod analytics;
 mod app;
 mod auth;
 mod calls;

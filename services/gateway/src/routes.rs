@@ -95,6 +95,16 @@ pub const ROUTES: &[Route] = &[
     get("/v1/objects/{token}", Access::Open),
     put("/v1/objects/{token}", Access::Open),
 
+    // Analytics: questions, which change nothing.
+    post("/v1/analytics/top-items", READ),
+    post("/v1/analytics/ctr", READ),
+    post("/v1/analytics/timeseries", READ),
+    post("/v1/analytics/active-users", READ),
+    post("/v1/analytics/funnel", READ),
+    post("/v1/analytics/sessions", READ),
+    post("/v1/analytics/sentiment", READ),
+    post("/v1/analytics/experiments", READ),
+
     // Recommendation
     post("/v1/recommend", READ),
     post("/v1/rank", READ),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use attune_api::{
-    content::SharedContent, recommendation::SharedRecommendation, tracking::Tracking, users::SharedUsers,
+    analytics::SharedAnalytics, content::SharedContent, recommendation::SharedRecommendation, tracking::Tracking,
+    users::SharedUsers,
 };
 use attune_store::objects::Objects;
 
@@ -14,6 +15,8 @@ use crate::upstream::Upstreams;
 pub struct Services {
     /// Those that are in other processes. A role that is here and there is refused at the start.
     pub upstreams: Upstreams,
+    /// Answers questions about what happened.
+    pub analytics: Option<SharedAnalytics>,
     /// Who keeps items.
     pub content: Option<SharedContent>,
     /// Where their files are, as far as this server serves them itself.

@@ -44,9 +44,6 @@ pub enum LakeError {
         /// So many were read.
         records: usize,
     },
-    /// The log has records that do not come.
-    #[error("the log says nothing, though it is not at its end")]
-    Silent,
     /// A thread ended.
     #[error("writing a file of the lake ended: {0}")]
     Ended(#[from] tokio::task::JoinError),

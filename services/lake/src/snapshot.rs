@@ -1,11 +1,10 @@
 //! The lake and what the log has beyond it, as of one moment: every event once, for whoever cannot wait for the writer.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use attune_store::Tenant;
-use attune_store::events::{EventLog, PAGE_MAX, Position};
+use attune_store::events::{Bounds, EventLog, PAGE_MAX, Stretch};
 use attune_store::objects::Objects;
 
 use crate::codec::LakeError;
@@ -20,10 +19,6 @@ use crate::{events_schema, exposures_schema, rows};
 pub const TAIL_RECORDS_MAX: usize = 500_000;
 /// The most bytes of them.
 pub const TAIL_BYTES_MAX: usize = 128 << 20;
-/// How long one look at the log waits. A log that is read to its end answers no sooner.
-const LOOK: Duration = Duration::from_millis(5);
-/// How long a log may say nothing though it has something.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// What a tenant's lake would be if its writer had come to the end of the log.
 #[derive(Clone, Debug)]
@@ -90,37 +85,16 @@ impl Dataset {
 
 /// The records behind those of the lake, up to where the log ends now.
 async fn beyond(log: &dyn EventLog, tenant: &Tenant, manifest: &Manifest) -> Result<Vec<Said>, LakeError> {
-    let mut left = Vec::new();
-    let mut from = Vec::new();
-    for bounds in log.bounds(tenant).await? {
-        let offset = manifest.next.get(&bounds.partition).copied().unwrap_or(0).max(bounds.first);
-        if offset < bounds.next {
-            from.push(Position { partition: bounds.partition, offset });
-            left.push((bounds.partition, bounds.next));
-        }
-    }
-    if from.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut reader = log.read(tenant, &from).await?;
+    let from = |bounds: &Bounds| manifest.next.get(&bounds.partition).copied().unwrap_or(0);
+    let mut stretch = Stretch::open(log, tenant, from).await?;
     let (mut said, mut records, mut bytes) = (Vec::new(), 0, 0);
-    let mut heard = Instant::now();
-    while !left.is_empty() {
-        let polled = reader.poll(PAGE_MAX, LOOK).await?;
-        if !polled.is_empty() {
-            heard = Instant::now();
-        } else if heard.elapsed() > SILENCE_MAX {
-            return Err(LakeError::Silent);
-        }
-        records += polled.len();
-        bytes += polled.iter().map(|event| event.subject.len() + event.payload.len()).sum::<usize>();
+    while let Some(events) = stretch.next(PAGE_MAX).await? {
+        records += events.len();
+        bytes += events.iter().map(|event| event.subject.len() + event.payload.len()).sum::<usize>();
         if records > TAIL_RECORDS_MAX || bytes > TAIL_BYTES_MAX {
             return Err(LakeError::Behind { records });
         }
-        said.extend(polled.into_iter().filter_map(Said::read));
-        for at in reader.positions() {
-            left.retain(|(partition, next)| *partition != at.partition || at.offset < *next);
-        }
+        said.extend(events.into_iter().filter_map(Said::read));
     }
     Ok(said)
 }

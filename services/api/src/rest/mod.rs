@@ -4,6 +4,7 @@
 //! compatibility requests ignore them, since their clients send some.
 
 pub mod admin;
+pub mod analytics;
 pub mod content;
 mod inputs;
 pub mod models;

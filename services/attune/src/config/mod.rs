@@ -3,6 +3,7 @@
 //! A flag beats an environment variable, which beats the file, which beats the default. `attune.example.toml` at the
 //! root of the repository documents every key; a test keeps it equal to the defaults below.
 
+mod analytics;
 mod auth;
 mod flags;
 mod lake;
@@ -20,6 +21,7 @@ use attune_store::resolve::StoresConfig;
 use attune_trainer::TrainerConfig;
 use serde::{Deserialize, Serialize};
 
+pub use analytics::Analytics;
 pub use auth::Auth;
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
 pub use lake::Lake;
@@ -60,6 +62,8 @@ pub struct Config {
     pub worth: Worth,
     /// How lists are made.
     pub recommendation: RecommendationConfig,
+    /// What reports may take.
+    pub analytics: Analytics,
     /// How the event lake is written.
     pub lake: Lake,
     /// How recommenders are kept fresh.
@@ -243,6 +247,7 @@ impl Default for Config {
             inference: Inference::default(),
             worth: Worth::default(),
             recommendation: RecommendationConfig::default(),
+            analytics: Analytics::default(),
             lake: Lake::default(),
             trainer: TrainerConfig::default(),
             stores: StoresConfig::default(),
@@ -332,7 +337,7 @@ impl Config {
             ("inference.texts_max", inference.texts_max as u64, 1, COUNT_MAX),
             ("inference.text_bytes_max", inference.text_bytes_max as u64, 1, COUNT_MAX),
         ];
-        for (key, value, min, max) in bounds {
+        for (key, value, min, max) in bounds.into_iter().chain(self.analytics.bounds()) {
             ensure!((min..=max).contains(&value), "{key} is {value}, it must be {min} to {max}");
         }
         let batch_ms_max = inference.batch_ms_max;

@@ -26,6 +26,8 @@ pub struct Replicas {
     pub content: Vec<String>,
     /// Who keeps people.
     pub users: Vec<String>,
+    /// Who answers questions about what happened.
+    pub analytics: Vec<String>,
 }
 
 const ALL: &str = "all";
@@ -95,13 +97,14 @@ impl fmt::Display for Roles {
 impl Replicas {
     /// By role, those that have any.
     pub fn addresses(&self) -> Addresses {
-        let Self { inference, recommendation, tracking, content, users } = self;
+        let Self { inference, recommendation, tracking, content, users, analytics } = self;
         let all = [
             (Role::Inference, inference),
             (Role::Recommendation, recommendation),
             (Role::Tracking, tracking),
             (Role::Content, content),
             (Role::Users, users),
+            (Role::Analytics, analytics),
         ];
         all.into_iter().filter(|(_, entries)| !entries.is_empty()).map(|(role, all)| (role, all.clone())).collect()
     }

@@ -19,7 +19,7 @@ const MARK: &str = "of-alpha";
 const NOBODYS: [&str; 2] = ["/v1/models/{*id}", "/v1/objects/{token}"];
 
 fn ask(server: &Server, route: &Route, path: &str, key: Option<&str>, body: &str) -> Answer {
-    http::call(server.address, route.method.as_str(), path, key, body).unwrap()
+    http::call(server.address, route.method.as_str(), path, key, body).unwrap_or_else(|error| panic!("{path} {key:?}: {error}"))
 }
 
 /// The pattern with a name in place of each part.

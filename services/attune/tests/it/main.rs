@@ -1,5 +1,6 @@
 //! The workspace as a whole, and the real binary from the outside: what a person types, what goes over the wire.
 
+mod analytics;
 mod authorization;
 mod content;
 mod crashes;

@@ -83,7 +83,7 @@ fn is_stream(matched: &str) -> bool {
 /// Whether the same request may be made twice. POSTs that only ask may; of those that change something a replica may have
 /// done the work before it failed, and whoever sent an `Idempotency-Key` or event ids repeats them himself.
 fn is_repeatable(method: &Method, matched: &str) -> bool {
-    let asks = matches!(Role::of(matched), Some(Role::Inference | Role::Recommendation));
+    let asks = matches!(Role::of(matched), Some(Role::Inference | Role::Recommendation | Role::Analytics));
     asks || matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
 }
 
@@ -215,6 +215,7 @@ mod tests {
     #[test]
     fn what_only_asks_may_be_asked_twice() {
         assert!(is_repeatable(&Method::POST, "/v1/recommend"));
+        assert!(is_repeatable(&Method::POST, "/v1/analytics/ctr"));
         assert!(is_repeatable(&Method::POST, "/attune.v1.Inference/Embed"));
         assert!(is_repeatable(&Method::PUT, "/v1/items/{id}"));
         assert!(!is_repeatable(&Method::POST, "/v1/events") && !is_repeatable(&Method::POST, "/v1/items:batch"));

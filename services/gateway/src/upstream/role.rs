@@ -15,19 +15,28 @@ pub enum Role {
     Content,
     /// People.
     Users,
+    /// Questions about what happened.
+    Analytics,
     /// Models that stay fresh. It has no routes.
     Trainer,
 }
 
 /// A word that is no role.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("there is no role `{0}`; roles are inference, recommendation, tracking, content, users, trainer")]
+#[error("there is no role `{0}`; roles are inference, recommendation, tracking, content, users, analytics, trainer")]
 pub struct RoleError(String);
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Inference, Self::Recommendation, Self::Tracking, Self::Content, Self::Users, Self::Trainer];
+    pub const ALL: [Self; 7] = [
+        Self::Inference,
+        Self::Recommendation,
+        Self::Tracking,
+        Self::Content,
+        Self::Users,
+        Self::Analytics,
+        Self::Trainer,
+    ];
 
     /// As in configuration, logs and metrics.
     pub const fn name(self) -> &'static str {
@@ -37,6 +46,7 @@ impl Role {
             Self::Tracking => "tracking",
             Self::Content => "content",
             Self::Users => "users",
+            Self::Analytics => "analytics",
             Self::Trainer => "trainer",
         }
     }
@@ -54,6 +64,7 @@ impl Role {
             "events" | "identify" | "dead-letters" => Some(Self::Tracking),
             "items" | "objects" => Some(Self::Content),
             "users" | "jobs" => Some(Self::Users),
+            "analytics" => Some(Self::Analytics),
             _ => None,
         }
     }
