@@ -24,7 +24,7 @@ build: ## build the attune binary with the profile that demo and tests share
 	$(CARGO) build --locked --package attune
 
 .PHONY: models
-models: build ## fetch the models, the labelled sentences and the films, checked by sha256, into data/models
+models: build ## fetch the models, the labelled sentences, the films and the logs of a shop, checked by sha256, into data/models
 	@$(ATTUNE) models pull
 
 .PHONY: demo

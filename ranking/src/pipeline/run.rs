@@ -1,11 +1,13 @@
 //! The stages, one by one and all together.
 
+use std::borrow::Cow;
+
 use super::answer::{Answer, Judged};
 use super::{AnswerError, Pipeline};
 use crate::index::{Allowed, K_MAX, View};
 use crate::rerank::{Candidate, Plan, rerank};
 use crate::retrieve::{Batch, Checked, Outcome, Proposals, RequestError, Scratch, Union};
-use crate::score::{Extra, Features, ScoreError, Scores};
+use crate::score::{Blend, Extra, Features, ScoreError, Scores};
 
 /// What all requests of a call share.
 #[derive(Clone, Copy)]
@@ -42,6 +44,8 @@ pub struct Gathered {
     pub outcomes: Vec<Outcome>,
     /// All that they said, by item.
     pub union: Union,
+    /// Whether what is known of the user orders the caller's own items, and what everybody likes only breaks ties.
+    pub taste_first: bool,
 }
 
 /// The candidates of one request with their scores.
@@ -112,7 +116,27 @@ impl Pipeline {
         };
         let more = self.rules.pinned_items(wanted.k).chain(world.include.iter().copied()).filter(admitted);
         let more: Vec<u32> = more.collect();
-        Gathered { union: Union::new(&outcomes, &more), outcomes }
+        let taste_first = !world.include.is_empty() && self.tells_taste(&outcomes);
+        Gathered { union: Union::new(&outcomes, &more), outcomes, taste_first }
+    }
+
+    /// Whether a source that knows something of the user had something to say.
+    fn tells_taste(&self, outcomes: &[Outcome]) -> bool {
+        let said = |outcome: &Outcome| matches!(outcome, Outcome::Found(found) if !found.is_empty());
+        (0..self.sources.len()).zip(outcomes).any(|(source, outcome)| !self.is_for_everyone(source) && said(outcome))
+    }
+
+    /// The blend for one request. Sources for everybody fill lists that would be short, and order them where nothing else
+    /// does. The caller's own few items need no filling, and joined by ranks each source orders nearly all of them, so that
+    /// the several ways of being popular would outvote what the user likes. A trained blend knows how much each counts.
+    pub(super) fn blend_for(&self, gathered: &Gathered) -> Cow<'_, Blend> {
+        match &self.blend {
+            Blend::Ranks(ranks) if gathered.taste_first => {
+                let for_everyone = (0..self.sources.len()).map(|source| self.is_for_everyone(source));
+                Cow::Owned(Blend::Ranks(ranks.with_ties_broken_by(for_everyone)))
+            }
+            blend => Cow::Borrowed(blend),
+        }
     }
 
     /// Scores the candidates of one request, in one call of the blend.
@@ -131,7 +155,7 @@ impl Pipeline {
         let events = request.get().items.len();
         let features = self.layout.fill(&gathered.union, &gathered.outcomes, events, &extras)?;
         let explores = matches!(self.exploration, crate::rerank::Exploration::Thompson { .. });
-        let scores = self.blend.score(&gathered.union, &features, explores);
+        let scores = self.blend_for(&gathered).score(&gathered.union, &features, explores);
         Ok(ScoredUnion { gathered, features, scores })
     }
 

@@ -6,7 +6,9 @@ use crate::filter::{Filter, parse};
 use crate::index::{Allowed, Index, IndexError, Metric};
 use crate::rerank::{RerankError, RuleProblem};
 use crate::retrieve::fixture::{ITEMS, NOW, Shop, USERS, schema};
-use crate::retrieve::{Batch, Checked, Outcome, Proposals, Request, RequestError, Scratch, Source, SourceError};
+use crate::retrieve::{
+    Batch, Checked, Outcome, Proposal, Proposals, Reason, Request, RequestError, Scratch, Source, SourceError,
+};
 use crate::score::{Examples, LogisticBlend, LogisticOptions, ScoreError};
 
 static SHOP: LazyLock<Shop> = LazyLock::new(|| Shop::new(1.0));
@@ -334,4 +336,52 @@ fn descriptions_are_plain_data_and_wrong_ones_are_named() {
     let unknown = error(r#"{"ranks": {"weights": {"factors": 2.0}}}"#, r#"{"model": {"name": "b"}}"#);
     assert_eq!(unknown.to_string(), "there is no trained blend \"b\": there are none; train one, or blend by ranks");
     assert_eq!(make_with(&SHOP, &spec(r#"{"sources": []}"#), &[]).err(), Some(PipelineError::Sources { count: 0 }));
+}
+
+/// Says always the same.
+struct Fixed(Vec<u32>, bool);
+
+impl Source for Fixed {
+    fn propose(&self, batch: &Batch<'_>, _: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
+        let proposal =
+            |(place, row): (usize, &u32)| Proposal { row: *row, score: -(place as f32), reason: Reason::Model };
+        let list = |request: &Checked| {
+            let knows = self.1 || !request.get().items.is_empty();
+            knows.then(|| self.0.iter().enumerate().map(proposal).collect())
+        };
+        Ok(batch.requests.iter().map(list).collect())
+    }
+
+    fn serves_everyone(&self) -> bool {
+        self.1
+    }
+}
+
+#[test]
+fn taste_orders_the_callers_own_items_and_what_everybody_likes_breaks_ties() {
+    let (likes, popular) = (vec![2, 3, 5, 7, 8, 9], vec![9, 8, 7, 5, 3, 2, 4, 6]);
+    let fixed = |list: &Vec<u32>, for_everyone| Arc::new(Fixed(list.clone(), for_everyone)) as Arc<dyn Source>;
+    let names = ["taste", "popular", "trending", "latest"];
+    let sources =
+        names.map(|name| (name.to_owned(), fixed(if name == "taste" { &likes } else { &popular }, name != "taste")));
+    let sources = BTreeMap::from(sources);
+    let text = r#"{"sources": [{"source": "taste"}, {"source": "popular"}, {"source": "trending"}, {"source": "latest"}],
+        "blend": {"ranks": {"weights": {"taste": 0.8, "popular": 0.3, "trending": 0.3, "latest": 0.3}}}}"#;
+    let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: &schema() };
+    let pipeline = Pipeline::new(&spec(text), &models).unwrap();
+    let include = [2, 3, 4, 5, 6, 7, 8, 9];
+    let among = Allowed::new(ITEMS as usize, include);
+    let ranked = World { allowed: Some(&among), include: &include, ..world() };
+    let known = Request { items: vec![1], weights: vec![1.0], times: vec![NOW], ..Request::default() };
+    let explained = Wanted { explain: true, ..wanted(8) };
+    let answer = ask(&pipeline, known.clone(), explained, &ranked).unwrap();
+    assert_eq!(rows(&answer), [2, 3, 5, 7, 8, 9, 4, 6], "his taste, and behind it what is popular");
+    for item in &answer.items {
+        let sum: f32 = item.explanation.as_ref().unwrap().contributions.iter().map(|share| share.value).sum();
+        assert!((sum - item.score).abs() < 1e-5, "the reasons add up: {sum} {}", item.score);
+    }
+    let nobody = ask(&pipeline, Request::default(), wanted(8), &ranked).unwrap();
+    assert_eq!(rows(&nobody), popular, "of whom nothing is known gets what everybody likes");
+    let list = ask(&pipeline, known, wanted(8), &World { include: &[], ..ranked }).unwrap();
+    assert_eq!(rows(&list)[0], 9, "a list is still a mixture");
 }

@@ -10,6 +10,8 @@ use crate::retrieve::Union;
 
 /// Added to ranks, so that the first of one list does not outweigh the seconds of all others (Cormack et al. 2009).
 const RANK_OFFSET: f32 = 60.0;
+/// What a source weighs that breaks ties, in parts of its weight.
+const TIE_BREAK: f32 = 0.05;
 
 /// How candidates are scored.
 #[derive(Clone, Debug)]
@@ -75,6 +77,14 @@ impl RankFusion {
             Some(_) => by_source.iter_mut().for_each(|weight| *weight /= total),
         }
         Ok(Self { weights: by_source })
+    }
+
+    /// The same where some sources only break the ties of the others.
+    pub(crate) fn with_ties_broken_by(&self, sources: impl Iterator<Item = bool>) -> Self {
+        let weight = |(weight, breaks_ties): (&f32, bool)| if breaks_ties { weight * TIE_BREAK } else { *weight };
+        let weights: Vec<f32> = self.weights.iter().zip(sources).map(weight).collect();
+        let total: f32 = weights.iter().sum();
+        Self { weights: weights.iter().map(|weight| weight / total).collect() }
     }
 
     fn shares<'u>(&'u self, union: &'u Union, candidate: usize) -> impl Iterator<Item = f32> + 'u {

@@ -8,7 +8,8 @@
 //! The score that is answered is then **the probability that the user acts on the item where it is shown to him**, in
 //! the sense of the examples' labels. It is calibrated on lists that were held out: of items with a score of .2, one in
 //! five. Before there are examples, [`RankFusion`] joins the sources by the ranks they gave; its score is a share of the
-//! best there could be, and no probability.
+//! best there could be, and no probability. Where the caller's own items are ordered for a user of whom something is
+//! known, sources that say the same to everybody only break ties.
 //!
 //! A source that was late says nothing, neither for nor against: its features are missing, and a missing feature counts
 //! as its mean. Trees and networks would find interactions by themselves; a linear model says what each feature adds,

@@ -8,6 +8,7 @@ pub mod analytics;
 mod call;
 pub mod catalogue;
 pub mod content;
+pub mod definitions;
 pub mod dialect;
 pub mod error;
 mod lists;

@@ -112,6 +112,7 @@ pub fn services(
         analytics: analytics.map(|analytics| Arc::new(analytics) as _),
         objects: has(Role::Content).then(|| Arc::clone(&stores.objects)),
         content: has(Role::Content).then_some(content as _),
+        definitions: recommendation.clone().map(|recommendation| recommendation as _),
         recommendation: recommendation.map(|recommendation| recommendation as _),
         tracking: has(Role::Tracking).then_some(tracking as _),
         users: users.map(|users| Arc::new(users) as _),

@@ -3,6 +3,7 @@
 //! Both ways of judging sentiment go through tokenizer, queue and engine; the second adds the wire. They must agree.
 //! Recommenders are trained on the protocol's own split, see [`recommend`].
 
+mod off_policy;
 mod recommend;
 
 use std::path::PathBuf;
@@ -46,6 +47,12 @@ Protocols:
                otherwise. A folder that `attune train` wrote gives its options and
                is trained anew: its own model has seen the events asked about
 
+  off-policy   what a policy would have earned, from what another one logged, by
+               inverse propensities, the same normalised, a model of rewards, and
+               both together. On the Open Bandit data (attune models pull
+               open-bandit), where each estimate stands beside the truth, or rows
+               of your own with --rows; --policy names what is asked about
+
 Examples:
   attune evaluate --protocol sentiment
   attune evaluate --protocol sentiment --precision int8
@@ -53,7 +60,8 @@ Examples:
   ATTUNE_KEY=att_... attune evaluate --protocol sentiment --url http://127.0.0.1:8080
   attune evaluate --protocol recbole-811-full --model ease --json ease.json
   attune evaluate --protocol user-90-10 --model blend --events events.csv
-  attune evaluate --compare ease.json blend.json")]
+  attune evaluate --compare ease.json blend.json
+  attune evaluate --protocol off-policy --rows shown.csv --policy chances.csv")]
 pub struct Options {
     /// Flags of the engine.
     #[command(flatten)]
@@ -68,6 +76,9 @@ pub struct Options {
     /// Flags of recommenders.
     #[command(flatten)]
     recommend: recommend::Flags,
+    /// Flags of logged policies.
+    #[command(flatten)]
+    off_policy: off_policy::LoggedFlags,
     /// Adapters to put on its base instead, by name or path, with commas; their mean is printed too
     #[arg(long = "adapter", value_name = "ADAPTER", value_delimiter = ',', conflicts_with = "url")]
     adapters: Vec<String>,
@@ -87,11 +98,11 @@ pub struct Options {
 
 /// A protocol that there is.
 fn protocol_name(name: &str) -> Result<String, String> {
-    if name == SENTIMENT || ranking::Protocol::named(name).is_ok() {
+    if [SENTIMENT, off_policy::PROTOCOL].contains(&name) || ranking::Protocol::named(name).is_ok() {
         return Ok(name.to_owned());
     }
     let known: Vec<&str> = ranking::PROTOCOLS.iter().map(|protocol| protocol.name).collect();
-    Err(format!("there is no such protocol: use {SENTIMENT} or one of {}", known.join(", ")))
+    Err(format!("there is no such protocol: use {SENTIMENT}, {} or one of {}", off_policy::PROTOCOL, known.join(", ")))
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -116,9 +127,17 @@ impl From<PartName> for Part {
 /// # Errors
 /// The data or a model is missing, or an answer fails.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
+    let has_file = options.recommend.events.is_some() || options.off_policy.has_rows();
+    ensure!(
+        has_file || options.recommend.map.is_empty(),
+        "--map names columns of a file: name it by --events or --rows"
+    );
     match options.protocol.as_deref() {
         None => recommend::compare(&options.recommend),
         Some(SENTIMENT) => sentiment(config, options, options.model.as_deref().unwrap_or(SENTIMENT)),
+        Some(off_policy::PROTOCOL) => {
+            off_policy::run(config, &options.off_policy, &options.recommend.map, options.json.as_deref())
+        }
         Some(protocol) => {
             let protocol = ranking::Protocol::named(protocol)?;
             recommend::run(config, protocol, options.model.as_deref(), &options.recommend, options.json.as_deref())

@@ -16,6 +16,7 @@ pub mod attributes;
 pub mod folder;
 pub mod history;
 pub mod job;
+pub mod logged;
 pub mod names;
 pub mod read;
 pub mod recommender;

@@ -16,7 +16,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::{
     admin, admission, analytics, auth,
     config::GatewayConfig,
-    content, cors, docs, edge,
+    content, cors, definitions, docs, edge,
     grpc::{self, Grpc},
     health,
     idempotency::InWork,
@@ -104,6 +104,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
     Router::new()
         .merge(inference_routes(app))
         .merge(recommendation_routes(app))
+        .merge(definitions_routes(app))
         .merge(admin::routes(app))
         .merge(tracking_routes(app))
         .merge(upstream::routes(app))
@@ -161,6 +162,12 @@ fn listing_routes(app: &App) -> Router {
 fn recommendation_routes(app: &App) -> Router {
     let Some(routes) = recommendation::routes(app) else { return Router::new() };
     routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit)).with_state(app.clone())
+}
+
+/// Routes of what lists are made by.
+fn definitions_routes(app: &App) -> Router {
+    let Some(routes) = definitions::routes(app) else { return Router::new() };
+    routes.route_layer(middleware::from_fn_with_state(app.clone(), admission::admit_admin)).with_state(app.clone())
 }
 
 /// Routes that take what people do.

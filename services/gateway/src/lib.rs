@@ -20,6 +20,7 @@ mod connection;
 mod content;
 mod cors;
 mod deadline;
+mod definitions;
 mod docs;
 mod edge;
 mod errors;

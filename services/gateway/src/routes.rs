@@ -116,6 +116,19 @@ pub const ROUTES: &[Route] = &[
     grpc("/attune.v1.Recommendation/Similar", READ),
     grpc("/attune.v1.Recommendation/Trending", READ),
 
+    get("/v1/pipelines", READ),
+    get("/v1/pipelines/{name}", READ),
+    put("/v1/pipelines/{name}", ADMIN),
+    delete("/v1/pipelines/{name}", ADMIN),
+    get("/v1/rules", READ),
+    get("/v1/rules/{name}", READ),
+    put("/v1/rules/{name}", ADMIN),
+    delete("/v1/rules/{name}", ADMIN),
+    get("/v1/experiments", READ),
+    get("/v1/experiments/{name}", READ),
+    put("/v1/experiments/{name}", ADMIN),
+    delete("/v1/experiments/{name}", ADMIN),
+
     // Tracking
     post("/v1/events", WRITE),
     post("/v1/identify", WRITE),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use attune_api::{
-    analytics::SharedAnalytics, content::SharedContent, recommendation::SharedRecommendation, tracking::Tracking,
-    users::SharedUsers,
+    analytics::SharedAnalytics, content::SharedContent, definitions::SharedDefinitions,
+    recommendation::SharedRecommendation, tracking::Tracking, users::SharedUsers,
 };
 use attune_store::objects::Objects;
 
@@ -23,6 +23,8 @@ pub struct Services {
     pub objects: Option<Arc<dyn Objects>>,
     /// Who makes lists.
     pub recommendation: Option<SharedRecommendation>,
+    /// Who keeps pipelines, rules and experiments.
+    pub definitions: Option<SharedDefinitions>,
     /// Takes events.
     pub tracking: Option<Arc<dyn Tracking>>,
     /// Keeps people.

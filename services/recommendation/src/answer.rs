@@ -31,7 +31,7 @@ pub fn response(list_id: String, ask: &Ask, made: &Made, lacks: Lacks) -> Recomm
     let next_cursor = ask.served.as_ref().and_then(|served| next(served, &items, ask.k));
     RecommendResponse {
         request_id: list_id,
-        pipeline: ask.pipeline.clone(),
+        pipeline: made.made_by.clone(),
         model_version: made.world.model.clone().unwrap_or_else(|| made.answer.model_version.clone()),
         degraded: made.answer.degraded || lacks != Lacks::default(),
         sources: made.answer.sources.iter().filter(|(_, share)| *share > 0.0).cloned().collect(),

@@ -25,6 +25,17 @@ pub enum Who {
     Stranger(Vec<HistoryEvent>),
 }
 
+impl Who {
+    /// What experiments know somebody by: his id, which he has before anything is known of him, and keeps.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Person(PersonId::User(id)) => Some(format!("user/{id}")),
+            Self::Person(PersonId::Anonymous(id)) => Some(format!("anonymous/{id}")),
+            Self::Nobody | Self::Stranger(_) => None,
+        }
+    }
+}
+
 /// One list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ask {

@@ -1,6 +1,6 @@
 //! Keeps a replica up to date: the log from where it ended, the items that the log names, the world made of both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use attune_api::catalogue::{ITEMS_MAX, SharedCatalogue};
 use attune_api::progress::{self, Sign};
 use attune_api::{ApiError, Call};
-use attune_ranking::pipeline::PipelineSpec;
+use attune_store::StoreError;
 use attune_store::events::{Bounds, Consumer, EventLog, Position};
-use attune_store::relational::{DefinitionKind, Relational};
-use attune_store::{PageRequest, StoreError};
+use attune_store::relational::Relational;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::RecommendationConfig;
+use crate::definitions::InForce;
 use crate::model::{self, Change, Trained, TrainedModels};
 use crate::replica::Replica;
 use crate::shelf::ShelfError;
@@ -30,7 +30,7 @@ const NAME: &str = "lists";
 const BATCH: usize = 2_000;
 /// After a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How often the schema and the pipelines are looked at again.
+/// How often the schema, and what is defined, are looked at again.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Changes of items are shown this long after the last time at the soonest.
 const ITEMS_SHOWN_EVERY: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ pub struct Follower {
     /// The snapshot.
     pub path: PathBuf,
     pub pending: BTreeSet<String>,
-    pub specs: BTreeMap<String, PipelineSpec>,
+    pub in_force: InForce,
     pub more: MoreSources,
     pub models: Option<Arc<dyn TrainedModels>>,
 }
@@ -163,7 +163,7 @@ impl Follower {
     }
 
     async fn deal_with(&mut self, since: &mut Since, is_ready: bool) -> Result<(), Fault> {
-        if is_ready && since.looked.elapsed() >= LOOK_EVERY {
+        if is_ready && (self.replica.take_look() || since.looked.elapsed() >= LOOK_EVERY) {
             since.looked = Instant::now();
             since.items |= self.look().await?;
             since.items |= self.follow_schema().await?;
@@ -189,33 +189,18 @@ impl Follower {
 
     /// Makes the world that requests see.
     async fn show(&self, since: &mut Since) -> Result<(), Fault> {
-        let (replica, config, specs, more) =
-            (self.replica.clone(), self.config.clone(), self.specs.clone(), self.more.clone());
-        spawn_blocking(move || replica.publish(&config, &specs, &more)).await??;
+        let (replica, config) = (self.replica.clone(), self.config.clone());
+        let (in_force, more) = (self.in_force.clone(), self.more.clone());
+        spawn_blocking(move || replica.publish(&config, &in_force, &more)).await??;
         (since.shown, since.events, since.items) = (Instant::now(), 0, false);
         Ok(())
     }
 
-    /// Reads the pipelines of the tenant's own; whether any has changed.
+    /// Reads what the tenant has defined; whether any of it has changed.
     async fn look(&mut self) -> Result<bool, Fault> {
-        let (mut specs, mut after) = (BTreeMap::new(), None);
-        loop {
-            let request = PageRequest { after, rows: attune_store::PAGE_ROWS_MAX };
-            let tenant = &self.replica.tenant;
-            let page = self.relational.definitions(tenant, DefinitionKind::Pipeline, request).await?;
-            for definition in page.rows.into_iter().filter(|definition| definition.is_enabled) {
-                match serde_json::from_value::<PipelineSpec>(definition.spec) {
-                    Ok(spec) => _ = specs.insert(definition.name, spec),
-                    Err(error) => tracing::warn!(pipeline = definition.name, %error, "a pipeline cannot be read"),
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        let changed = specs != self.specs;
-        self.specs = specs;
+        let in_force = InForce::read(&*self.relational, &self.replica.tenant).await?;
+        let changed = in_force != self.in_force;
+        self.in_force = in_force;
         Ok(changed)
     }
 

@@ -10,6 +10,7 @@
 //! ```text
 //! log ----follow----> fold::State --+--publish--> World (sources, pipelines, items that may be shown)
 //! catalogue --scan--> shelf::Shelf -+                |
+//! definitions -> pipelines, rules, experiments --+  (read anew every few seconds)
 //! request -> people -> fresh -> (a thread of the pool) person + world -> ranking's stages -> answer -> exposures
 //! ```
 
@@ -17,6 +18,7 @@ mod answer;
 mod ask;
 mod config;
 mod cursor;
+mod definitions;
 mod exposures;
 mod features;
 pub mod fold;

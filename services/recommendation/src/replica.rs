@@ -1,16 +1,16 @@
 //! One tenant in this process: what was folded, what is on the shelf, and the world made of both.
 
-use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use attune_api::catalogue::Entry;
 use attune_api::log::Record;
-use attune_ranking::pipeline::PipelineSpec;
 use attune_store::Tenant;
 use attune_store::events::{Event, Position};
 use tokio::sync::watch;
 
 use crate::RecommendationConfig;
+use crate::definitions::InForce;
 use crate::fold::{Applied, Rules, State};
 use crate::model::Trained;
 use crate::shelf::{Kinds, Shelf, ShelfError};
@@ -30,6 +30,8 @@ pub struct Replica {
     progress: watch::Sender<u64>,
     /// Whether the log was read to what was its end at the start, and the catalogue too.
     ready: watch::Sender<bool>,
+    /// Whether somebody has changed what is defined.
+    look: AtomicBool,
 }
 
 /// What a batch of the log brought.
@@ -50,7 +52,8 @@ impl Replica {
     pub fn new(tenant: Tenant, rules: Arc<Rules>, config: &RecommendationConfig) -> Self {
         let state = State::new(&rules);
         let shelf = Shelf::new(Kinds::new(), 1).expect("no attributes are a schema");
-        let world = World::make(Counted::of(&state), &shelf, config, &BTreeMap::new(), &MoreSources::default());
+        let (in_force, more) = (InForce::default(), MoreSources::default());
+        let world = World::make(Counted::of(&state, &in_force), &shelf, config, &in_force, &more);
         Self {
             tenant,
             rules,
@@ -59,6 +62,7 @@ impl Replica {
             world: RwLock::new(Arc::new(world)),
             progress: watch::Sender::new(0),
             ready: watch::Sender::new(false),
+            look: AtomicBool::new(false),
         }
     }
 
@@ -89,6 +93,16 @@ impl Replica {
     /// From now on requests can be answered.
     pub fn set_ready(&self) {
         self.ready.send_replace(true);
+    }
+
+    /// What is defined has changed and is to be read at once.
+    pub fn look_now(&self) {
+        self.look.store(true, Ordering::Release);
+    }
+
+    /// Whether it is to be read at once.
+    pub fn take_look(&self) -> bool {
+        self.look.swap(false, Ordering::AcqRel)
     }
 
     /// Goes on from a state that was kept.
@@ -170,16 +184,21 @@ impl Replica {
     pub fn publish(
         &self,
         config: &RecommendationConfig,
-        specs: &BTreeMap<String, PipelineSpec>,
+        in_force: &InForce,
         more: &MoreSources,
     ) -> Result<(), ShelfError> {
-        let counted = Counted::of(&self.state());
-        let world = {
+        let counted = Counted::of(&self.state(), in_force);
+        let world = Arc::new({
             let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
             shelf.tidy()?;
-            World::make(counted, &shelf, config, specs, more)
-        };
-        *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+            World::make(counted, &shelf, config, in_force, more)
+        });
+        let before =
+            std::mem::replace(&mut *self.world.write().unwrap_or_else(PoisonError::into_inner), Arc::clone(&world));
+        // Once, and not with every world.
+        for complaint in world.complaints().iter().filter(|complaint| !before.complaints().contains(complaint)) {
+            tracing::warn!(tenant = %self.tenant, "{complaint}");
+        }
         Ok(())
     }
 

@@ -130,10 +130,7 @@ impl Recommender {
     }
 
     /// The replica of a tenant, which begins to follow the log if it is new.
-    fn replica(&self, tenant: &str) -> Result<Arc<Replica>, ApiError> {
-        let tenant: Tenant = tenant
-            .parse()
-            .map_err(|error: attune_store::TenantError| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
+    fn replica(&self, tenant: Tenant) -> Result<Arc<Replica>, ApiError> {
         let mut replicas = self.replicas.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(replica) = replicas.get(&tenant) {
             return Ok(replica.clone());
@@ -154,7 +151,7 @@ impl Recommender {
             relational,
             path: replay::path(&folder, &tenant),
             pending: Default::default(),
-            specs: Default::default(),
+            in_force: Default::default(),
             more: MoreSources::default(),
             models,
         };
@@ -162,8 +159,14 @@ impl Recommender {
         Ok(replica)
     }
 
-    async fn ready(&self, call: &Call) -> Result<Arc<Replica>, ApiError> {
-        let replica = self.replica(&call.tenant)?;
+    /// Where definitions are kept.
+    pub(crate) fn relational(&self) -> &dyn Relational {
+        &*self.seams.relational
+    }
+
+    /// The replica of a call's tenant, as soon as it can answer.
+    pub(crate) async fn ready(&self, call: &Call) -> Result<Arc<Replica>, ApiError> {
+        let replica = self.replica(tenant(call)?)?;
         let mut ready = replica.ready();
         if !*ready.borrow() && !matches!(timeout(READY_WAIT, ready.wait_for(|ready| *ready)).await, Ok(Ok(_))) {
             let detail = "this replica still reads what happened before it started; use another, or try again later";
@@ -212,6 +215,12 @@ impl Recommender {
     }
 }
 
+/// Whose call it is.
+pub(crate) fn tenant(call: &Call) -> Result<Tenant, ApiError> {
+    let wrong = |error: attune_store::TenantError| ApiError::new(ErrorCode::Invalid, error.to_string());
+    call.tenant.parse().map_err(wrong)
+}
+
 /// Follows every tenant that there is.
 async fn warm(recommender: Arc<Recommender>) {
     let mut after = None;
@@ -225,7 +234,7 @@ async fn warm(recommender: Arc<Recommender>) {
             }
         };
         for record in page.rows {
-            if let Err(error) = recommender.replica(record.tenant.as_str()) {
+            if let Err(error) = recommender.replica(record.tenant.clone()) {
                 tracing::warn!(tenant = %record.tenant, %error, "this tenant gets no lists here");
                 return;
             }
@@ -255,7 +264,7 @@ fn exposure(ask: &Ask, made: &Made, list: &RecommendResponse) -> Exposure {
         surface: ask.surface.clone(),
         pipeline: list.pipeline.clone(),
         model_version: list.model_version.clone(),
-        experiment: None,
+        experiment: made.arm.clone(),
         feature_names: made.pipeline.features().to_vec(),
         items: made.answer.items.iter().zip(&list.items).map(item).collect(),
     }

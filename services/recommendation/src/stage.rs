@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use attune_api::error::quoted;
-use attune_api::log::Recent;
+use attune_api::log::{Arm, Recent};
 use attune_api::rest::recommendation::HistoryEvent;
 use attune_api::{ApiError, ErrorCode};
 use attune_ranking::filter::{Filter, parse};
@@ -19,7 +19,7 @@ use crate::features;
 use crate::fold::{Counts, Rules, State, SubjectKey, User};
 use crate::fresh::Fresh;
 use crate::replica::Replica;
-use crate::world::World;
+use crate::world::{Chosen, World};
 
 /// What an event of a history is where it does not say.
 const TYPE_DEFAULT: &str = "click";
@@ -42,6 +42,10 @@ pub struct Made {
     pub answer: Answer,
     pub world: Arc<World>,
     pub pipeline: Arc<Pipeline>,
+    /// The name of the pipeline.
+    pub made_by: String,
+    /// The experiment that chose it, where one did.
+    pub arm: Option<Arm>,
     /// Ids by row of the answer and of what its reasons name, as far as they are known.
     pub names: Vec<(u32, String)>,
     /// What became of the items before, by row, where it is to be explained.
@@ -67,7 +71,7 @@ pub fn make(
     scratch: &mut Scratch,
 ) -> Result<Made, ApiError> {
     let world = replica.world();
-    let pipeline = world.pipeline(&ask.pipeline)?.clone();
+    let Chosen { name: made_by, pipeline, arm } = world.choose(&ask.pipeline, ask.who.key().as_deref())?;
     let filtered = ask.filter.as_deref().map(|text| filter(text, &world)).transpose()?;
     let now = now();
     let (request, only, missing) = {
@@ -99,7 +103,7 @@ pub fn make(
         let stats = answer.items.iter().filter(|_| ask.explain).map(counts).collect();
         (names(&answer, &state), stats)
     };
-    Ok(Made { answer, world, pipeline, names, stats, missing })
+    Ok(Made { answer, world, pipeline, made_by, arm, names, stats, missing })
 }
 
 /// What of the configuration a list depends on.
@@ -248,7 +252,6 @@ fn names(answer: &Answer, state: &State) -> Vec<(u32, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use attune_api::catalogue::Entry;
@@ -259,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::RecommendationConfig;
+    use crate::definitions::InForce;
     use crate::world::MoreSources;
 
     fn replica() -> Replica {
@@ -286,7 +290,7 @@ mod tests {
         };
         let clicks: Vec<Logged> = [(0, 1), (1, 2), (2, 3)].map(click).to_vec();
         assert_eq!(replica.consume(&clicks, &[Position { partition: 0, offset: 3 }]).counted, 3);
-        replica.publish(&config, &BTreeMap::new(), &MoreSources::default()).unwrap();
+        replica.publish(&config, &InForce::default(), &MoreSources::default()).unwrap();
         replica
     }
 

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use attune_api::log::Arm;
 use attune_api::{ApiError, ErrorCode, error::quoted};
 use attune_ranking::attributes::Schema;
 use attune_ranking::index::{Allowed, View};
-use attune_ranking::pipeline::{BlendSpec, DiversitySpec, Models, Pipeline, PipelineSpec, SourceSpec};
-use attune_ranking::rerank::{Exploration, Likeness};
+use attune_ranking::pipeline::{BlendSpec, DiversitySpec, Models, Pipeline, PipelineError, PipelineSpec, SourceSpec};
+use attune_ranking::rerank::{Exploration, Likeness, Rule};
 use attune_ranking::retrieve::{
     Batch, Latest, Proposals, Ranked, Related, RelatedOptions, Scratch, Semantic, SemanticOptions, Source, SourceError,
 };
 use attune_ranking::train::Popular;
 
 use crate::RecommendationConfig;
+use crate::definitions::{Experiment, InForce};
 use crate::features;
 use crate::fold::State;
 use crate::shelf::Shelf;
@@ -43,7 +45,22 @@ pub struct World {
     pub items: usize,
     /// The trained model that is in service, if there is one.
     pub model: Option<String>,
+    sources: BTreeMap<String, Arc<dyn Source>>,
+    built_in: BTreeMap<String, PipelineSpec>,
     pipelines: BTreeMap<String, Arc<Pipeline>>,
+    /// By the pipeline whose requests they are about.
+    experiments: BTreeMap<String, Experiment>,
+    complaints: Vec<String>,
+}
+
+/// Which pipeline makes a list.
+pub struct Chosen {
+    /// Its name.
+    pub name: String,
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// The experiment that chose it, where one did.
+    pub arm: Option<Arm>,
 }
 
 /// What a world is made of, taken from the state in one look.
@@ -51,12 +68,14 @@ pub struct Counted {
     popular: Vec<f32>,
     trends: attune_ranking::retrieve::Trends,
     visits: crate::fold::VisitsView,
+    rules: BTreeMap<String, Rule>,
 }
 
 impl Counted {
-    /// As it is now.
-    pub fn of(state: &State) -> Self {
-        Self { popular: state.popular(), trends: state.trends().clone(), visits: state.visits() }
+    /// As it is now, with the rules in its rows.
+    pub fn of(state: &State, in_force: &InForce) -> Self {
+        let rules = in_force.rules_in_rows(|item_id| state.items().row(item_id));
+        Self { popular: state.popular(), trends: state.trends().clone(), visits: state.visits(), rules }
     }
 }
 
@@ -70,13 +89,13 @@ pub struct MoreSources {
 }
 
 impl World {
-    /// Makes the sources and pipelines. A pipeline of the tenant's own that does not fit is left out, with a line in the
-    /// log: those that ask for it are told that it is not there.
+    /// Makes the sources and pipelines. What was defined and does not fit any more is left out, with a complaint: those
+    /// that ask for such a pipeline are told that it is not there, unless one of its name is built in.
     pub fn make(
         counted: Counted,
         shelf: &Shelf,
         config: &RecommendationConfig,
-        specs: &BTreeMap<String, PipelineSpec>,
+        in_force: &InForce,
         more: &MoreSources,
     ) -> Self {
         let catalogue = shelf.view();
@@ -98,46 +117,97 @@ impl World {
             weights.push((name, *weight));
         }
         let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: shelf.schema() };
-        let built_in = [
-            (DEFAULT, spec(&weights, DIVERSITY)),
-            (SIMILAR, spec(&[("related", 1.0), ("semantic", 1.0)], 0.0)),
-            (TRENDING, spec(&[("trending", 1.0)], 0.0)),
-        ];
-        let mut pipelines = BTreeMap::new();
-        for (name, spec) in built_in.iter().map(|(name, spec)| (*name, spec)).chain(named(specs)) {
+        let built_in = BTreeMap::from([
+            (DEFAULT.to_owned(), spec(&weights, DIVERSITY)),
+            (SIMILAR.to_owned(), spec(&[("related", 1.0), ("semantic", 1.0)], 0.0)),
+            (TRENDING.to_owned(), spec(&[("trending", 1.0)], 0.0)),
+        ]);
+        let (mut pipelines, mut complaints) = (BTreeMap::new(), Vec::new());
+        for (name, spec) in built_in.iter().chain(&in_force.pipelines) {
             if let Some(feature) = features::unknown(spec) {
-                tracing::warn!(
-                    pipeline = name,
-                    feature,
-                    "a pipeline names a feature that is not there and is not served"
-                );
+                complaints
+                    .push(format!("pipeline {name} names a feature {feature} that is not there: it is not served"));
                 continue;
             }
-            match Pipeline::new(spec, &models) {
-                Ok(pipeline) => _ = pipelines.insert(name.to_owned(), Arc::new(pipeline)),
-                Err(error) => tracing::warn!(pipeline = name, %error, "a pipeline does not fit and is not served"),
+            let rules = counted.rules.iter().filter(|(rule, _)| in_force.rules[*rule].is_about(name));
+            match with_rules(name, spec, rules.map(|(_, rule)| rule), &models, &mut complaints) {
+                Ok(pipeline) => _ = pipelines.insert(name.clone(), Arc::new(pipeline)),
+                Err(error) => complaints.push(format!("pipeline {name} does not fit and is not served: {error}")),
+            }
+        }
+        let mut experiments = BTreeMap::new();
+        for Experiment { name, spec, .. } in in_force.experiments.values() {
+            // One that lacks an arm would show the others to more people than it says.
+            match spec.arms.iter().find(|arm| !pipelines.contains_key(&arm.pipeline)) {
+                None => _ = experiments.insert(spec.pipeline.clone(), in_force.experiments[name].clone()),
+                Some(arm) => {
+                    let lacks = format!("arm {} has no pipeline {} any more", arm.name, arm.pipeline);
+                    complaints.push(format!("experiment {name} is not carried out: {lacks}"));
+                }
             }
         }
         let (visible, items) = (catalogue.rows(None), catalogue.items());
         let model = more.model.clone();
-        Self { schema: shelf.schema().clone(), visible, items, model, catalogue, pipelines }
+        let schema = shelf.schema().clone();
+        Self { catalogue, schema, visible, items, model, sources, built_in, pipelines, experiments, complaints }
     }
 
-    /// The pipeline of that name.
+    /// The pipeline of that name, or the one that an experiment has somebody get instead.
     ///
     /// # Errors
     /// `Invalid` names those that there are.
-    pub fn pipeline(&self, name: &str) -> Result<&Arc<Pipeline>, ApiError> {
-        self.pipelines.get(name).ok_or_else(|| {
+    pub fn choose(&self, name: &str, who: Option<&str>) -> Result<Chosen, ApiError> {
+        if let Some((experiment, who)) = self.experiments.get(name).zip(who) {
+            let arm = experiment.arm_of(who);
+            if let Some(pipeline) = self.pipelines.get(&arm.pipeline) {
+                let pipeline = Arc::clone(pipeline);
+                let given = Arm { experiment: experiment.name.clone(), arm: arm.name.clone() };
+                return Ok(Chosen { name: arm.pipeline.clone(), pipeline, arm: Some(given) });
+            }
+        }
+        let Some(pipeline) = self.pipelines.get(name) else {
             let known: Vec<&str> = self.pipelines.keys().map(String::as_str).collect();
             let detail = format!("there is no pipeline {}; there are {}", quoted(name), known.join(", "));
-            ApiError::at(ErrorCode::Invalid, "/pipeline", detail)
-        })
+            return Err(ApiError::at(ErrorCode::Invalid, "/pipeline", detail));
+        };
+        Ok(Chosen { name: name.to_owned(), pipeline: Arc::clone(pipeline), arm: None })
+    }
+
+    /// Whether this could be served now.
+    ///
+    /// # Errors
+    /// [`PipelineError`] names what does not fit.
+    pub fn fits(&self, spec: &PipelineSpec) -> Result<(), PipelineError> {
+        let models = Models { sources: &self.sources, blends: &BTreeMap::new(), schema: &self.schema };
+        Pipeline::new(spec, &models).map(drop)
+    }
+
+    /// What was defined and does not fit any more, in words.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// The pipelines that are there without anybody's doing.
+    pub fn built_in(&self) -> &BTreeMap<String, PipelineSpec> {
+        &self.built_in
     }
 }
 
-fn named(specs: &BTreeMap<String, PipelineSpec>) -> impl Iterator<Item = (&str, &PipelineSpec)> {
-    specs.iter().map(|(name, spec)| (name.as_str(), spec))
+/// A pipeline with the rules that are about it; without them where they do not fit.
+fn with_rules<'r>(
+    name: &str,
+    spec: &PipelineSpec,
+    rules: impl Iterator<Item = &'r Rule>,
+    models: &Models<'_>,
+    complaints: &mut Vec<String>,
+) -> Result<Pipeline, PipelineError> {
+    let mut ruled = spec.clone();
+    ruled.rules.extend(rules.cloned());
+    Pipeline::new(&ruled, models).or_else(|error| {
+        let pipeline = Pipeline::new(spec, models)?;
+        complaints.push(format!("pipeline {name} is served without the tenant's rules, which do not fit: {error}"));
+        Ok(pipeline)
+    })
 }
 
 fn spec(sources: &[(&str, f32)], diversity: f32) -> PipelineSpec {

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod analytics;
 pub mod content;
+pub mod definitions;
 mod inputs;
 pub mod models;
 pub mod openai;

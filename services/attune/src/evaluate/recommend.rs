@@ -22,10 +22,10 @@ use crate::worth::WorthFlag;
 pub struct Flags {
     /// Events to learn from: CSV, JSON lines or Parquet [default: MovieLens-100K]
     #[arg(long, value_name = "FILE")]
-    events: Option<PathBuf>,
-    /// A column of that file under its own name: ours=theirs
-    #[arg(long, value_name = "OURS=THEIRS", requires = "events")]
-    map: Vec<String>,
+    pub events: Option<PathBuf>,
+    /// A column of a file under its own name: ours=theirs
+    #[arg(long, value_name = "OURS=THEIRS")]
+    pub map: Vec<String>,
     /// Splits, each with a seed of its own; protocols that split by time have one
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,

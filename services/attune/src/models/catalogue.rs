@@ -112,6 +112,22 @@ pub static CATALOGUE: &[Entry] = &[
         },
     },
     Entry {
+        name: "open-bandit",
+        about: "60,000 rows of a fashion shop's recommendations with propensities and clicks, for `attune evaluate`",
+        licence: "Apache-2.0 (package, with the data of Saito et al. 2021)",
+        is_default: true,
+        origin: Origin::Package {
+            package: Package { name: "obp", version: "0.4.1", sdist: false },
+            sha256: "87dec9caf4283c25ab13036532e0a24566f1c7bdcad1653a8ded43b2f5ef8208",
+            bytes: 1_338_290,
+            takes: &[
+                Take { within: None, folder: "obp/dataset/obd/", suffix: ".csv" },
+                Take { within: None, folder: "obp/policy/conf/", suffix: "prior_bts.yaml" },
+                Take { within: None, folder: "obp-0.4.1.dist-info/", suffix: "LICENSE" },
+            ],
+        },
+    },
+    Entry {
         name: "movielens-100k",
         about: "100,000 ratings of 1,682 films by 943 people, for `attune evaluate`",
         licence: "MovieLens terms: research only, not to be passed on; MIT (package)",

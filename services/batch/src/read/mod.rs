@@ -29,6 +29,7 @@ pub use error::ReadError;
 pub use items::Items;
 pub use rows::{Done, Event, HISTORY_MAX, Row, Text, User};
 pub use text::ROW_BYTES_MAX;
+pub(crate) use value::present;
 pub use value::{ID_BYTES_MAX, TEXT_BYTES_MAX, Value};
 
 use source::Source;

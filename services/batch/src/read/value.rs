@@ -133,7 +133,7 @@ impl Value<'_> {
 }
 
 /// `value`, which has to be there.
-pub(super) fn present<T>(name: &str, value: Option<T>) -> Result<T, String> {
+pub(crate) fn present<T>(name: &str, value: Option<T>) -> Result<T, String> {
     value.ok_or_else(|| format!("{name} is missing or empty"))
 }
 

@@ -60,7 +60,9 @@ impl Role {
         let first = path.strip_prefix("/v1/").unwrap_or(path).trim_start_matches('/');
         match first.split(['/', ':']).next().unwrap_or_default() {
             "embeddings" | "embed" | "info" | "sentiment" | "models" => Some(Self::Inference),
-            "recommend" | "rank" | "similar" | "trending" => Some(Self::Recommendation),
+            "recommend" | "rank" | "similar" | "trending" | "pipelines" | "rules" | "experiments" => {
+                Some(Self::Recommendation)
+            }
             "events" | "identify" | "dead-letters" => Some(Self::Tracking),
             "items" | "objects" => Some(Self::Content),
             "users" | "jobs" => Some(Self::Users),

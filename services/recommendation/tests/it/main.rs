@@ -1,6 +1,7 @@
 //! The service over the embedded stores, with a catalogue of its own.
 
 mod changes;
+mod definitions;
 mod faults;
 mod feeds;
 mod lists;

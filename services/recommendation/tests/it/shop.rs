@@ -153,6 +153,12 @@ impl Shop {
         self.until_ready().await;
     }
 
+    /// Another replica over the same stores.
+    pub fn replica(&self) -> (Arc<Recommender>, Following) {
+        let folder = self.folder.path().join("another");
+        start(config(), &self.log, &self.cache, &self.relational, &self.films, &folder)
+    }
+
     async fn until_ready(&self) {
         let start = Instant::now();
         while let Err(error) = self.service.trending(&call(), TrendingRequest::default()).await {

@@ -1,0 +1,165 @@
+//! Pipelines, rules and experiments of a tenant's own: what they may say, and which of them are in force.
+//!
+//! They are rows that are read anew every few seconds, so that every replica serves the same without a word between them.
+//! What is wrong with one is told to whoever writes it ([`check`]); what no longer fits later, since a model went or an
+//! attribute did, is left out with a line in the log, and what can be served without it is.
+
+pub mod check;
+mod keep;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use attune_ranking::experiment::{Split, SplitError};
+use attune_ranking::pipeline::PipelineSpec;
+use attune_ranking::rerank::{Effect, Rule};
+use attune_store::relational::{DefinitionKind, Relational};
+use attune_store::{PAGE_ROWS_MAX, PageRequest, StoreError, Tenant};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::world::DEFAULT;
+
+/// A rule of the tenant's own. Without `filter` and `item_ids` it is about all items; with both, about those in both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// A condition on attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Items by their ids; one that is not there yet counts from when it comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_ids: Option<Vec<String>>,
+    /// In whose lists; in all, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipelines: Option<Vec<String>>,
+    /// What happens to the items.
+    pub effect: Effect,
+}
+
+/// An experiment of the tenant's own: whose lists, and who makes them instead.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentSpec {
+    /// The requests that it is about are those for this pipeline.
+    #[serde(default = "default_pipeline")]
+    pub pipeline: String,
+    /// Who gets what instead.
+    pub arms: Vec<ArmSpec>,
+}
+
+/// One arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmSpec {
+    /// What results call it.
+    pub name: String,
+    /// The share of people in it, 0 to 1.
+    pub share: f64,
+    /// The pipeline that makes their lists.
+    pub pipeline: String,
+}
+
+fn default_pipeline() -> String {
+    DEFAULT.to_owned()
+}
+
+/// An experiment that gives arms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// Its name, which is in the hash that gives arms.
+    pub name: String,
+    /// As it was defined.
+    pub spec: ExperimentSpec,
+    split: Split,
+}
+
+impl Experiment {
+    /// Puts it into force.
+    ///
+    /// # Errors
+    /// [`SplitError`] where the arms make no sense.
+    pub fn new(name: &str, spec: ExperimentSpec) -> Result<Self, SplitError> {
+        let arms: Vec<(&str, f64)> = spec.arms.iter().map(|arm| (arm.name.as_str(), arm.share)).collect();
+        let split = Split::new(name, &arms)?;
+        Ok(Self { name: name.to_owned(), spec, split })
+    }
+
+    /// The arm of somebody.
+    pub fn arm_of(&self, subject: &str) -> &ArmSpec {
+        &self.spec.arms[self.split.arm_of(subject)]
+    }
+}
+
+impl RuleSpec {
+    /// Whether it counts in the lists of a pipeline.
+    pub fn is_about(&self, pipeline: &str) -> bool {
+        self.pipelines.as_ref().is_none_or(|pipelines| pipelines.iter().any(|name| name == pipeline))
+    }
+
+    /// The same in rows; items that nobody has heard of have none.
+    pub fn rule(&self, name: &str, row: impl Fn(&str) -> Option<u32>) -> Rule {
+        let items = self.item_ids.as_ref().map(|ids| ids.iter().filter_map(|id| row(id)).collect());
+        Rule { name: name.to_owned(), filter: self.filter.clone(), items, effect: self.effect.clone() }
+    }
+}
+
+/// What is in force, by kind and name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InForce {
+    pub pipelines: BTreeMap<String, PipelineSpec>,
+    pub rules: BTreeMap<String, RuleSpec>,
+    pub experiments: BTreeMap<String, Experiment>,
+}
+
+impl InForce {
+    /// Reads what is enabled. What cannot be read, since a newer program wrote it, is left out with a line in the log.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn read(rows: &dyn Relational, tenant: &Tenant) -> Result<Self, StoreError> {
+        let experiments = enabled::<ExperimentSpec>(rows, tenant, DefinitionKind::Experiment).await?;
+        let experiment = |(name, spec): (String, ExperimentSpec)| match Experiment::new(&name, spec) {
+            Ok(experiment) => Some((name, experiment)),
+            Err(error) => {
+                tracing::warn!(experiment = name, %error, "an experiment makes no sense and is not carried out");
+                None
+            }
+        };
+        Ok(Self {
+            pipelines: enabled(rows, tenant, DefinitionKind::Pipeline).await?,
+            rules: enabled(rows, tenant, DefinitionKind::Rule).await?,
+            experiments: experiments.into_iter().filter_map(experiment).collect(),
+        })
+    }
+
+    /// The rules, in rows, by name.
+    pub fn rules_in_rows(&self, row: impl Fn(&str) -> Option<u32>) -> BTreeMap<String, Rule> {
+        self.rules.iter().map(|(name, spec)| (name.clone(), spec.rule(name, &row))).collect()
+    }
+}
+
+/// The definitions of a kind that are enabled.
+async fn enabled<T: DeserializeOwned>(
+    rows: &dyn Relational,
+    tenant: &Tenant,
+    kind: DefinitionKind,
+) -> Result<BTreeMap<String, T>, StoreError> {
+    let (mut found, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = rows.definitions(tenant, kind, PageRequest { after, rows: PAGE_ROWS_MAX }).await?;
+        for definition in page.rows.into_iter().filter(|definition| definition.is_enabled) {
+            let name = definition.name;
+            match serde_json::from_value::<T>(definition.spec) {
+                Ok(spec) => _ = found.insert(name, spec),
+                Err(error) => tracing::warn!(kind = kind.name(), name, %error, "a definition cannot be read"),
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(found);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What may be defined and what may not, and who is in which arm.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use attune_api::catalogue::{AttributeKind, Entry};
+use attune_ranking::data::Worth;
+use attune_ranking::experiment::sample_ratio;
+use attune_ranking::pipeline::PipelineSpec;
+use serde_json::{Value, json};
+
+use super::check::{self, Against};
+use super::*;
+use crate::RecommendationConfig;
+use crate::fold::Rules;
+use crate::replica::Replica;
+use crate::world::{MoreSources, World};
+
+fn read<T: DeserializeOwned>(spec: Value) -> T {
+    check::read(spec).unwrap()
+}
+
+fn in_force() -> InForce {
+    let pipeline: PipelineSpec = read(
+        json!({"sources": [{"source": "popular"}, {"source": "latest"}], "blend": {"ranks": {"weights": {"popular": 0.8}}}}),
+    );
+    let rule: RuleSpec = read(json!({"item_ids": ["i3"], "effect": {"pin": {"position": 2}}}));
+    let arms = json!([
+        {"name": "as it was", "share": 0.75, "pipeline": "default"},
+        {"name": "plain", "share": 0.25, "pipeline": "plain"},
+    ]);
+    let experiment = Experiment::new("plainness", read(json!({ "arms": arms }))).unwrap();
+    InForce {
+        pipelines: BTreeMap::from([("plain".to_owned(), pipeline)]),
+        rules: BTreeMap::from([("second".to_owned(), rule)]),
+        experiments: BTreeMap::from([("plainness".to_owned(), experiment)]),
+    }
+}
+
+fn world(in_force: &InForce) -> Arc<World> {
+    let config = RecommendationConfig::default();
+    let rules = Arc::new(Rules::new(&config, Worth::default()));
+    let replica = Replica::new("shop".parse().unwrap(), rules, &config);
+    let kinds = vec![("genre".to_owned(), AttributeKind::Keyword), ("year".to_owned(), AttributeKind::Number)];
+    let entry = |number: u32| Entry { item_id: format!("i{number}"), vector: Some(vec![1.0]), ..Entry::default() };
+    replica.stock(kinds, 1, (0..9).map(entry).collect()).unwrap();
+    replica.publish(&config, in_force, &MoreSources::default()).unwrap();
+    replica.world()
+}
+
+/// The place of the fault; empty where there is none.
+fn fault(kind: &str, spec: Value) -> String {
+    let (others, spec_of) = (in_force(), spec.clone());
+    let world = world(&others);
+    let against = Against { world: &world, others: &others };
+    let checked = match kind {
+        "pipeline" => check::read(spec).and_then(|spec| against.pipeline("new", &spec)),
+        "rule" => check::read(spec).and_then(|spec| against.rule("new", &spec)),
+        _ => check::read(spec).and_then(|spec| against.experiment("new", &spec, true)),
+    };
+    checked.err().map_or_else(String::new, |error| {
+        assert_eq!(error.fields.len(), 1, "{spec_of}: {error}");
+        error.fields[0].pointer.clone()
+    })
+}
+
+#[test]
+fn a_pipeline_is_refused_at_the_place_of_its_fault() {
+    let spec = |more: Value| {
+        let mut spec = json!({"sources": [{"source": "popular"}, {"source": "semantic"}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    for (more, pointer) in [
+        (json!({}), ""),
+        (json!({"exploration": {"epsilon": {"epsilon": 0.1, "pool": 5}}, "diversity": {"amount": 0.1}}), ""),
+        (json!({"sources": []}), "/spec/sources"),
+        (json!({"sources": [{"source": "popular"}, {"source": "modell"}]}), "/spec/sources/1/source"),
+        (json!({"sources": [{"source": "popular"}, {"source": "model"}]}), "/spec/sources/1/source"),
+        (json!({"sources": [{"source": "latest"}, {"source": "latest"}]}), "/spec/sources/1/source"),
+        (json!({"sources": [{"source": "latest", "candidates": 0}]}), "/spec/sources/0/candidates"),
+        (json!({"sources": [{"source": "latest", "candidats": 9}]}), "/spec/sources/0/candidats"),
+        (json!({"blend": {"ranks": {"weights": {"latest": 1.0}}}}), "/spec/blend/ranks/weights/latest"),
+        (json!({"blend": {"model": {"name": "b"}}}), "/spec/blend/model/name"),
+        (json!({"diversity": {"amount": 2.0}}), "/spec/diversity/amount"),
+        (json!({"diversity": {"amount": 0.2, "by": {"attribute": "colour"}}}), "/spec/diversity/by/attribute"),
+        (json!({"exploration": {"thompson": {"pool": 5}}}), "/spec/exploration"),
+        (json!({"features": ["price"]}), "/spec/features/0"),
+        (json!({"rules": [{"name": "a", "items": [1], "effect": "bury"}]}), "/spec/rules/0/items"),
+        (json!({"rules": [{"name": "a", "filter": "genre ==", "effect": "bury"}]}), "/spec/rules/0/filter"),
+        (json!({"rules": [{"name": "a", "filter": "year > 1", "effect": {"pin": {"position": 2}}}]}), "/spec"),
+    ] {
+        assert_eq!(fault("pipeline", spec(more.clone())), pointer, "{more}");
+    }
+    assert_eq!(fault("pipeline", json!({"sourcs": []})), "/spec/sourcs");
+    assert_eq!(fault("pipeline", json!({})), "/spec/sources");
+}
+
+#[test]
+fn a_rule_is_refused_at_the_place_of_its_fault() {
+    for (spec, pointer) in [
+        (json!({"filter": "genre == \"war\"", "effect": "bury"}), ""),
+        (json!({"item_ids": ["not there yet"], "effect": {"pin": {"position": 1}}}), ""),
+        (json!({"filter": "colour == \"red\"", "effect": "bury"}), "/spec/filter"),
+        (json!({"effect": {"pin": {"position": 1}}}), "/spec"),
+        (json!({"item_ids": ["i1"], "effect": {"pin": {"position": 0}}}), "/spec/effect/pin/position"),
+        (json!({"item_ids": ["i1"], "effect": {"pin": {"position": 2}}}), "/spec/effect/pin/position"),
+        (json!({"item_ids": ["i1"], "effect": {"boost": {"factor": -1.0}}}), "/spec/effect/boost/factor"),
+        (json!({"effect": {"quota": {"attribute": "year", "at_most": 1}}}), "/spec/effect/quota/attribute"),
+        (json!({"effect": "burry"}), "/spec/effect"),
+        (json!({"pipelines": ["default", "none"], "effect": "bury"}), "/spec/pipelines/1"),
+        (json!({"item_ids": vec!["x"; 1_001], "effect": "bury"}), "/spec/item_ids"),
+    ] {
+        assert_eq!(fault("rule", spec.clone()), pointer, "{spec}");
+    }
+}
+
+#[test]
+fn an_experiment_is_refused_at_the_place_of_its_fault() {
+    let arm = |name: &str, share: f64, pipeline: &str| json!({"name": name, "share": share, "pipeline": pipeline});
+    for (pipeline, arms, pointer) in [
+        ("plain", json!([arm("a", 0.5, "plain"), arm("b", 0.5, "default")]), ""),
+        ("plain", json!([arm("a", 0.5, "plain"), arm("b", 0.4, "default")]), "/spec/arms"),
+        ("plain", json!([]), "/spec/arms"),
+        ("plain", json!([arm("a", 0.5, "plain"), arm("a", 0.5, "default")]), "/spec/arms/1/name"),
+        ("plain", json!([arm("a", 1.5, "plain"), arm("b", -0.5, "default")]), "/spec/arms/0/share"),
+        ("plain", json!([arm("a", 0.5, "plain"), arm("b", 0.5, "nowhere")]), "/spec/arms/1/pipeline"),
+        ("nowhere", json!([arm("a", 1.0, "plain")]), "/spec/pipeline"),
+        ("similar", json!([arm("a", 1.0, "plain")]), "/spec/pipeline"),
+        ("default", json!([arm("a", 1.0, "plain")]), "/spec/pipeline"),
+    ] {
+        let spec = json!({"pipeline": pipeline, "arms": arms});
+        assert_eq!(fault("experiment", spec.clone()), pointer, "{spec}");
+    }
+}
+
+#[test]
+fn what_others_need_does_not_go() {
+    let others = in_force();
+    let world = world(&others);
+    let against = Against { world: &world, others: &others };
+    assert!(against.may_go("plain").unwrap_err().detail.contains("experiment plainness"));
+    assert_eq!((against.may_go("default"), against.may_go("other")), (Ok(()), Ok(())));
+    let rule = read(json!({"pipelines": ["other"], "effect": "bury"}));
+    let others = InForce { rules: BTreeMap::from([("low".to_owned(), rule)]), ..InForce::default() };
+    let error = Against { world: &world, others: &others }.may_go("other").unwrap_err();
+    assert!(error.detail.contains("rule low"), "{error}");
+    assert!(check::name("home-2.b_c").is_ok());
+    assert!(["", "a/b", "ä", &"x".repeat(129)].iter().all(|name| check::name(name).is_err()));
+}
+
+#[test]
+fn two_thousand_people_are_split_as_chance_lets_them_be_and_keep_their_arm() {
+    let (first, second) = (world(&in_force()), world(&in_force()));
+    let people: Vec<String> = (0..2_000).map(|number| format!("user/u{number}")).collect();
+    let mut counts = [0_u64; 2];
+    for who in &people {
+        let chosen = first.choose("default", Some(who)).unwrap();
+        let arm = chosen.arm.unwrap();
+        assert_eq!(arm.experiment, "plainness");
+        let is_plain = arm.arm == "plain";
+        assert_eq!(chosen.name, if is_plain { "plain" } else { "default" });
+        counts[usize::from(is_plain)] += 1;
+        assert_eq!(second.choose("default", Some(who)).unwrap().arm, Some(arm), "another replica says the same");
+    }
+    let ratio = sample_ratio(&counts, &[0.75, 0.25]).unwrap();
+    assert!(!ratio.is_suspicious(), "{counts:?} {ratio:?}");
+    assert_eq!(first.choose("default", None).unwrap().arm, None, "nobody in particular is in no arm");
+    assert_eq!(first.choose("plain", Some("user/u1")).unwrap().arm, None, "this pipeline has no experiment");
+    assert!(first.choose("none", None).is_err());
+}
+
+#[test]
+fn what_does_not_fit_any_more_is_left_out_and_lists_go_on() {
+    let mut others = in_force();
+    // As after a model went, or an attribute: neither was wrong when it was written.
+    others.pipelines.insert("plain".into(), read(json!({"sources": [{"source": "model"}]})));
+    others.pipelines.insert("default".into(), read(json!({"sources": [{"source": "model"}]})));
+    others.rules.insert("red".into(), read(json!({"filter": "colour == \"red\"", "effect": "bury"})));
+    let world = world(&others);
+    let chosen = world.choose("default", Some("user/u1")).unwrap();
+    assert_eq!(chosen.arm, None, "an experiment without one of its arms is not carried out");
+    assert!(chosen.pipeline.sources().contains(&"popular".to_owned()), "the one that is built in");
+    assert!(world.choose("plain", None).is_err());
+    let said = world.complaints().join("\n");
+    for part in
+        ["pipeline plain does not fit", "pipeline default does not fit", "plainness is not carried out", "colour"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+}
