@@ -9,12 +9,15 @@ use std::time::Duration;
 use attune_store::cache::Cache;
 use attune_store::documents::{Collection, Documents, Put};
 use attune_store::network::{self, cache::RedisCache, documents::MongoDocuments};
+use attune_store::network::search::{ElasticsearchOptions, ElasticsearchSearch};
 use attune_store::relational::{DefinitionKind, Definitions, Relational};
+use attune_store::search::{Change, Search};
 use attune_store::{Expect, StoreError, Tenant};
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::killed_server::KilledServer;
+use crate::search;
 use crate::servers::tenant;
 
 const KILLS: usize = 3;
@@ -121,5 +124,32 @@ async fn mongodb_keeps_what_it_acknowledged() {
     .await;
     for key in keys {
         assert!(documents.get(tenant, COLLECTION, &[&key]).await.unwrap()[0].is_some(), "{key} is lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn elasticsearch_keeps_what_it_acknowledged() {
+    let port = ("ELASTIC_PORT", 19_299);
+    let Some(server) = KilledServer::start("elasticsearch", "ATTUNE_TEST_ELASTICSEARCH", port) else { return };
+    let url = server.url().replacen("elasticsearch://", "http://", 1);
+    let store = &ElasticsearchSearch::new(ElasticsearchOptions::new(url.parse().unwrap())).unwrap();
+    let tenant: &Tenant = &search::begun(store, &search::schema()).await;
+    let (keys, _server) = kill_under_writes(server, |id| async move {
+        store.write(tenant, &[Change::Put(search::put(&id, "a title", "a text"))]).await.map(drop)
+    })
+    .await;
+    store.refresh(tenant).await.unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    let mut query = search::all();
+    loop {
+        let page = store.search(tenant, &query).await.unwrap();
+        found.extend(page.hits.into_iter().map(|hit| hit.id));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    for key in keys {
+        assert!(found.contains(&key), "{key} is lost");
     }
 }
