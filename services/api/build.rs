@@ -2,8 +2,13 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const PROTOS: [&str; 3] =
-    ["proto/attune/v1/inference.proto", "proto/attune/v1/recommendation.proto", "proto/attune/v1/tracking.proto"];
+const PROTOS: [&str; 5] = [
+    "proto/attune/v1/inference.proto",
+    "proto/attune/v1/recommendation.proto",
+    "proto/attune/v1/tracking.proto",
+    "proto/attune/v1/content.proto",
+    "proto/attune/v1/users.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

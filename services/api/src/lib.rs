@@ -19,6 +19,7 @@ pub mod progress;
 pub mod recommendation;
 pub mod rest;
 mod scope;
+pub mod structs;
 pub mod tracking;
 pub mod users;
 

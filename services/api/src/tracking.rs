@@ -1,13 +1,13 @@
 //! What people do, as the tracking service takes it.
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::rest::Timestamp;
 use crate::rest::tracking::{
     DeadLetters, EventInput, Identified, IdentifyRequest, RejectedEvent, ReplayRequest, Replayed, Tracked,
 };
-use crate::{ApiError, Call, v1};
+use crate::{ApiError, Call, structs, v1};
 
 /// The most events of a call.
 pub const EVENTS_MAX: usize = 1_000;
@@ -92,7 +92,7 @@ impl From<v1::Event> for Given {
             ms.map(|ms| ms.0)
         });
         let properties = event.properties.and_then(|properties| {
-            struct_json(properties).or_else(|| {
+            structs::to_json(properties).or_else(|| {
                 why = Some("`properties` hold a number that is not finite".to_owned());
                 None
             })
@@ -115,23 +115,6 @@ impl From<v1::Event> for Given {
             None => Self::Event(Box::new(input)),
         }
     }
-}
-
-/// `None` where a number is not finite, which JSON cannot say.
-fn struct_json(of: prost_types::Struct) -> Option<Map<String, Value>> {
-    of.fields.into_iter().map(|(name, value)| Some((name, value_json(value)?))).collect()
-}
-
-fn value_json(value: prost_types::Value) -> Option<Value> {
-    use prost_types::value::Kind;
-    Some(match value.kind {
-        None | Some(Kind::NullValue(_)) => Value::Null,
-        Some(Kind::BoolValue(flag)) => Value::Bool(flag),
-        Some(Kind::StringValue(text)) => Value::String(text),
-        Some(Kind::NumberValue(number)) => Value::Number(serde_json::Number::from_f64(number)?),
-        Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(value_json).collect::<Option<_>>()?),
-        Some(Kind::StructValue(fields)) => Value::Object(struct_json(fields)?),
-    })
 }
 
 impl From<Tracked> for v1::TrackResponse {
@@ -195,8 +178,8 @@ mod tests {
             ..Default::default()
         };
         let json = json!({"type": "rating", "user_id": "ann", "value": 4.0, "timestamp": 1_769_860_800.25,
-            "properties": {"n": 1.5}});
-        assert_eq!(Given::from(event(1.5)), Given::read(json));
+            "properties": {"n": 15}});
+        assert_eq!(Given::from(event(15.0)), Given::read(json));
         assert!(matches!(Given::from(event(f64::NAN)), Given::Unreadable { .. }));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::content::Condition;
@@ -73,6 +74,32 @@ pub struct Someone {
     pub anonymous_ids: Vec<String>,
     /// What stands for each of them in the log.
     pub subjects: Vec<String>,
+}
+
+/// The kind of the job that deletes what is kept of a tenant that was deleted. It is a job of the operator's tenant, and
+/// its spec is a [`TenantSpec`].
+pub const ERASE_TENANT: &str = "erase-tenant";
+/// What the audit log of a deleted tenant ends with; it is all that stays of it.
+pub const TENANT_DELETED: &str = "tenant.delete";
+
+/// Which tenant such a job is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantSpec {
+    /// Its name.
+    pub tenant: String,
+    /// Who deleted it.
+    pub actor: String,
+}
+
+/// A service that keeps something of a tenant in collections or in memory of its own.
+#[async_trait]
+pub trait KeepsOfTenants: Send + Sync {
+    /// Deletes all that is kept of the tenant of the call: a line for each store. It may be asked again, after a crash
+    /// or for what came meanwhile.
+    ///
+    /// # Errors
+    /// A store does not answer.
+    async fn erase_tenant(&self, call: &Call) -> Result<Vec<Erased>, ApiError>;
 }
 
 /// A service that keeps something of people, as the keeper of people sees it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use attune_analytics::AnalyticsService;
 use attune_api::catalogue::SharedCatalogue;
-use attune_api::users::KeepsOfPeople;
+use attune_api::users::{KeepsOfPeople, KeepsOfTenants};
 use attune_content::{ContentService, Models, Workers};
 use attune_gateway::{DEFAULT_TENANT, GatewayConfig, Role, Services, TlsFiles, Upstreams};
 use attune_inference::schedule::Limits;
@@ -61,9 +61,13 @@ pub fn precision(from: Precision) -> PrecisionChoice {
 }
 
 /// The limits of the wire side.
-pub fn gateway(config: &Config) -> GatewayConfig {
+///
+/// # Errors
+/// A sentence with the key that makes no sense.
+pub fn gateway(config: &Config) -> Result<GatewayConfig, String> {
     let from = &config.server;
-    let mut gateway = GatewayConfig { limits: config.limits.rates(), ..GatewayConfig::default() };
+    let (limits, proxies) = (config.limits.rates(), config.front.proxies()?);
+    let mut gateway = GatewayConfig { limits, proxies, ..GatewayConfig::default() };
     gateway.requests.body_bytes_max = from.body_bytes_max;
     gateway.requests.in_flight_max = from.in_flight_max;
     gateway.requests.streams_max = from.streams_max;
@@ -77,7 +81,7 @@ pub fn gateway(config: &Config) -> GatewayConfig {
     gateway.tls = (!key.as_os_str().is_empty()).then_some(TlsFiles { certificate, key });
     gateway.drain.notice = Duration::from_millis(from.drain_notice_ms);
     gateway.drain.drain_max = Duration::from_secs(from.drain_s_max);
-    gateway
+    Ok(gateway)
 }
 
 /// The services that this process has, over its stores and models, what they do besides answering, and where the others
@@ -96,7 +100,10 @@ pub fn services(
     // items.
     let content = Arc::new(content(stores, inference));
     let tracking = Arc::new(tracking(stores));
-    let users = has(Role::Users).then(|| users(config, stores, vec![tracking.clone(), content.clone()]));
+    let users = has(Role::Users).then(|| {
+        let of_people: Vec<Arc<dyn KeepsOfPeople>> = vec![tracking.clone(), content.clone()];
+        users(config, stores, of_people, vec![content.clone()])
+    });
     let lists = has(Role::Recommendation).then(|| recommendation(config, stores, content.clone(), folder));
     let (recommendation, following) = lists.transpose()?.unzip();
     let analytics = has(Role::Analytics).then(|| analytics(config, stores, content.clone(), folder)).transpose()?;
@@ -191,7 +198,12 @@ fn tracking(stores: &Stores) -> TrackingService {
     })
 }
 
-fn users(config: &Config, stores: &Stores, others: Vec<Arc<dyn KeepsOfPeople>>) -> UsersService {
+fn users(
+    config: &Config,
+    stores: &Stores,
+    others: Vec<Arc<dyn KeepsOfPeople>>,
+    of_tenants: Vec<Arc<dyn KeepsOfTenants>>,
+) -> UsersService {
     let is_ours = config.stores.uri(StoreKind::Events).scheme() == "log";
     UsersService::new(attune_users::Stores {
         relational: Arc::clone(&stores.relational),
@@ -199,7 +211,9 @@ fn users(config: &Config, stores: &Stores, others: Vec<Arc<dyn KeepsOfPeople>>) 
         cache: Arc::clone(&stores.cache),
         events: Arc::clone(&stores.events),
         events_kept: if is_ours { EventsKept::Forever } else { EventsKept::Elsewhere },
+        objects: Arc::clone(&stores.objects),
         others,
+        of_tenants,
     })
 }
 

@@ -25,6 +25,7 @@ mod replay;
 mod replicas;
 mod score;
 mod serve;
+mod telemetry;
 mod texts;
 mod train;
 mod trained;

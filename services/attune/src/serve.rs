@@ -81,9 +81,10 @@ impl Server {
             Inference::start(limits, models).context("the models cannot be loaded")
         })
         .await??;
-        let tokens = match config.auth.jwt.tokens().map_err(Error::msg)? {
-            Some(tokens) => Some(Tokens::open(tokens, Arc::clone(&stores.relational)).await?),
-            None => None,
+        let issuers = config.auth.jwt.tokens().map_err(Error::msg)?;
+        let tokens = match issuers.is_empty() {
+            true => None,
+            false => Some(Tokens::open(issuers, Arc::clone(&stores.relational)).await?),
         };
         // Last: a key that was made for a start that then fails would never be seen.
         let (keys, key) = open_keys(config, &stores, demo).await?;
@@ -92,7 +93,7 @@ impl Server {
         let (services, background) = compose::services(config, &stores, &inference, &folder)?;
         Ok(Self {
             listener,
-            gateway: compose::gateway(config),
+            gateway: compose::gateway(config).map_err(Error::msg)?,
             inference,
             front: Front { keys, tokens, shared },
             services,
@@ -198,13 +199,15 @@ fn unusable(data: &Path) -> String {
 /// It could not start.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     let start = Instant::now();
-    logging::init(config)?;
     runtime()?.block_on(async {
+        let traces = logging::init(config)?;
         let stop = stop_signal()?;
         let server = Server::prepare(config, options.demo).await?;
         report(config, &server);
         say!("ready in {} ms", start.elapsed().as_millis());
-        match server.run(stop).await? {
+        let drained = server.run(stop).await;
+        traces.flush().await;
+        match drained? {
             Drained::Answered => say!("stopped: everything in flight was answered"),
             Drained::CutOff => say!("stopped: what took longer than server.drain_s_max was cut off"),
         }

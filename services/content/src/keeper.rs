@@ -1,15 +1,15 @@
-//! What this service keeps of a person: the reviews that he wrote under his own name.
+//! What this service keeps of a person, the reviews that he wrote under his own name, and of a tenant: all its items.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use attune_api::rest::users::Erased;
-use attune_api::users::{KeepsOfPeople, Someone};
+use attune_api::users::{KeepsOfPeople, KeepsOfTenants, Someone};
 use attune_api::{ApiError, Call};
 use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
 use serde_json::Value;
 
-use crate::document::REVIEWS;
+use crate::document::{ITEMS, REVIEWS, VECTORS};
 use crate::items::Plan;
 use crate::service::{ContentService, to_the_end};
 use crate::shared::{Shared, tenant_of};
@@ -37,6 +37,24 @@ impl KeepsOfPeople for ContentService {
     async fn erase(&self, call: &Call, someone: &Someone) -> Result<Erased, ApiError> {
         let deleted = to_the_end(self.shared().erase_reviews(tenant_of(call)?, someone.user_id.clone())).await?;
         Ok(Erased { store: "documents".to_owned(), what: "reviews".to_owned(), deleted, note: None })
+    }
+}
+
+#[async_trait]
+impl KeepsOfTenants for ContentService {
+    async fn erase_tenant(&self, call: &Call) -> Result<Vec<Erased>, ApiError> {
+        let (tenant, shared) = (tenant_of(call)?, self.shared());
+        shared.drop_tenant(&tenant);
+        let mut lines = Vec::new();
+        for (collection, what) in [(ITEMS, "items"), (VECTORS, "embeddings"), (REVIEWS, "reviews")] {
+            let deleted = shared.stores.documents.clear(&tenant, collection).await?;
+            lines.push(Erased { store: "documents".to_owned(), what: what.to_owned(), deleted, note: None });
+        }
+        let indices = shared.stores.search.indices(&tenant).await?;
+        shared.stores.search.erase(&tenant).await?;
+        let deleted = indices.live.iter().chain(&indices.building).count() as u64;
+        lines.push(Erased { store: "search".to_owned(), what: "indices".to_owned(), deleted, note: None });
+        Ok(lines)
     }
 }
 

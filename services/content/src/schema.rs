@@ -137,6 +137,11 @@ impl Schemas {
         }
     }
 
+    /// Forgets those of a tenant that was deleted.
+    pub fn forget(&self, tenant: &Tenant) {
+        self.lock().remove(tenant);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Tenant, Arc<Attributes>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -88,6 +88,8 @@ pub(crate) struct OfTenant {
     pub follower: tokio::sync::Mutex<Option<Follower>>,
     /// Records of this replica that the follower has not passed yet.
     pub own: Mutex<HashSet<Position>>,
+    /// The tenant has been seen: when it is not there any more, it was deleted.
+    pub was_there: AtomicBool,
     /// When items begin or cease to be shown, in microseconds.
     turns: Mutex<BTreeSet<(i64, String)>>,
 }
@@ -152,10 +154,29 @@ impl Shared {
             is_growing: AtomicBool::new(false),
             follower: tokio::sync::Mutex::new(None),
             own: Mutex::default(),
+            was_there: AtomicBool::new(false),
             turns: Mutex::default(),
         });
         tenants.insert(tenant.clone(), Arc::clone(&of));
         Ok(of)
+    }
+
+    /// Lets go of all that is held for a tenant.
+    pub fn drop_tenant(&self, tenant: &Tenant) {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.schemas.forget(tenant);
+    }
+
+    /// Lets go of those that were deleted, whoever deleted them.
+    pub async fn drop_deleted(&self) {
+        for of in self.held() {
+            match self.stores.relational.tenant(&of.tenant).await {
+                Ok(Some(_)) => of.was_there.store(true, Ordering::Relaxed),
+                Ok(None) if of.was_there.load(Ordering::Relaxed) => self.drop_tenant(&of.tenant),
+                // Not seen yet, or the store does not answer.
+                Ok(None) | Err(_) => {}
+            }
+        }
     }
 
     /// All tenants that something is held for.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use attune_api::log::{Record, item_subject};
 use attune_api::{ApiError, ErrorCode, progress};
@@ -33,6 +33,8 @@ const ROUND_ITEMS: usize = 1_000;
 /// How many texts go to the engine in one call, and how many calls at once: enough to keep it busy while vectors are kept.
 const EMBED_TEXTS: usize = 128;
 const EMBED_CALLS: usize = 4;
+/// How often it is looked for tenants that were deleted.
+const TENANTS_EVERY: Duration = Duration::from_secs(5);
 /// How often the outbox is looked at if nobody writes here: others may have.
 const TICK: Duration = Duration::from_millis(500);
 /// How long a worker waits after a fault, at first and at most.
@@ -98,10 +100,15 @@ async fn load(shared: Arc<Shared>) {
 /// Follows other replicas, and tells the log when items begin or cease to be shown.
 async fn turns(shared: Arc<Shared>) {
     let mut stopping = shared.stopping.subscribe();
+    let mut looked = Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        if looked.elapsed() >= TENANTS_EVERY {
+            shared.drop_deleted().await;
+            looked = Instant::now();
         }
         for of in shared.held() {
             let due = of.due(now_micros());

@@ -13,11 +13,13 @@ use http::{HeaderMap, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    address::ClientAddress,
     app::App,
     auth::Caller,
     deadline::Deadline,
     edge::RequestId,
     errors::{self, Refusal},
+    keys::Actor,
     metrics,
 };
 
@@ -30,6 +32,8 @@ pub(crate) const ADMIN_IN_FLIGHT_MAX: usize = 64;
 pub(crate) struct Call {
     /// Whose key it was.
     pub caller: Caller,
+    /// Where it came from.
+    pub address: Option<ClientAddress>,
     /// When nobody waits any more.
     pub deadline: Deadline,
     /// Interactive or bulk, if the caller said which.
@@ -47,6 +51,11 @@ impl Call {
     /// For an item of a stream: bulk unless the caller says otherwise, and no deadline that he did not set.
     pub fn item(&self) -> CallContext {
         self.context(self.class.unwrap_or(WorkClass::Bulk), self.callers_deadline())
+    }
+
+    /// Who is named in the audit log.
+    pub fn actor(&self) -> Actor<'_> {
+        Actor { id: &self.caller.id, address: self.address.map(|address| address.0) }
     }
 
     /// What a service needs to know of it.
@@ -100,7 +109,8 @@ async fn run(app: &App, place: OwnedSemaphorePermit, mut request: Request, next:
     let extensions = request.extensions_mut();
     let caller = extensions.get::<Caller>().cloned().ok_or_else(ApiError::internal)?;
     let id = extensions.get::<RequestId>().cloned().ok_or_else(ApiError::internal)?;
-    extensions.insert(Call { caller, deadline, class, id });
+    let address = extensions.get::<ClientAddress>().copied();
+    extensions.insert(Call { caller, address, deadline, class, id });
 
     let answer = tokio::time::timeout_at(deadline.at.into(), next.run(request)).await;
     let mut answer = answer.map_err(|_| errors::deadline_passed())?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{limits::RateLimits, tls::TlsFiles};
+use crate::{address::Proxies, limits::RateLimits, tls::TlsFiles};
 
 /// How the gateway serves. The default is what `attune serve` runs with.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,8 @@ pub struct GatewayConfig {
     pub requests: RequestLimits,
     /// How much whoever asks may ask for.
     pub limits: RateLimits,
+    /// Who says on whose behalf requests come.
+    pub proxies: Proxies,
     /// Origins whose pages may call from a browser; `*` alone is all.
     pub cors_origins: Vec<String>,
     /// What one connection may do.

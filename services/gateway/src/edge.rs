@@ -21,13 +21,16 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use tonic::Status;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::{
+    address::ClientAddress,
     auth::Caller,
     errors,
     limits::{RATE_LIMIT, rate_limit},
-    metrics, unread,
+    metrics,
+    trace::{self, End},
+    unread,
     upstream::Forwarded,
 };
 
@@ -84,15 +87,15 @@ pub(crate) async fn edge(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(id.clone());
     let (request, unread) = unread::lend(request);
 
-    let span = tracing::info_span!("request", id = &*id.0);
-    let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;
+    let span = trace::begin(request.headers(), &id.0, record.method.as_str(), &record.route);
+    let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let response = outcome.unwrap_or_else(|panic| answer_panic(&id, &*panic));
     let refused = response.status().is_client_error() || response.status().is_server_error();
     // A body that did not come in time is not worth more waiting.
     if refused && response.status() != StatusCode::REQUEST_TIMEOUT {
         unread.discard();
     }
-    finish(render(response, dialect, &id), &id, record)
+    finish(render(response, dialect, &id), &id, record, &span)
 }
 
 fn answer_panic(id: &RequestId, panic: &(dyn Any + Send)) -> Response {
@@ -157,6 +160,8 @@ struct Record {
     route: String,
     protocol: &'static str,
     request_id: RequestId,
+    /// Empty where there is no connection, as in tests of a router alone.
+    address: String,
     is_finished: bool,
 }
 
@@ -169,18 +174,30 @@ impl Record {
             route: route_of(request),
             protocol: if dialect == Dialect::Grpc { "grpc" } else { "http" },
             request_id: id.clone(),
+            address: request.extensions().get::<ClientAddress>().map_or_else(String::new, |one| one.0.to_string()),
             is_finished: false,
         }
     }
 
-    fn finish(mut self, response: &Response, total: Duration) {
+    fn finish(mut self, response: &Response, total: Duration, span: &Span) {
         self.is_finished = true;
         let grpc = response.headers().get("grpc-status").and_then(|value| value.to_str().ok());
         let status = match (self.protocol, grpc) {
             ("grpc", code) => code.unwrap_or("0").to_owned(),
             _ => response.status().as_u16().to_string(),
         };
-        let caller = response.extensions().get::<Caller>().map_or("-", |caller| &caller.id);
+        let caller = response.extensions().get::<Caller>();
+        trace::end(
+            span,
+            End {
+                route: &self.route,
+                protocol: self.protocol,
+                status: &status,
+                tenant: caller.map(|caller| &*caller.tenant),
+                is_fault: response.status().is_server_error(),
+            },
+        );
+        let caller = caller.map_or("-", |caller| &caller.id);
         self.log(&status, caller, total);
     }
 
@@ -188,10 +205,11 @@ impl Record {
         metrics::request_finished(self.protocol, &self.route, status, total);
         let total_ms = milliseconds(total);
         let (request_id, method, route) = (&*self.request_id.0, self.method.as_str(), self.route.as_str());
+        let address = self.address.as_str();
         if metrics::is_operational(route) {
-            tracing::debug!(request_id, method, route, status, total_ms, "request");
+            tracing::debug!(request_id, method, route, status, address, total_ms, "request");
         } else {
-            tracing::info!(request_id, method, route, status, caller, total_ms, "request");
+            tracing::info!(request_id, method, route, status, caller, address, total_ms, "request");
         }
     }
 }
@@ -209,10 +227,10 @@ fn route_of(request: &Request) -> String {
     request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned())
 }
 
-fn finish(mut response: Response, id: &RequestId, record: Record) -> Response {
+fn finish(mut response: Response, id: &RequestId, record: Record, span: &Span) -> Response {
     let total = record.started.elapsed();
     let timing = server_timing(response.extensions().get::<Timing>(), total);
-    record.finish(&response, total);
+    record.finish(&response, total, span);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0.parse().expect("sane ids are header values"));
     headers.insert(SERVER_TIMING, timing.parse().expect("names and numbers"));

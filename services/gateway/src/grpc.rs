@@ -1,4 +1,6 @@
-//! `attune.v1.Inference`: messages in, calls, messages out.
+//! `attune.v1.Inference`: messages in, calls, messages out; and what all gRPC services share.
+
+use std::convert::Infallible;
 
 use attune_api::{
     ApiError, ErrorCode, dialect,
@@ -7,9 +9,15 @@ use attune_api::{
 use attune_inference::{
     CallContext, Classifications, ClassifyRequest, EmbedRequest, Embeddings, Input, ModelInfo, Task, Timing, Truncate,
 };
-use axum::{extract::Request as HttpRequest, middleware::Next, response::Response as HttpResponse};
+use axum::{
+    Router,
+    extract::Request as HttpRequest,
+    middleware::{self, Next},
+    response::{IntoResponse, Response as HttpResponse},
+};
 use http::header::CONTENT_TYPE;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait, server::NamedService};
+use tower::Service;
 
 use crate::{
     admission::Call,
@@ -238,6 +246,23 @@ pub(crate) fn call_of<T>(request: &Request<T>) -> Result<Call, Status> {
 
 pub(crate) fn status(error: &ApiError, id: &RequestId) -> Status {
     dialect::grpc_status(error, Some(&id.0))
+}
+
+/// What a service said, to who called.
+pub(crate) fn answered<T>(call: &Call, answer: Result<T, ApiError>) -> Result<Response<T>, Status> {
+    answer.map(Response::new).map_err(|error| status(&error, &call.id))
+}
+
+/// The methods of one service, as routes that answer gRPC alone.
+pub(crate) fn methods<S>(names: &[&str], server: S) -> Router<App>
+where
+    S: Service<HttpRequest, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+{
+    let path = |name: &&str| format!("/{}/{name}", S::NAME);
+    let routes = names.iter().fold(Router::new(), |routes, name| routes.route_service(&path(name), server.clone()));
+    routes.route_layer(middleware::from_fn(require_grpc))
 }
 
 /// The edge turns the extension into `server-timing`.

@@ -5,7 +5,7 @@
 use attune_api::{
     FILE_DESCRIPTOR_SET, progress,
     rest::operations::{Liveness, QueueDepth, Readiness, ReadinessStatus, ReadyBackground, ReadyGpu, ReadyModel},
-    v1::{inference_server::InferenceServer, tracking_server::TrackingServer},
+    v1::{content_server, inference_server, recommendation_server, tracking_server, users_server},
 };
 use attune_inference::CardState;
 use axum::{
@@ -20,13 +20,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyStream, StreamBody};
 use hyper::body::{Body as _, Frame};
 use tonic::Code;
-use tonic_health::server::HealthReporter;
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     app::App,
-    grpc::{self, Grpc},
+    grpc,
     grpc_stream::{cut, drained},
-    tracking,
+    upstream::Role,
 };
 
 /// The process runs.
@@ -74,12 +74,25 @@ fn background(line: progress::Line) -> ReadyBackground {
     ReadyBackground { name: line.name.to_owned(), lag_s: line.lag.as_secs_f64(), note: line.note }
 }
 
+/// The gRPC services that are answered here, whether by this process or by replicas.
+fn served(app: &App) -> Vec<&'static str> {
+    let here = &app.services;
+    let all = [
+        (Role::Inference, true, inference_server::SERVICE_NAME),
+        (Role::Recommendation, here.recommendation.is_some(), recommendation_server::SERVICE_NAME),
+        (Role::Tracking, here.tracking.is_some(), tracking_server::SERVICE_NAME),
+        (Role::Content, here.content.is_some(), content_server::SERVICE_NAME),
+        (Role::Users, here.users.is_some(), users_server::SERVICE_NAME),
+    ];
+    let is_served = |(role, is_here, _): &(Role, bool, &str)| *is_here || here.upstreams.pool(*role).is_some();
+    all.into_iter().filter(is_served).map(|(.., name)| name).collect()
+}
+
 /// `grpc.health.v1` and reflection (v1 and v1alpha), and the switch of the former.
 pub(crate) async fn grpc_routes(app: &App) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<InferenceServer<Grpc>>().await;
-    if app.services.tracking.is_some() {
-        reporter.set_serving::<TrackingServer<tracking::Grpc>>().await;
+    for name in served(app) {
+        reporter.set_service_status(name, ServingStatus::Serving).await;
     }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -109,8 +122,8 @@ async fn end_when_draining(State(app): State<App>, request: Request, next: Next)
 }
 
 /// Tells gRPC health clients to look elsewhere.
-pub(crate) async fn stop_serving(reporter: &HealthReporter) {
-    reporter.set_not_serving::<InferenceServer<Grpc>>().await;
-    reporter.set_not_serving::<TrackingServer<tracking::Grpc>>().await;
-    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+pub(crate) async fn stop_serving(app: &App, reporter: &HealthReporter) {
+    for name in served(app).into_iter().chain([""]) {
+        reporter.set_service_status(name, ServingStatus::NotServing).await;
+    }
 }

@@ -8,13 +8,13 @@
 //! The alternative, a gRPC server and an HTTP server side by side, has two ports, two sets of limits and two ways to be
 //! wrong about a deadline.
 
+mod address;
 mod admin;
 mod admission;
 mod analytics;
 mod app;
 mod auth;
 mod calls;
-mod clock;
 mod config;
 mod connection;
 mod content;
@@ -45,19 +45,21 @@ mod services;
 mod tei;
 mod tls;
 mod tokens;
+mod trace;
 mod tracking;
 mod unread;
 mod upstream;
 mod users;
 
+pub use address::{AddressHeader, Network, NetworkError, Proxies};
 pub use config::{ConnectionLimits, DrainLimits, GatewayConfig, RequestLimits};
 pub use cors::{OriginError, check_origins};
 pub use docs::openapi;
-pub use keys::{DEFAULT_TENANT, KeySpec, KeyStore, KeyStoreError, NewKey};
+pub use keys::{Actor, DEFAULT_TENANT, KeySpec, KeyStore, KeyStoreError, NewKey};
 pub use limits::RateLimits;
 pub use routes::{ROUTES, Route};
-pub use serve::{Drained, Front, serve};
+pub use serve::{Drained, Front, in_process, serve};
 pub use services::Services;
 pub use tls::{TlsError, TlsFiles};
-pub use tokens::{TokenConfig, TokenError, Tokens};
+pub use tokens::{TOKEN_ALGORITHMS, TokenAlgorithm, TokenConfig, TokenError, Tokens};
 pub use upstream::{AddressError, Addresses, Role, RoleError, Upstreams};

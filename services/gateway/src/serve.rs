@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use std::{
 
 use attune_inference::Inference;
 use attune_store::cache::Cache;
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body, extract::Request, middleware::map_request};
 use futures::FutureExt;
 use http::{Response, Version};
 use hyper::{body::Incoming, service::service_fn};
@@ -30,13 +30,13 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::{
+    address::Proxies,
     admission::Place,
     app::{self, App},
     config::{ConnectionLimits, GatewayConfig},
     connection::{Activity, Connections, Entry, Overdue, Sent, Watched},
     health,
     keys::KeyStore,
-    limits::ClientAddress,
     metrics,
     services::Services,
     tls::{Tls, TlsError},
@@ -109,7 +109,7 @@ pub async fn serve(
     tracing::info!("draining: /readyz says no from now on");
     let drain_until = Instant::now() + app.config.drain.drain_max;
     let _ = stop.send(true);
-    health::stop_serving(&reporter).await;
+    health::stop_serving(&app, &reporter).await;
     server.accept_until(&listener, tokio::time::sleep(app.config.drain.notice)).await;
     server.accept_backlog(&listener);
     drop(listener);
@@ -117,6 +117,32 @@ pub async fn serve(
     let _ = tokio::time::timeout_at(drain_until.into(), app.inference.drain()).await;
     tracing::info!(?drained, "drained");
     Ok(drained)
+}
+
+/// The same routes without a port, as if every request came from `peer`: what a request costs here, apart from what
+/// connections cost.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn in_process(
+    config: GatewayConfig,
+    inference: Inference,
+    front: Front,
+    services: Services,
+    peer: IpAddr,
+) -> Result<Router, ServeError> {
+    metrics::install();
+    let (_, stopping) = watch::channel(false);
+    let app = App::new(config, inference, front, services, stopping);
+    app.check_defaults()?;
+    let (health, _) = health::grpc_routes(&app).await?;
+    let proxies = app.config.proxies.clone();
+    let from = move |mut request: Request| {
+        let client = proxies.client(peer, request.headers());
+        request.extensions_mut().insert(client);
+        std::future::ready(request)
+    };
+    Ok(app::router(&app, health).layer(map_request(from)))
 }
 
 /// How a drain ended.
@@ -132,6 +158,7 @@ struct Server {
     router: Router,
     builder: auto::Builder<TokioExecutor>,
     limits: Arc<ConnectionLimits>,
+    proxies: Arc<Proxies>,
     connections: Arc<Connections>,
     tasks: JoinSet<()>,
     /// Turns true when connections have to finish.
@@ -152,6 +179,7 @@ impl Server {
             router,
             builder: protocols(&limits),
             limits,
+            proxies: Arc::new(app.config.proxies.clone()),
             connections: Arc::default(),
             tasks,
             closing: watch::Sender::new(false),
@@ -193,7 +221,8 @@ impl Server {
             limits: Arc::clone(&self.limits),
             closing: self.closing.subscribe(),
             activity,
-            address: ClientAddress(peer.ip()),
+            peer: peer.ip(),
+            proxies: Arc::clone(&self.proxies),
             _entry: entry,
         };
         let acceptor = self.tls.as_ref().map(Tls::acceptor);
@@ -241,7 +270,8 @@ struct Connection {
     limits: Arc<ConnectionLimits>,
     closing: watch::Receiver<bool>,
     activity: Arc<Activity>,
-    address: ClientAddress,
+    peer: IpAddr,
+    proxies: Arc<Proxies>,
     _entry: Entry,
 }
 
@@ -262,8 +292,13 @@ impl Connection {
 
     async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let transport = Watched { transport: TokioIo::new(stream), activity: Arc::clone(&self.activity) };
-        let (router, activity, address) = (self.router.clone(), Arc::clone(&self.activity), self.address);
-        let service = service_fn(move |request| answer(router.clone(), activity.clone(), address, request));
+        let (router, activity) = (self.router.clone(), Arc::clone(&self.activity));
+        let (proxies, peer) = (Arc::clone(&self.proxies), self.peer);
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
+            let client = proxies.client(peer, request.headers());
+            request.extensions_mut().insert(client);
+            answer(router.clone(), activity.clone(), request)
+        });
         let mut connection = pin!(self.builder.serve_connection(transport, service));
         let mut watch =
             tokio::time::interval((self.limits.head_max / 8).clamp(Duration::from_millis(1), WATCH_INTERVAL_MAX));
@@ -300,12 +335,10 @@ impl Connection {
 async fn answer(
     router: Router,
     activity: Arc<Activity>,
-    address: ClientAddress,
     request: http::Request<Incoming>,
 ) -> Result<Response<Sent>, Infallible> {
     let in_flight = activity.request(request.version() == Version::HTTP_2);
-    let mut request: Request = request.map(Body::new);
-    request.extensions_mut().insert(address);
+    let request: Request = request.map(Body::new);
     let Ok(response) = router.oneshot(request).await;
     let place = response.extensions().get::<Place>().cloned();
     Ok(response.map(|body| Sent::new(body, in_flight, place)))

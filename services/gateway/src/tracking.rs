@@ -11,13 +11,13 @@ use attune_api::{
     },
 };
 use axum::{
-    Extension, Router, middleware,
+    Extension, Router,
     response::Response,
     routing::{get, post},
 };
 use http::StatusCode;
 use serde::Deserialize;
-use tonic::{Request, Status, Streaming, async_trait, codec::CompressionEncoding, server::NamedService};
+use tonic::{Request, Status, Streaming, async_trait, codec::CompressionEncoding};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{
@@ -51,11 +51,7 @@ pub(crate) fn routes(app: &App) -> Option<Router<App>> {
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(app.config.requests.body_bytes_max)
         .max_encoding_message_size(usize::MAX);
-    let path = |method: &str| format!("/{}/{method}", <TrackingServer<Grpc> as NamedService>::NAME);
-    let methods = ["Track", "TrackStream", "Identify"];
-    let grpc =
-        methods.into_iter().fold(Router::new(), |router, method| router.route_service(&path(method), server.clone()));
-    Some(rest.merge(grpc.route_layer(middleware::from_fn(grpc::require_grpc))))
+    Some(rest.merge(grpc::methods(&["Track", "TrackStream", "Identify"], server)))
 }
 
 /// Takes events. When it answers, every accepted event survives a loss of power.

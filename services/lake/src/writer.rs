@@ -1,6 +1,7 @@
 //! From the log to the lake, for as long as the process lives.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use attune_store::events::{Event, EventLog, Position};
 use attune_store::objects::Objects;
 use attune_store::relational::{Relational, all_tenants};
 use tokio::sync::watch;
-use tokio::task::{Id, JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinHandle, JoinSet};
 
 use crate::codec::LakeError;
 use crate::tail::Tail;
@@ -96,23 +97,39 @@ async fn all(
     settings: LakeSettings,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut known: BTreeMap<String, AbortHandle> = BTreeMap::new();
     let mut writers = JoinSet::new();
     let mut whose: HashMap<Id, String> = HashMap::new();
     // One a tenant for good: a writer that is started again goes on with the sign of the one that ended.
     let mut signs: HashMap<String, Arc<Sign>> = HashMap::new();
     while !*stopping.borrow() {
-        let tenants = all_tenants(&*relational, first.clone()).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the tenants cannot be listed");
-            Vec::from_iter(first.clone())
-        });
+        let tenants = match all_tenants(&*relational, first.clone()).await {
+            Ok(tenants) => {
+                // What is left of a tenant that is gone must not be written any more.
+                known.retain(|name, writer| {
+                    let is_there = tenants.iter().any(|tenant| tenant.as_str() == name);
+                    if !is_there {
+                        writer.abort();
+                        if let Some(sign) = signs.remove(name) {
+                            sign.leave();
+                        }
+                    }
+                    is_there
+                });
+                tenants
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the tenants cannot be listed");
+                Vec::from_iter(first.clone())
+            }
+        };
         for tenant in tenants {
             let name = tenant.to_string();
-            if known.insert(name.clone()) {
-                let sign = signs.entry(name.clone()).or_insert_with(|| Arc::new(progress::enter(NAME))).clone();
-                let writer = writers.spawn(follow(stores.clone(), tenant, settings, stopping.clone(), sign));
-                whose.insert(writer.id(), name);
-            }
+            let Entry::Vacant(place) = known.entry(name.clone()) else { continue };
+            let sign = signs.entry(name.clone()).or_insert_with(|| Arc::new(progress::enter(NAME))).clone();
+            let writer = writers.spawn(follow(stores.clone(), tenant, settings, stopping.clone(), sign));
+            whose.insert(writer.id(), name);
+            place.insert(writer);
         }
         tokio::select! {
             () = tokio::time::sleep(TENANTS_EVERY) => {}
@@ -120,6 +137,10 @@ async fn all(
         }
         // A defect ends one tenant's writer, and it is started again: a lake that stands still says nothing by itself.
         while let Some(Err(error)) = writers.try_join_next() {
+            if error.is_cancelled() {
+                whose.remove(&error.id());
+                continue;
+            }
             tracing::error!(%error, "a writer of the lake ended and is started again");
             if let Some(name) = whose.remove(&error.id()) {
                 known.remove(&name);

@@ -54,6 +54,17 @@ pub struct Follower {
     pub in_force: InForce,
     pub more: MoreSources,
     pub models: Option<Arc<dyn TrainedModels>>,
+    /// The tenant has been seen: when it is not there any more, it was deleted.
+    pub was_there: bool,
+}
+
+/// How following ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// The tenant was deleted, and so is what was written down of it.
+    Gone,
 }
 
 /// Why following has to begin again.
@@ -67,6 +78,8 @@ enum Fault {
     Shelf(#[from] ShelfError),
     #[error("a thread ended: {0}")]
     Thread(#[from] tokio::task::JoinError),
+    #[error("the tenant was deleted")]
+    Gone,
 }
 
 /// What has happened since it was last dealt with.
@@ -80,8 +93,9 @@ struct Since {
 }
 
 impl Follower {
-    /// Runs until it is told to stop, whatever fails meanwhile, and writes down what it has then.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// Runs until it is told to stop, whatever fails meanwhile, and writes down what it has then; or until its tenant is
+    /// deleted.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Ended {
         self.restore().await;
         let sign = progress::enter(NAME);
         let stopped = async move { _ = stop.wait_for(|stop| *stop).await };
@@ -91,6 +105,11 @@ impl Follower {
                 () = &mut stopped => break,
                 fault = self.follow(&sign) => fault,
             };
+            if let Err(Fault::Gone) = fault {
+                self.forget().await;
+                sign.leave();
+                return Ended::Gone;
+            }
             if let Err(fault) = fault {
                 tracing::warn!(tenant = %self.replica.tenant, error = %fault, "the log is not followed: trying again");
             }
@@ -103,12 +122,37 @@ impl Follower {
             tracing::warn!(tenant = %self.replica.tenant, error = %fault, "the state could not be written down");
         }
         sign.leave();
+        Ended::Stopped
+    }
+
+    /// Whether the tenant was deleted since.
+    async fn is_gone(&mut self) -> Result<bool, Fault> {
+        let is_there = self.relational.tenant(&self.replica.tenant).await?.is_some();
+        self.was_there |= is_there;
+        Ok(self.was_there && !is_there)
+    }
+
+    /// Removes what was written down of a tenant that is no more.
+    async fn forget(&self) {
+        let removed = match self.path.parent() {
+            Some(folder) => tokio::fs::remove_dir_all(folder).await,
+            None => Ok(()),
+        };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(tenant = %self.replica.tenant, %error, "the snapshot of a deleted tenant is still there");
+            }
+            _ => tracing::info!(tenant = %self.replica.tenant, "the tenant was deleted: nothing of it is kept here"),
+        }
     }
 
     async fn follow(&mut self, sign: &Sign) -> Result<(), Fault> {
         let tenant = self.replica.tenant.clone();
         let bounds = self.log.bounds(&tenant).await?;
         let mut consumer = self.log.read(&tenant, &self.from(&bounds)).await?;
+        if self.is_gone().await? {
+            return Err(Fault::Gone);
+        }
         self.look().await?;
         self.scan().await?;
         self.follow_model().await?;
@@ -165,6 +209,9 @@ impl Follower {
     async fn deal_with(&mut self, since: &mut Since, is_ready: bool) -> Result<(), Fault> {
         if is_ready && (self.replica.take_look() || since.looked.elapsed() >= LOOK_EVERY) {
             since.looked = Instant::now();
+            if self.is_gone().await? {
+                return Err(Fault::Gone);
+            }
             since.items |= self.look().await?;
             since.items |= self.follow_schema().await?;
             since.items |= self.follow_model().await?;

@@ -107,6 +107,10 @@ impl Cache for Flaky {
         self.ask()?.unlock(tenant, held).await
     }
 
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        self.ask()?.erase(tenant).await
+    }
+
     fn failed_ago(&self) -> Option<Duration> {
         self.was_away.load(Ordering::Relaxed).then_some(Duration::ZERO)
     }

@@ -27,7 +27,7 @@ use crate::answer::{Lacks, response};
 use crate::ask::{Ask, Who};
 use crate::exposures::{self, Exposures, Shown};
 use crate::fold::{Rules, key_of};
-use crate::follow::Follower;
+use crate::follow::{Ended, Follower};
 use crate::fresh::{Fresh, fresh};
 use crate::model::TrainedModels;
 use crate::people::People;
@@ -66,7 +66,7 @@ pub struct Recommender {
     pool: Pool,
     people: People,
     exposures: Exposures,
-    replicas: Mutex<HashMap<Tenant, Arc<Replica>>>,
+    replicas: Arc<Mutex<HashMap<Tenant, Arc<Replica>>>>,
     followers: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<bool>,
 }
@@ -116,7 +116,7 @@ impl Recommender {
             seams,
             pool,
             exposures,
-            replicas: Mutex::default(),
+            replicas: Arc::default(),
             followers: Mutex::default(),
             stop,
         });
@@ -154,8 +154,14 @@ impl Recommender {
             in_force: Default::default(),
             more: MoreSources::default(),
             models,
+            was_there: false,
         };
-        self.lock_followers().push(tokio::spawn(follower.run(self.stop.subscribe())));
+        let (replicas, stop) = (Arc::clone(&self.replicas), self.stop.subscribe());
+        self.lock_followers().push(tokio::spawn(async move {
+            if follower.run(stop).await == Ended::Gone {
+                replicas.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+            }
+        }));
         Ok(replica)
     }
 

@@ -5,7 +5,7 @@
 //! touches, so that no function can read across tenants by forgetting an argument.
 
 pub mod cache;
-mod clock;
+pub mod clock;
 pub mod documents;
 pub mod embedded;
 mod error;

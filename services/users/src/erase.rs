@@ -11,7 +11,7 @@ use attune_api::log::{Record, recent_list};
 use attune_api::moment::now_ms;
 use attune_api::rest::Timestamp;
 use attune_api::rest::users::Erased;
-use attune_api::users::Someone;
+use attune_api::users::{ERASE_TENANT, Someone};
 use attune_api::{ApiError, Call, ErrorCode, progress};
 use attune_store::events::NewEvent;
 use attune_store::relational::{Job, Person, Subject, Write};
@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::export;
 use crate::profile::USERS;
 use crate::service::{EventsKept, Shared, UsersService};
+use crate::tenants;
 
 /// The kind of these jobs.
 pub(crate) const KIND: &str = "erase";
@@ -74,12 +75,12 @@ async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let worker = format!("erase-{:016x}", rand::random::<u64>());
     let sign = progress::enter(NAME);
     while !*stopping.borrow() {
-        let claimed = shared.stores.relational.claim(KIND, &worker, LEASE).await;
-        if claimed.is_ok() {
+        let next = claimed(&shared, &worker).await;
+        if next.is_ok() {
             sign.caught_up();
         }
-        match claimed {
-            Ok(Some(job)) => complete(&shared, job).await,
+        match next {
+            Ok(Some(job)) => complete(&shared, job, &stopping).await,
             Ok(None) => {
                 tokio::select! {
                     () = shared.entered.notified() => {}
@@ -96,10 +97,24 @@ async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     sign.leave();
 }
 
+/// The next job: of a person, or of a tenant.
+async fn claimed(shared: &Shared, worker: &str) -> Result<Option<Job>, StoreError> {
+    for kind in [KIND, ERASE_TENANT] {
+        if let Some(job) = shared.stores.relational.claim(kind, worker, LEASE).await? {
+            return Ok(Some(job));
+        }
+    }
+    Ok(None)
+}
+
 /// Carries out one job. What fails is left to the next claim, when the lease has run out.
-async fn complete(shared: &Shared, job: Job) {
+async fn complete(shared: &Shared, job: Job, stopping: &watch::Receiver<bool>) {
     let (id, fence) = (job.id.clone(), job.fence);
-    let Err(error) = forget(shared, &job).await else { return };
+    let ended = match job.kind.as_str() {
+        ERASE_TENANT => tenants::erase(shared, &job, stopping.clone()).await,
+        _ => forget(shared, &job).await,
+    };
+    let Err(error) = ended else { return };
     tracing::warn!(job = id, fence, %error, "an erasure could not be completed yet");
     if fence >= CLAIMS_MAX {
         let report = json!({"error": error.detail, "tries": fence});
@@ -220,18 +235,18 @@ async fn finish(
     shared.stores.relational.commit(&job.tenant, writes).await.map(drop)
 }
 
-async fn progress(shared: &Shared, job: &Job, done: &str) -> Result<(), StoreError> {
+pub(crate) async fn progress(shared: &Shared, job: &Job, done: &str) -> Result<(), StoreError> {
     let progress: Value = json!({"done": done});
     let write = Write::ProgressJob { id: job.id.clone(), fence: job.fence, progress, lease: LEASE };
     shared.stores.relational.commit(&job.tenant, vec![write]).await.map(drop)
 }
 
-fn line(store: &str, what: &str, deleted: u64, note: Option<String>) -> Erased {
+pub(crate) fn line(store: &str, what: &str, deleted: u64, note: Option<String>) -> Erased {
     Erased { store: store.to_owned(), what: what.to_owned(), deleted, note }
 }
 
 /// What two rounds deleted; the later one knows what is left.
-fn added(before: Vec<Erased>, after: Vec<Erased>) -> Vec<Erased> {
+pub(crate) fn added(before: Vec<Erased>, after: Vec<Erased>) -> Vec<Erased> {
     let sum = |(before, after): (Erased, Erased)| Erased { deleted: before.deleted + after.deleted, ..after };
     before.into_iter().zip(after).map(sum).collect()
 }

@@ -9,6 +9,7 @@ mod erase;
 mod export;
 mod profile;
 mod service;
+mod tenants;
 
 pub use erase::Workers;
 pub use service::{EventsKept, Stores, UsersService};

@@ -6,14 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use attune_api::content::Condition;
 use attune_api::moment::now_ms;
-use attune_api::rest::Timestamp;
-use attune_api::rest::users::{JobStatus, JobView, Profile, ProfileBody, UserExport};
-use attune_api::users::{EXPORT_EVENTS_MAX, KeepsOfPeople, SavedProfile, Someone, Users};
+use attune_api::rest::users::{JobView, Profile, ProfileBody, UserExport};
+use attune_api::users::{EXPORT_EVENTS_MAX, KeepsOfPeople, KeepsOfTenants, SavedProfile, Someone, Users};
 use attune_api::{ApiError, Call, ErrorCode};
 use attune_store::cache::Cache;
 use attune_store::documents::{Documents, Put};
 use attune_store::events::EventLog;
-use attune_store::relational::{AuditEntry, Job, JobState, Person, PersonId, Relational, Write};
+use attune_store::objects::Objects;
+use attune_store::relational::{AuditEntry, Person, PersonId, Relational, Write};
 use attune_store::{ErrorKind, Expect, StoreError, Tenant, Version};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
@@ -38,8 +38,12 @@ pub struct Stores {
     pub events: Arc<dyn EventLog>,
     /// How long the log keeps it.
     pub events_kept: EventsKept,
+    /// Files of tenants.
+    pub objects: Arc<dyn Objects>,
     /// Whoever keeps something by the names of people.
     pub others: Vec<Arc<dyn KeepsOfPeople>>,
+    /// Whoever keeps something of a tenant that is in no store above, or in collections of its own.
+    pub of_tenants: Vec<Arc<dyn KeepsOfTenants>>,
 }
 
 /// How long a log keeps events, for the reports of erasures.
@@ -243,26 +247,7 @@ impl Users for UsersService {
             return Err(no_job());
         }
         let job = self.0.stores.relational.job(&tenant(call)?, id).await?;
-        job.map(view).ok_or_else(no_job)
-    }
-}
-
-fn view(job: Job) -> JobView {
-    let status = match job.state {
-        JobState::Queued => JobStatus::Queued,
-        JobState::Running => JobStatus::Running,
-        JobState::Done => JobStatus::Done,
-        JobState::Failed => JobStatus::Failed,
-        JobState::Cancelled => JobStatus::Cancelled,
-    };
-    JobView {
-        id: job.id,
-        kind: job.kind,
-        status,
-        progress: job.progress,
-        report: job.report,
-        created: Timestamp(job.created_ms).text(),
-        ended: job.ended_ms.map(|ms| Timestamp(ms).text()),
+        job.map(JobView::from).ok_or_else(no_job)
     }
 }
 

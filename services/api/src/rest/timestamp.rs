@@ -43,6 +43,12 @@ impl Timestamp {
         fits.then(|| Self(time.seconds * 1_000 + i64::from(time.nanos / 1_000_000)))
     }
 
+    /// The same, for an answer.
+    pub fn to_proto(self) -> prost_types::Timestamp {
+        let nanos = self.0.rem_euclid(1_000) as i32 * 1_000_000;
+        prost_types::Timestamp { seconds: self.0.div_euclid(1_000), nanos }
+    }
+
     fn checked(ms: f64) -> Option<Self> {
         (MS_MIN as f64..=MS_MAX as f64).contains(&ms).then_some(Self(ms.round() as i64))
     }
@@ -114,6 +120,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&Timestamp(1_500)).unwrap(), "1.5");
         for ms in [0, 1_500, 1_769_817_600_001, -1, MS_MIN, MS_MAX] {
             assert_eq!(Timestamp::parse(&Timestamp(ms).text()), Some(Timestamp(ms)));
+            assert_eq!(Timestamp::from_proto(&Timestamp(ms).to_proto()), (ms > MS_MIN).then_some(Timestamp(ms)));
         }
         assert_eq!(Timestamp(1_769_817_600_001).text(), "2026-01-31T00:00:00.001Z");
         for text in ["\"yesterday\"", "1e300", "true", "null", "\"2026-02-30\""] {

@@ -6,10 +6,12 @@
 mod analytics;
 mod auth;
 mod flags;
+mod front;
 mod lake;
 mod limits;
 mod load;
 mod roles;
+mod telemetry;
 
 use std::path::{Path, PathBuf};
 
@@ -24,10 +26,12 @@ use serde::{Deserialize, Serialize};
 pub use analytics::Analytics;
 pub use auth::Auth;
 pub use flags::{EngineFlags, ServerFlags, WorkerFlags};
+pub use front::Front;
 pub use lake::Lake;
 pub use limits::Limits;
 pub use load::{Overrides, environment, load, read};
 pub use roles::{Replicas, Roles};
+pub use telemetry::Telemetry;
 
 /// No count or size is larger: what counts them would overflow long before memory is full.
 const COUNT_MAX: u64 = u32::MAX as u64;
@@ -52,6 +56,8 @@ pub struct Config {
     pub roles: Roles,
     /// The port and what is accepted on it.
     pub server: Server,
+    /// What stands before this server.
+    pub front: Front,
     /// Who may call besides holders of keys.
     pub auth: Auth,
     /// How much whoever asks may ask for.
@@ -72,6 +78,8 @@ pub struct Config {
     pub stores: StoresConfig,
     /// Where the services are that this process does not have.
     pub upstreams: Replicas,
+    /// Where traces go.
+    pub telemetry: Telemetry,
     /// The models to serve.
     pub models: Vec<Model>,
     /// The file that it was read from.
@@ -242,6 +250,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             roles: Roles::default(),
             server: Server::default(),
+            front: Front::default(),
             auth: Auth::default(),
             limits: Limits::default(),
             inference: Inference::default(),
@@ -252,6 +261,7 @@ impl Default for Config {
             trainer: TrainerConfig::default(),
             stores: StoresConfig::default(),
             upstreams: Replicas::default(),
+            telemetry: Telemetry::default(),
             models: vec![
                 Model {
                     name: "all-MiniLM-L6-v2".into(),
@@ -349,7 +359,9 @@ impl Config {
         let has = |path: &PathBuf| !path.as_os_str().is_empty();
         let tls = &server.tls;
         ensure!(has(&tls.certificate) == has(&tls.key), "server.tls needs both `certificate` and `key`, or neither");
+        self.front.proxies().map_err(Error::msg)?;
         self.auth.jwt.tokens().map_err(Error::msg)?;
+        self.telemetry.check().map_err(Error::msg)?;
         self.limits.check().map_err(Error::msg)?;
         self.worth.check().context("worth")?;
         self.recommendation.check()?;

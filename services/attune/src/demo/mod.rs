@@ -52,11 +52,11 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     // On a busy machine a demo should be slow, not refuse.
     config.inference.queue_wait_ms_max = u64::from(u32::MAX);
     config.recommendation.sources_ms_max = u64::from(u32::MAX);
-    logging::init(&config)?;
     let texts = bench_texts(&texts::folder(&config), walk::TEXTS)?;
     let corpus = Corpus::read(&texts::folder(&config))?;
     let runtime = serve::runtime()?;
     runtime.block_on(async {
+        let traces = logging::init(&config)?;
         if tokio::net::TcpListener::bind(&config.server.listen).await.is_err() {
             config.server.listen = ANY_PORT.into();
         }
@@ -77,6 +77,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         }
         let _ = stop.send(());
         serving.await??;
+        traces.flush().await;
         Ok(())
     })
 }

@@ -3,11 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use attune_api::Scope;
+use attune_api::{Scope, v1};
 use attune_gateway::{ROUTES, Route};
+use prost::Message as _;
 use serde_json::{Value, json};
+use tonic::Code;
 
 use crate::http::{self, Answer};
+use crate::rpc::{Rpc, Said};
 use crate::server::{self, Server, run};
 
 /// Far more than anything here takes.
@@ -219,6 +222,90 @@ fn another_tenants_things_are_not_there() {
         assert_eq!(status, *status_before, "{path}: {text}");
         // Signed addresses differ from one answer to the next.
         assert!(text == *text_before || path.ends_with("/assets"), "{path}: {text_before} became {text}");
+    }
+}
+
+/// What a method of gRPC is asked about the first tenant's things, and whether it has to say that there are none. A new
+/// method has to be asked here.
+fn asked(things: &Things, path: &str) -> (Vec<u8>, bool) {
+    let (id, user_id, name) = ("film-1".to_owned(), "ann".to_owned(), MARK.to_owned());
+    let (item_id, review_id) = (id.clone(), things.review.clone());
+    let (condition, patch) = (None, Some(prost_types::Struct::default()));
+    let (service, method) = path.trim_start_matches("/attune.v1.").split_once('/').unwrap();
+    let history = v1::recommend_request::Who::UserId(user_id.clone());
+    match (service, method) {
+        ("Content", "GetItem") => (v1::GetItemRequest { id }.encode_to_vec(), true),
+        ("Content", "PatchItem") => (v1::PatchItemRequest { id, patch, condition }.encode_to_vec(), true),
+        ("Content", "DeleteItem") => (v1::DeleteItemRequest { id, condition }.encode_to_vec(), true),
+        ("Content", "AddReview") => {
+            let body = Some(v1::ReviewBody { text: "of beta".into(), ..Default::default() });
+            (v1::AddReviewRequest { item_id, body }.encode_to_vec(), true)
+        }
+        ("Content", "ListReviews") => {
+            (v1::ListReviewsRequest { item_id, hidden: true, ..Default::default() }.encode_to_vec(), false)
+        }
+        ("Content", "ModerateReview") => {
+            let hidden = v1::ModerateReviewRequest { item_id, review_id, hidden: Some(true), moderated: None };
+            (hidden.encode_to_vec(), true)
+        }
+        ("Content", "AddAsset") => (v1::AddAssetRequest { item_id, name, good_for_s: None }.encode_to_vec(), true),
+        ("Content", "ListAssets") => (v1::ListAssetsRequest { item_id, cursor: None }.encode_to_vec(), false),
+        ("Content", "DeleteAsset") => (v1::DeleteAssetRequest { item_id, name }.encode_to_vec(), false),
+        ("Content", "GetSchema" | "ExtendSchema" | "Search" | "PutItem" | "PutItems") => (Vec::new(), false),
+        ("Users", "GetUser") => (v1::GetUserRequest { user_id }.encode_to_vec(), true),
+        ("Users", "PatchUser") => (v1::PatchUserRequest { user_id, patch, condition }.encode_to_vec(), false),
+        ("Users", "DeleteUser") => (v1::DeleteUserRequest { user_id, condition }.encode_to_vec(), true),
+        ("Users", "ExportUser") => (v1::ExportUserRequest { user_id, cursor: None }.encode_to_vec(), true),
+        ("Users", "EraseUser") => (v1::EraseUserRequest { user_id }.encode_to_vec(), true),
+        ("Users", "GetJob") => (v1::GetJobRequest { id: things.job.clone() }.encode_to_vec(), true),
+        ("Users", "PutUser") => (Vec::new(), false),
+        ("Recommendation", "Recommend") => {
+            (v1::RecommendRequest { who: Some(history), ..Default::default() }.encode_to_vec(), false)
+        }
+        ("Recommendation", "Rank") => {
+            let who = Some(v1::rank_request::Who::UserId(user_id));
+            (v1::RankRequest { who, item_ids: vec![item_id], ..Default::default() }.encode_to_vec(), false)
+        }
+        ("Recommendation", "Similar") => (v1::SimilarRequest { item_id, ..Default::default() }.encode_to_vec(), false),
+        ("Recommendation", "Trending" | "RecommendBatch") | ("Tracking" | "Inference", _) => (Vec::new(), false),
+        _ => panic!("{path}: say in this test what to ask of it"),
+    }
+}
+
+#[test]
+fn another_tenants_things_are_not_there_over_grpc_either() {
+    let server = Server::start(&[]);
+    let (alpha, beta) = (tenant(&server, "alpha"), tenant(&server, "beta"));
+    let things = Things::make(&server, &alpha);
+    let rpc = Rpc::new(server.address);
+    let owned = ["GetItem", "ListReviews", "GetUser"];
+    let seen_by = |key: &str| -> Vec<Said> {
+        let routes = ROUTES.iter().filter(|route| owned.iter().any(|method| route.path.ends_with(method)));
+        routes.map(|route| rpc.send(route.path, key, &asked(&things, route.path).0)).collect()
+    };
+    wait_until(|| {
+        http::call(server.address, "GET", "/v1/items/film-1", Some(&alpha), "").unwrap().json()["review_count"] == 1
+    });
+    let before = seen_by(&alpha);
+    assert!(before.len() == owned.len() && before.iter().all(|said| said.contains(MARK)), "{before:?}");
+    // Deletions first: what the other tenant then writes under the same names is his own.
+    let mut methods: Vec<_> = ROUTES.iter().filter(|route| route.path.starts_with("/attune.v1.")).collect();
+    methods.sort_by_key(|route| !route.path.contains("/Delete"));
+    for route in methods {
+        let (message, is_missing) = asked(&things, route.path);
+        let said = rpc.send(route.path, &beta, &message);
+        assert!(!said.contains(MARK), "{} shows another tenant's things: {said:?}", route.path);
+        assert!(![Code::Internal, Code::Unknown].contains(&said.code), "{}: {said:?}", route.path);
+        assert!(!is_missing || said.code == Code::NotFound, "{}: {said:?}", route.path);
+    }
+    // Maps have no order on the wire.
+    let sorted = |said: &Said| {
+        let mut bytes = said.message.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
+    for (now, before) in seen_by(&alpha).iter().zip(&before) {
+        assert_eq!(sorted(now), sorted(before), "{now:?} was {before:?}");
     }
 }
 

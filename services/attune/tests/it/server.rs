@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,7 @@ pub struct Server {
     /// What it printed until it was ready.
     pub report: String,
     pub folder: TempDir,
+    log: Arc<Mutex<String>>,
 }
 
 impl Server {
@@ -80,6 +81,11 @@ impl Server {
 
     /// Starts in a folder that holds a `test.toml`, and perhaps data of an earlier run.
     pub fn start_in(folder: TempDir, flags: &[&str]) -> Self {
+        Self::start_with(folder, flags, &[])
+    }
+
+    /// The same with further variables of its environment.
+    pub fn start_with(folder: TempDir, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let config = folder.path().join("test.toml");
         let data = folder.path().join("data");
         let fixed = [
@@ -91,7 +97,7 @@ impl Server {
             "--data",
             data.to_str().unwrap(),
         ];
-        let mut child = attune(&[&fixed, flags].concat()).spawn().unwrap();
+        let mut child = attune(&[&fixed, flags].concat()).envs(variables.iter().copied()).spawn().unwrap();
         let report = match read_until_ready(&mut child) {
             Ok(report) => report,
             Err(printed) => {
@@ -101,17 +107,28 @@ impl Server {
                 panic!("the server did not get ready.\n{printed}\n{log}");
             }
         };
-        // Nobody reads the log: drain it, or a full pipe would stop the server.
-        let mut log = child.stderr.take().unwrap();
-        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        // It has to be read, or a full pipe would stop the server.
+        let (lines, log) = (child.stderr.take().unwrap(), Arc::<Mutex<String>>::default());
+        let kept = Arc::clone(&log);
+        thread::spawn(move || {
+            BufReader::new(lines)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| *kept.lock().unwrap() += &(line + "\n"));
+        });
         let word_after = |mark: &str| report.split_once(mark).and_then(|(_, rest)| rest.split_whitespace().next());
         let address = word_after("http://").expect("the report names the address").parse().unwrap();
         let key = report.split_whitespace().find(|word| word.starts_with("att_")).map(str::to_owned);
-        Self { child, address, key, report, folder }
+        Self { child, address, key, report, folder, log }
     }
 
     pub fn key(&self) -> &str {
         self.key.as_deref().expect("a first start prints a key")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     pub fn id(&self) -> u32 {

@@ -32,7 +32,7 @@ pub(crate) async fn create(
     let tenant = tenant_of(&call, query.tenant.as_deref())?;
     let expires_ms = wanted.expires_at.map(|at| at.0);
     let spec = KeySpec { title: wanted.title, scopes: wanted.scopes, expires_ms };
-    let new = app.keys.create(&call.caller.id, &tenant, spec).await?;
+    let new = app.keys.create(call.actor(), &tenant, spec).await?;
     let key = show(app.keys.key(&tenant, &new.id).await?);
     Ok(answer(StatusCode::CREATED, NewKey { key, secret: new.secret }, 1).await?)
 }
@@ -83,7 +83,7 @@ pub(crate) async fn revoke(
     Query(query): Query<TenantQuery>,
 ) -> Result<Response, Refusal> {
     let tenant = tenant_of(&call, query.tenant.as_deref())?;
-    app.keys.revoke(&call.caller.id, &tenant, &id).await?;
+    app.keys.revoke(call.actor(), &tenant, &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn rotate(
 ) -> Result<Response, Refusal> {
     let tenant = tenant_of(&call, query.tenant.as_deref())?;
     let overlap = Duration::from_secs(wanted.overlap_s.unwrap_or(OVERLAP_S_DEFAULT));
-    let new = app.keys.rotate(&call.caller.id, &tenant, &id, overlap).await?;
+    let new = app.keys.rotate(call.actor(), &tenant, &id, overlap).await?;
     let (key, old) = (show(app.keys.key(&tenant, &new.id).await?), show(app.keys.key(&tenant, &id).await?));
     let rotated = RotatedKey { new: NewKey { key, secret: new.secret }, old };
     Ok(answer(StatusCode::CREATED, rotated, 2).await?)

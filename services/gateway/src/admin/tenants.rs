@@ -6,7 +6,9 @@ use attune_api::{
     rest::{
         Timestamp,
         admin::{PageQuery, Tenant as Shown, TenantBody, TenantList},
+        users::JobView,
     },
+    users::{ERASE_TENANT, TENANT_DELETED, TenantSpec},
 };
 use attune_store::{
     Expect, PageRequest, Tenant,
@@ -14,7 +16,7 @@ use attune_store::{
 };
 use axum::{
     extract::{Path, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::StatusCode;
 use serde_json::json;
@@ -30,8 +32,6 @@ use crate::{
 };
 
 const TITLE_BYTES_MAX: usize = 256;
-/// What the audit log of a deleted tenant ends with.
-const DELETED: &str = "tenant.delete";
 
 /// The tenants by name.
 #[utoipa::path(
@@ -98,17 +98,18 @@ pub(crate) async fn put(
         Some(there) => (StatusCode::OK, Expect::Version(there.version)),
         None => (StatusCode::CREATED, Expect::Absent),
     };
-    let entry = audit(&call.caller.id, "tenant.put", &id, json!({"title": body.title}));
+    let entry = audit(call.actor(), "tenant.put", &id, json!({"title": body.title}));
     let writes = vec![Write::PutTenant { title: body.title, settings, expect }, entry];
     rows.commit(&tenant, writes).await.map_err(ApiError::from)?;
     Ok(answer(status, show(record(&app, &tenant).await?), 1).await?)
 }
 
-/// Deletes a tenant: its keys end and nothing of it can be reached any more. Its name is not given away again.
+/// Deletes a tenant: its keys end and nothing of it can be reached any more. A job deletes what is kept of it in every
+/// store; its report is at `/v1/jobs/{id}`. The name is not given away again.
 #[utoipa::path(
     delete, path = "/v1/tenants/{id}", tag = "Administration",
     params(("id" = String, Path, description = "The tenant's name")),
-    responses((status = 204, description = "It is deleted")),
+    responses((status = 202, body = JobView, description = "Nobody gets at it any more")),
 )]
 pub(crate) async fn delete(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<Response, Refusal> {
     let tenant = operated(&call, &id)?;
@@ -117,15 +118,27 @@ pub(crate) async fn delete(State(app): State<App>, call: Call, Path(id): Path<St
         return Err(ApiError::new(ErrorCode::Conflict, detail).into());
     }
     record(&app, &tenant).await?;
+    let job = enter_job(&app, &call, &id).await?;
     // In this order: the log of the tenant goes too, and begins again with its end.
-    let writes = vec![Write::DeleteTenant, audit(&call.caller.id, DELETED, &id, json!({}))];
+    let writes = vec![Write::DeleteTenant, audit(call.actor(), TENANT_DELETED, &id, json!({}))];
     let committed = app.keys.rows().commit(&tenant, writes).await;
     app.keys.forget_tenant(&tenant);
     if let Some(tokens) = &app.tokens {
         tokens.forget_tenant(&tenant);
     }
     committed.map_err(ApiError::from)?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(answer(StatusCode::ACCEPTED, job, 1).await?)
+}
+
+/// Enters the job that deletes what is kept of a tenant, as one of the operator's own: those of the tenant end with it.
+async fn enter_job(app: &App, call: &Call, tenant: &str) -> Result<JobView, ApiError> {
+    let operator = tenant_of(call, None)?;
+    let job = format!("{:032x}", rand::random::<u128>());
+    let spec = TenantSpec { tenant: tenant.to_owned(), actor: call.caller.id.to_string() };
+    let spec = serde_json::to_value(spec).map_err(|_| ApiError::internal())?;
+    let rows = app.keys.rows();
+    rows.commit(&operator, vec![Write::PutJob { id: job.clone(), kind: ERASE_TENANT.to_owned(), spec }]).await?;
+    rows.job(&operator, &job).await?.map(JobView::from).ok_or_else(ApiError::internal)
 }
 
 /// A tenant that the caller may change.
@@ -145,7 +158,7 @@ async fn record(app: &App, tenant: &Tenant) -> Result<TenantRecord, ApiError> {
 
 async fn was_deleted(app: &App, tenant: &Tenant) -> Result<bool, ApiError> {
     let last = app.keys.rows().audit(tenant, PageRequest::first(1)).await?;
-    Ok(last.rows.first().is_some_and(|last| last.entry.action == DELETED))
+    Ok(last.rows.first().is_some_and(|last| last.entry.action == TENANT_DELETED))
 }
 
 fn show(record: TenantRecord) -> Shown {

@@ -17,10 +17,10 @@ use http::{
 
 pub(crate) use self::scope::{Scope, Scopes};
 use crate::{
+    address::ClientAddress,
     app::App,
     errors::{self, Refusal},
     idempotency,
-    limits::ClientAddress,
     routes::{self, Access},
     tokens::Tokens,
 };

@@ -1,5 +1,8 @@
 //! Items over REST; [`grpc`] has the same over gRPC. Both ask the one service.
 
+mod grpc;
+pub(crate) mod messages;
+
 use attune_api::{
     ApiError, ErrorCode,
     content::{BATCH_ITEMS_MAX, PAGE_ROWS_DEFAULT, SharedContent},
@@ -8,6 +11,7 @@ use attune_api::{
         Asset, AssetList, AssetRequest, BatchAnswer, BatchItem, BatchRequest, Item, ItemBody, ItemSchema, Rejected,
         Review, ReviewBody, ReviewList, ReviewPatch, SearchAnswer, SearchRequest,
     },
+    v1::content_server::ContentServer,
 };
 use axum::{
     Router,
@@ -18,6 +22,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
+use tonic::codec::CompressionEncoding;
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::IntoParams;
 
@@ -25,7 +30,7 @@ use crate::{
     admission::Call,
     app::App,
     errors::Refusal,
-    etag,
+    etag, grpc as wire,
     json::{self, Json},
     query::Query,
 };
@@ -33,10 +38,32 @@ use crate::{
 /// Bytes of one item in JSON, for the size of an answer.
 const JSON_ITEM_BYTES: usize = 1_000;
 
+/// The methods of `attune.v1.Content`.
+const METHODS: [&str; 14] = [
+    "PutItem",
+    "PutItems",
+    "GetItem",
+    "PatchItem",
+    "DeleteItem",
+    "GetSchema",
+    "ExtendSchema",
+    "Search",
+    "AddReview",
+    "ListReviews",
+    "ModerateReview",
+    "AddAsset",
+    "ListAssets",
+    "DeleteAsset",
+];
+
 /// The routes, where this process has the service. Who may use them is the caller's to say.
 pub(crate) fn routes(app: &App) -> Option<Router<App>> {
     let service = app.services.content.clone()?;
-    let routes = Router::new()
+    let server = ContentServer::new(grpc::Grpc::new(service.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(app.config.requests.body_bytes_max)
+        .max_encoding_message_size(usize::MAX);
+    let rest = Router::new()
         .route("/v1/items/{id}", get(item).put(put).patch(change).delete(remove))
         .route("/v1/items:batch", post(batch))
         .route("/v1/items:schema", get(schema).put(extend_schema))
@@ -47,7 +74,7 @@ pub(crate) fn routes(app: &App) -> Option<Router<App>> {
         .route("/v1/items/{id}/assets/{name}", delete(delete_asset))
         .route_layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(axum::Extension(service));
-    Some(routes)
+    Some(rest.merge(wire::methods(&METHODS, server)))
 }
 
 type Service = axum::Extension<SharedContent>;
@@ -143,35 +170,54 @@ pub(crate) async fn batch(
     call: Call,
     Json(request): Json<BatchRequest>,
 ) -> Result<Response, Refusal> {
-    if request.items.len() > BATCH_ITEMS_MAX {
-        let detail = format!("{} items, a batch takes {BATCH_ITEMS_MAX}: make several", request.items.len());
-        return Err(ApiError::at(ErrorCode::Invalid, "/items", detail).into());
-    }
-    let mut answer = BatchAnswer::default();
-    let (mut places, mut items) = (Vec::new(), Vec::new());
-    for (index, value) in request.items.into_iter().enumerate() {
+    let read = request.items.into_iter().map(|value| {
         let id = value.get("id").and_then(Value::as_str).map(str::to_owned);
-        match pointer::from_value::<BatchItem>(value) {
-            Ok(item) => {
-                places.push((index, item.id.clone()));
-                items.push(item.into());
-            }
-            Err(error) => answer.rejected.push(rejected(index, id, error)),
-        }
-    }
-    let outcomes = service.put_many(&call.service(), items).await?;
-    for ((index, id), outcome) in places.into_iter().zip(outcomes) {
-        match outcome {
-            Ok(_) => answer.kept += 1,
-            Err(error) => answer.rejected.push(rejected(index, Some(id), error)),
-        }
-    }
-    answer.rejected.sort_by_key(|one| one.index);
-    let bytes = answer.rejected.len() * JSON_ITEM_BYTES;
-    Ok(json::answer(answer, bytes).await?)
+        (id, pointer::from_value::<BatchItem>(value).map(<(String, ItemBody)>::from))
+    });
+    let Batch { kept, failed } = keep_all(&service, &call.service(), read.collect()).await?;
+    let rejected: Vec<Rejected> = failed.into_iter().map(|(index, id, error)| rejected(index, id, error)).collect();
+    let bytes = rejected.len() * JSON_ITEM_BYTES;
+    Ok(json::answer(BatchAnswer { kept, rejected }, bytes).await?)
 }
 
-pub(crate) fn rejected(index: usize, id: Option<String>, error: ApiError) -> Rejected {
+/// An item of a batch, as far as it could be read, with its id where that could.
+type Read = (Option<String>, Result<(String, ItemBody), ApiError>);
+
+/// What became of a batch.
+struct Batch {
+    kept: usize,
+    /// What was not kept: its place, its id where it could be read, and why. In the order of the places.
+    failed: Vec<(usize, Option<String>, ApiError)>,
+}
+
+/// Keeps what could be read of a batch.
+async fn keep_all(service: &SharedContent, call: &attune_api::Call, read: Vec<Read>) -> Result<Batch, ApiError> {
+    if read.len() > BATCH_ITEMS_MAX {
+        let detail = format!("{} items, a batch takes {BATCH_ITEMS_MAX}: make several", read.len());
+        return Err(ApiError::at(ErrorCode::Invalid, "/items", detail));
+    }
+    let (mut places, mut items) = (Vec::new(), Vec::new());
+    let mut batch = Batch { kept: 0, failed: Vec::new() };
+    for (index, (id, item)) in read.into_iter().enumerate() {
+        match item {
+            Ok(item) => {
+                places.push((index, item.0.clone()));
+                items.push(item);
+            }
+            Err(error) => batch.failed.push((index, id, error)),
+        }
+    }
+    for ((index, id), outcome) in places.into_iter().zip(service.put_many(call, items).await?) {
+        match outcome {
+            Ok(_) => batch.kept += 1,
+            Err(error) => batch.failed.push((index, Some(id), error)),
+        }
+    }
+    batch.failed.sort_by_key(|(index, ..)| *index);
+    Ok(batch)
+}
+
+fn rejected(index: usize, id: Option<String>, error: ApiError) -> Rejected {
     Rejected { index, id, code: error.code.to_string(), detail: error.detail, errors: error.fields }
 }
 

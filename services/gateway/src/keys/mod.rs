@@ -19,23 +19,20 @@ use std::{
 
 use attune_api::{ApiError, ErrorCode};
 use attune_store::{
-    ErrorKind, Expect, PageRequest, StoreError, Tenant,
+    ErrorKind, Expect, PageRequest, StoreError, Tenant, clock,
     relational::{ApiKey, KeyHash, Relational, Write},
 };
 use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, mpsc};
 
-pub use self::records::KeySpec;
 pub(crate) use self::records::audit;
+pub use self::records::{Actor, KeySpec};
 use self::{
     secret::HashSecret,
     verified::{Found, Known, Lives, Verified},
 };
-use crate::{
-    auth::{Caller, Scope, Scopes},
-    clock,
-};
+use crate::auth::{Caller, Scope, Scopes};
 
 /// The tenant of an installation that has no other, and of who runs one that has.
 pub const DEFAULT_TENANT: &str = "default";
@@ -181,7 +178,7 @@ impl KeyStore {
 
     /// The first admin key, unless another server makes one at this moment.
     async fn first_key(&self, tenant: &Tenant) -> Result<Option<NewKey>, KeyStoreError> {
-        let (new, writes) = self.draft(PROGRAM, KeySpec::new("admin", &[Scope::Admin]))?;
+        let (new, writes) = self.draft(PROGRAM.into(), KeySpec::new("admin", &[Scope::Admin]))?;
         Ok(self.make_tenant(tenant, writes).await?.then_some(new))
     }
 

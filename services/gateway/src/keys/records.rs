@@ -1,16 +1,16 @@
 //! Keys as they are kept: made, listed, revoked, rotated. Each change and its line of the audit log are one commit.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use attune_api::{ApiError, ErrorCode, error::quoted};
 use attune_store::{
-    Expect, Page, PageRequest, Tenant, Version,
+    Expect, Page, PageRequest, Tenant, Version, clock,
     relational::{ApiKey, AuditEntry, KeyHash, Write},
 };
 use serde_json::{Value, json};
 
 use super::{KeyStore, NewKey, text};
-use crate::{auth::Scope, clock};
+use crate::auth::Scope;
 
 /// The longest name of a key, in bytes.
 const TITLE_BYTES_MAX: usize = 256;
@@ -71,9 +71,28 @@ pub(super) fn new_key(id: String, title: String, scopes: &[Scope], hash: KeyHash
     }
 }
 
-pub(crate) fn audit(actor: &str, action: &str, target: &str, detail: Value) -> Write {
-    let (actor, action, target) = (actor.to_owned(), action.to_owned(), target.to_owned());
-    Write::Audit(AuditEntry { actor, action, target, detail })
+/// Who does something that is noted.
+#[derive(Clone, Copy, Debug)]
+pub struct Actor<'a> {
+    /// The id of a key, the subject of a token, or the program itself.
+    pub id: &'a str,
+    /// Where the request came from, if it was one.
+    pub address: Option<IpAddr>,
+}
+
+impl<'a> From<&'a str> for Actor<'a> {
+    fn from(id: &'a str) -> Self {
+        Self { id, address: None }
+    }
+}
+
+/// A line of the audit log. `detail` is an object.
+pub(crate) fn audit(actor: Actor<'_>, action: &str, target: &str, mut detail: Value) -> Write {
+    if let Some(address) = actor.address {
+        detail["address"] = address.to_string().into();
+    }
+    let (action, target) = (action.to_owned(), target.to_owned());
+    Write::Audit(AuditEntry { actor: actor.id.to_owned(), action, target, detail })
 }
 
 impl KeyStore {
@@ -81,7 +100,13 @@ impl KeyStore {
     ///
     /// # Errors
     /// [`ErrorCode::Invalid`] with the field, [`ErrorCode::Absent`] when there is no such tenant; what the store says.
-    pub async fn create(&self, actor: &str, tenant: &Tenant, spec: KeySpec) -> Result<NewKey, ApiError> {
+    pub async fn create(
+        &self,
+        actor: impl Into<Actor<'_>>,
+        tenant: &Tenant,
+        spec: KeySpec,
+    ) -> Result<NewKey, ApiError> {
+        let actor = actor.into();
         spec.check()?;
         if self.rows().tenant(tenant).await?.is_none() {
             let detail = format!("there is no tenant {}", quoted(tenant.as_str()));
@@ -93,7 +118,7 @@ impl KeyStore {
     }
 
     /// A key, and what makes it one.
-    pub(super) fn draft(&self, actor: &str, spec: KeySpec) -> Result<(NewKey, Vec<Write>), ApiError> {
+    pub(super) fn draft(&self, actor: Actor<'_>, spec: KeySpec) -> Result<(NewKey, Vec<Write>), ApiError> {
         let (secret, id) = text::new_key().and_then(|secret| Ok((secret, text::new_id()?))).map_err(|error| {
             tracing::error!(%error, "the operating system gave no random numbers");
             ApiError::internal()
@@ -126,7 +151,8 @@ impl KeyStore {
     ///
     /// # Errors
     /// [`ErrorCode::Absent`], [`ErrorCode::Conflict`]; what the store says.
-    pub async fn revoke(&self, actor: &str, tenant: &Tenant, id: &str) -> Result<(), ApiError> {
+    pub async fn revoke(&self, actor: impl Into<Actor<'_>>, tenant: &Tenant, id: &str) -> Result<(), ApiError> {
+        let actor = actor.into();
         let key = self.key(tenant, id).await?;
         if key.revoked_ms.is_some() {
             return Ok(());
@@ -146,7 +172,14 @@ impl KeyStore {
     ///
     /// # Errors
     /// As [`revoke`](Self::revoke); [`ErrorCode::Conflict`] also for a key that has ended.
-    pub async fn rotate(&self, actor: &str, tenant: &Tenant, id: &str, overlap: Duration) -> Result<NewKey, ApiError> {
+    pub async fn rotate(
+        &self,
+        actor: impl Into<Actor<'_>>,
+        tenant: &Tenant,
+        id: &str,
+        overlap: Duration,
+    ) -> Result<NewKey, ApiError> {
+        let actor = actor.into();
         if overlap > OVERLAP_MAX {
             let detail = format!("the overlap may be at most {} s", OVERLAP_MAX.as_secs());
             return Err(ApiError::at(ErrorCode::Invalid, "/overlap_s", detail));

@@ -16,7 +16,7 @@ use attune_store::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::buckets::{Buckets, Subject};
-use crate::{auth::Caller, metrics};
+use crate::{address::ClientAddress, auth::Caller, metrics};
 
 /// Of the HTTP working group's draft "RateLimit header fields for HTTP".
 pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -56,18 +56,12 @@ impl Default for RateLimits {
     }
 }
 
-/// Where a request came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClientAddress(pub IpAddr);
-
-impl ClientAddress {
-    /// Whoever has an IPv6 address has 2^64 of them.
-    fn subject(self) -> Subject {
-        Subject::Address(match self.0.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-            address => address,
-        })
-    }
+/// Whoever has an IPv6 address has 2^64 of them.
+fn subject(address: ClientAddress) -> Subject {
+    Subject::Address(match address.0.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+        address => address,
+    })
 }
 
 /// What is left to a caller, for the headers of his answer.
@@ -94,14 +88,14 @@ impl Limiter {
     /// Lets an address ask.
     pub fn address(&self, address: Option<ClientAddress>) -> Result<(), ApiError> {
         let (Some(limit), Some(address)) = (self.limits.address, address) else { return Ok(()) };
-        let decision = self.local.take(&address.subject(), limit, 1);
+        let decision = self.local.take(&subject(address), limit, 1);
         if decision.is_allowed { Ok(()) } else { Err(refusal("address", decision)) }
     }
 
     /// Whoever asked there was refused.
     pub fn failed(&self, address: Option<ClientAddress>) {
         if let (Some(limit), Some(address)) = (self.limits.address, address) {
-            self.local.charge(&address.subject(), limit, self.limits.failure_cost);
+            self.local.charge(&subject(address), limit, self.limits.failure_cost);
         }
     }
 

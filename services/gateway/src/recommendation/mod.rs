@@ -9,11 +9,11 @@ use attune_api::{
     v1::recommendation_server::RecommendationServer,
 };
 use axum::{
-    Router, middleware,
+    Router,
     response::Response,
     routing::{get, post},
 };
-use tonic::{codec::CompressionEncoding, server::NamedService};
+use tonic::codec::CompressionEncoding;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use self::grpc::Grpc;
@@ -21,7 +21,7 @@ use crate::{
     admission::Call,
     app::App,
     errors::Refusal,
-    grpc::require_grpc,
+    grpc as wire,
     json::{self, Json},
     query::Query,
 };
@@ -44,10 +44,7 @@ pub(crate) fn routes(app: &App) -> Option<Router<App>> {
         .max_decoding_message_size(app.config.requests.body_bytes_max)
         .max_encoding_message_size(usize::MAX);
     let methods = ["Recommend", "RecommendBatch", "Rank", "Similar", "Trending"];
-    let path = |method: &str| format!("/{}/{method}", <RecommendationServer<Grpc> as NamedService>::NAME);
-    let grpc =
-        methods.into_iter().fold(Router::new(), |router, method| router.route_service(&path(method), server.clone()));
-    Some(rest.merge(grpc.route_layer(middleware::from_fn(require_grpc))))
+    Some(rest.merge(wire::methods(&methods, server)))
 }
 
 type Service = axum::Extension<SharedRecommendation>;

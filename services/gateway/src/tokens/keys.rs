@@ -37,12 +37,12 @@ pub(super) struct TokenKey {
 pub(super) struct KeySet(Vec<TokenKey>);
 
 impl KeySet {
-    /// Reads a set. A key that is for something else than what is done here is left out, since sets grow; one that is
+    /// Reads the keys of a set that are for `algorithms`. A key that is for something else than what is done here is left out, since sets grow; one that is
     /// too weak is an error.
     ///
     /// # Errors
     /// A sentence that says which key, and what is wrong with it.
-    pub fn read(json: &[u8], origin: Origin) -> Result<Self, String> {
+    pub fn read(json: &[u8], origin: Origin, algorithms: &[Algorithm]) -> Result<Self, String> {
         let set: Value = serde_json::from_slice(json).map_err(|error| format!("it is not JSON: {error}"))?;
         let keys = set["keys"].as_array().ok_or("it has no list `keys`: a JSON Web Key Set is needed (RFC 7517)")?;
         if keys.len() > KEYS_MAX {
@@ -52,10 +52,11 @@ impl KeySet {
         for (index, key) in keys.iter().enumerate() {
             let at = |error: String| format!("key {index}: {error}");
             let Ok(key) = serde_json::from_value::<Jwk>(key.clone()) else { continue };
-            read.extend(token_key(key, origin).map_err(at)?);
+            read.extend(token_key(key, origin).map_err(at)?.filter(|key| algorithms.contains(&key.algorithm)));
         }
         if read.is_empty() {
-            return Err("it has no key for RS256, ES256, EdDSA or HS256".to_owned());
+            let wanted: Vec<String> = algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+            return Err(format!("it has no key for {}", wanted.join(" or ")));
         }
         Ok(Self(read))
     }
@@ -116,13 +117,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::tokens::TOKEN_ALGORITHMS;
 
     fn secret(bytes: usize) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(vec![7_u8; bytes])
     }
 
     fn read(keys: Value, origin: Origin) -> Result<KeySet, String> {
-        KeySet::read(json!({"keys": keys}).to_string().as_bytes(), origin)
+        KeySet::read(json!({"keys": keys}).to_string().as_bytes(), origin, &TOKEN_ALGORITHMS)
     }
 
     #[test]
@@ -171,8 +173,20 @@ mod tests {
             assert_eq!(read(json!([good, key]), Origin::File).unwrap().0.len(), 1, "{key}");
         }
         for nonsense in ["", "[]", "{}", "{\"keys\":{}}"] {
-            assert!(KeySet::read(nonsense.as_bytes(), Origin::File).is_err());
+            assert!(KeySet::read(nonsense.as_bytes(), Origin::File, &TOKEN_ALGORITHMS).is_err());
         }
+    }
+
+    #[test]
+    fn keys_for_other_algorithms_are_left_out() {
+        let keys = json!({"keys": [
+            {"kty": "RSA", "n": secret(256), "e": "AQAB", "kid": "r"},
+            {"kty": "OKP", "crv": "Ed25519", "x": secret(32), "kid": "d"},
+        ]});
+        let read = |algorithms: &[Algorithm]| KeySet::read(keys.to_string().as_bytes(), Origin::File, algorithms);
+        let set = read(&[Algorithm::EdDSA]).unwrap();
+        assert!(set.find(Some("r"), Algorithm::RS256).is_none() && set.find(Some("d"), Algorithm::EdDSA).is_some());
+        assert_eq!(read(&[Algorithm::ES256]).err().as_deref(), Some("it has no key for ES256"));
     }
 
     #[test]

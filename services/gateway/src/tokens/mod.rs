@@ -3,6 +3,9 @@
 //! A key has one algorithm, which the token's header may confirm and never choose; `iss`, `aud` and `exp` are demanded,
 //! `nbf` is honoured; tenant and scopes come from claims that are configured. A token that was found good is remembered
 //! for a minute at most, and no longer than its key is in the set.
+//!
+//! Where there are several issuers, a token says whose it is before that can be believed: it is then checked with the keys,
+//! the audience and the algorithms of that issuer alone, so that a key of one signs nothing for another.
 
 mod keys;
 mod source;
@@ -13,17 +16,15 @@ use std::{
 };
 
 use attune_api::{ApiError, ErrorCode, Scope};
-use attune_store::{Tenant, relational::Relational};
+use attune_store::{Tenant, clock, relational::Relational};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Header, Validation};
 use moka::sync::Cache;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use self::{keys::TokenKey, source::Source};
-use crate::{
-    auth::{Caller, Scopes},
-    clock,
-};
+use crate::auth::{Caller, Scopes};
 
 /// The longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
@@ -40,7 +41,14 @@ const TENANT_STALE_MAX: Duration = Duration::from_secs(15 * 60);
 /// In which a number of a claim is whole seconds.
 const MS: f64 = 1e3;
 
-/// Which tokens are valid, and what they say.
+/// A way to sign tokens.
+pub use jsonwebtoken::Algorithm as TokenAlgorithm;
+
+/// Those that are taken here.
+pub const TOKEN_ALGORITHMS: [TokenAlgorithm; 4] =
+    [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256];
+
+/// Which tokens of an issuer are valid, and what they say.
 #[derive(Clone, Debug)]
 pub struct TokenConfig {
     /// What `iss` has to be.
@@ -51,12 +59,16 @@ pub struct TokenConfig {
     pub keys: String,
     /// How often it is read again.
     pub refresh: Duration,
+    /// Keys for others than these are left out. Some of [`TOKEN_ALGORITHMS`].
+    pub algorithms: Vec<TokenAlgorithm>,
     /// By how much the clocks of provider and server may differ.
     pub leeway: Duration,
     /// The claim that names the tenant.
     pub tenant_claim: String,
     /// The tenant of tokens without that claim; without it, they are refused.
     pub tenant: Option<Tenant>,
+    /// The tenants that tokens may name; without any, all that there are.
+    pub tenants: Vec<Tenant>,
     /// The claim that names scopes: a list, or a text with spaces between them.
     pub scope_claim: String,
     /// What a scope of ours has before its name there.
@@ -83,31 +95,45 @@ pub struct Tokens {
 }
 
 struct Inner {
-    config: TokenConfig,
-    source: Arc<Source>,
+    issuers: Vec<Issuer>,
     rows: Arc<dyn Relational>,
     remembered: Cache<[u8; 32], Arc<Remembered>>,
     /// When the store last said that a tenant is there.
     tenants: Cache<Arc<str>, Instant>,
 }
 
+/// Who signs tokens.
+struct Issuer {
+    config: TokenConfig,
+    source: Arc<Source>,
+    /// There are others, so that his subjects are to be told from theirs.
+    is_one_of_several: bool,
+}
+
 struct Remembered {
     caller: Caller,
     ends_ms: i64,
+    /// Its place among the issuers.
+    issuer: usize,
     /// Of the set whose key it was checked with.
     generation: u64,
 }
 
 impl Tokens {
-    /// Reads the keys; `rows` says which tenants there are.
+    /// Reads the keys of each issuer; `rows` says which tenants there are. No two of them may have one name.
     ///
     /// # Errors
     /// The keys are a file, and not good; or the address is none.
-    pub async fn open(config: TokenConfig, rows: Arc<dyn Relational>) -> Result<Self, TokenError> {
-        let source = Source::open(&config.keys, config.refresh).await?;
+    pub async fn open(configs: Vec<TokenConfig>, rows: Arc<dyn Relational>) -> Result<Self, TokenError> {
+        let is_one_of_several = configs.len() > 1;
+        let mut issuers = Vec::with_capacity(configs.len());
+        for config in configs {
+            let source = Source::open(&config.keys, config.algorithms.clone(), config.refresh).await?;
+            issuers.push(Issuer { config, source, is_one_of_several });
+        }
         let remembered = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED_FOR).build();
         let tenants = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(TENANT_STALE_MAX).build();
-        Ok(Self { inner: Arc::new(Inner { config, source, rows, remembered, tenants }) })
+        Ok(Self { inner: Arc::new(Inner { issuers, rows, remembered, tenants }) })
     }
 
     /// A tenant was deleted here.
@@ -127,7 +153,9 @@ impl Tokens {
         }
         let name: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let remembered = self.inner.remembered.get(&name);
-        let remembered = match remembered.filter(|one| one.generation == self.inner.source.current().generation) {
+        let is_current =
+            |one: &Arc<Remembered>| one.generation == self.inner.issuers[one.issuer].source.current().generation;
+        let remembered = match remembered.filter(is_current) {
             Some(remembered) => remembered,
             None => {
                 let checked = Arc::new(self.check(token).await?);
@@ -145,65 +173,39 @@ impl Tokens {
     async fn check(&self, token: &str) -> Result<Remembered, ApiError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| bad("the token cannot be read"))?;
         check_header(&header)?;
-        let (key, generation) = self.key(&header).await?;
+        let place = self.issuer(token)?;
+        let issuer = &self.inner.issuers[place];
+        let (key, generation) = issuer.key(&header).await?;
         if key.algorithm != header.alg {
             return Err(bad("the token's algorithm is not that of its key"));
         }
         let mut validation = Validation::new(key.algorithm);
-        validation.set_issuer(&[&self.inner.config.issuer]);
-        validation.set_audience(&[&self.inner.config.audience]);
+        validation.set_issuer(&[&issuer.config.issuer]);
+        validation.set_audience(&[&issuer.config.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // Times are ours to check: with a clock that cannot be set back.
         validation.validate_exp = false;
         let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation);
         let claims = decoded.map_err(|error| bad(why(&error)))?.claims;
-        let ends_ms = self.check_times(&claims)?;
-        Ok(Remembered { caller: self.caller(&claims)?, ends_ms, generation })
+        let ends_ms = issuer.check_times(&claims)?;
+        Ok(Remembered { caller: issuer.caller(&claims)?, ends_ms, issuer: place, generation })
     }
 
-    /// The key of a token. One that is unknown may be new.
-    async fn key(&self, header: &Header) -> Result<(TokenKey, u64), ApiError> {
-        let source = &self.inner.source;
-        let find = || {
-            let read = source.current();
-            read.set.find(header.kid.as_deref(), header.alg).map(|key| (key.clone(), read.generation))
-        };
-        if let Some(found) = find() {
-            return Ok(found);
+    /// The place of the issuer that a token says is its own. Nothing is believed yet.
+    fn issuer(&self, token: &str) -> Result<usize, ApiError> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            iss: String,
         }
-        let _late = tokio::time::timeout(UNKNOWN_MAX, source.look_again()).await;
-        find().ok_or_else(|| bad("the token's key is unknown"))
-    }
-
-    /// Until when the token is valid, in Unix milliseconds.
-    fn check_times(&self, claims: &Map<String, Value>) -> Result<i64, ApiError> {
-        let leeway_ms = self.inner.config.leeway.as_millis() as i64;
-        let ends_ms =
-            time_ms(claims, "exp")?.ok_or_else(|| bad("the token has no end (`exp`)"))?.saturating_add(leeway_ms);
-        if ends_ms <= clock::latest_ms() {
-            return Err(bad("the token has expired"));
+        let issuers = &self.inner.issuers;
+        if issuers.len() == 1 {
+            return Ok(0);
         }
-        let begins_ms = time_ms(claims, "nbf")?.unwrap_or(0);
-        if begins_ms > clock::earliest_ms().saturating_add(leeway_ms) {
-            return Err(bad("the token is not valid yet"));
-        }
-        Ok(ends_ms)
-    }
-
-    fn caller(&self, claims: &Map<String, Value>) -> Result<Caller, ApiError> {
-        let config = &self.inner.config;
-        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
-        if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX || subject.chars().any(char::is_control) {
-            return Err(bad("the token's subject is not 1 to 256 bytes of printable text"));
-        }
-        let tenant = match claims.get(&config.tenant_claim) {
-            Some(named) => named.as_str().and_then(|name| name.parse().ok()),
-            None => config.tenant.clone(),
-        };
-        let tenant: Tenant = tenant.ok_or_else(|| bad("the token names no tenant"))?;
-        let scopes = scopes(claims.get(&config.scope_claim), &config.scope_prefix);
-        // Apart from the ids of keys, whatever a provider calls people.
-        Ok(Caller { id: format!("token:{subject}").into(), tenant: tenant.as_str().into(), scopes })
+        let claims = token.split('.').nth(1).unwrap_or_default();
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).map_err(|_| bad("the token cannot be read"))?;
+        let named = serde_json::from_slice::<Named>(&claims).map_err(|_| bad("the token has no issuer (`iss`)"))?;
+        let place = issuers.iter().position(|issuer| issuer.config.issuer == named.iss);
+        place.ok_or_else(|| bad("the token is of another issuer"))
     }
 
     /// A tenant that was deleted, or never was, has no callers.
@@ -227,9 +229,63 @@ impl Tokens {
     }
 }
 
+impl Issuer {
+    /// The key of a token. One that is unknown may be new.
+    async fn key(&self, header: &Header) -> Result<(TokenKey, u64), ApiError> {
+        let source = &self.source;
+        let find = || {
+            let read = source.current();
+            read.set.find(header.kid.as_deref(), header.alg).map(|key| (key.clone(), read.generation))
+        };
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        let _late = tokio::time::timeout(UNKNOWN_MAX, source.look_again()).await;
+        find().ok_or_else(|| bad("the token's key is unknown"))
+    }
+
+    /// Until when the token is valid, in Unix milliseconds.
+    fn check_times(&self, claims: &Map<String, Value>) -> Result<i64, ApiError> {
+        let leeway_ms = self.config.leeway.as_millis() as i64;
+        let ends_ms =
+            time_ms(claims, "exp")?.ok_or_else(|| bad("the token has no end (`exp`)"))?.saturating_add(leeway_ms);
+        if ends_ms <= clock::latest_ms() {
+            return Err(bad("the token has expired"));
+        }
+        let begins_ms = time_ms(claims, "nbf")?.unwrap_or(0);
+        if begins_ms > clock::earliest_ms().saturating_add(leeway_ms) {
+            return Err(bad("the token is not valid yet"));
+        }
+        Ok(ends_ms)
+    }
+
+    fn caller(&self, claims: &Map<String, Value>) -> Result<Caller, ApiError> {
+        let config = &self.config;
+        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+        if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX || subject.chars().any(char::is_control) {
+            return Err(bad("the token's subject is not 1 to 256 bytes of printable text"));
+        }
+        let tenant = match claims.get(&config.tenant_claim) {
+            Some(named) => named.as_str().and_then(|name| name.parse().ok()),
+            None => config.tenant.clone(),
+        };
+        let tenant: Tenant = tenant.ok_or_else(|| bad("the token names no tenant"))?;
+        if !config.tenants.is_empty() && !config.tenants.contains(&tenant) {
+            return Err(bad("the token's issuer may not speak for its tenant"));
+        }
+        let scopes = scopes(claims.get(&config.scope_claim), &config.scope_prefix);
+        // Apart from the ids of keys, whatever a provider calls people.
+        let id = match self.is_one_of_several {
+            false => format!("token:{subject}"),
+            true => format!("token:{}#{subject}", config.issuer),
+        };
+        Ok(Caller { id: id.into(), tenant: tenant.as_str().into(), scopes })
+    }
+}
+
 /// RFC 8725, section 3.11, and RFC 7515, section 4.1.11: what we would have to understand and do not is refused.
 fn check_header(header: &Header) -> Result<(), ApiError> {
-    if ![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256].contains(&header.alg) {
+    if !TOKEN_ALGORITHMS.contains(&header.alg) {
         return Err(bad("the token's algorithm is not one of RS256, ES256, EdDSA and HS256"));
     }
     let kind = header.typ.as_deref().unwrap_or("JWT");

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jsonwebtoken::Algorithm;
 use tokio::sync::Mutex;
 
 use super::{
@@ -32,6 +33,7 @@ enum Place {
 /// The keys, as they were last read.
 pub(super) struct Source {
     place: Place,
+    algorithms: Vec<Algorithm>,
     current: RwLock<Arc<Read>>,
     /// When somebody last asked for a key that was not there. Whoever holds it is reading.
     asked: Mutex<Option<Instant>>,
@@ -45,11 +47,11 @@ pub(super) struct Read {
 }
 
 impl Source {
-    /// Reads the keys, and again every `refresh` for as long as somebody has this. A file that cannot be read is a
+    /// Reads the keys for `algorithms`, and again every `refresh` for as long as somebody has this. A file that cannot be read is a
     /// mistake; an address that does not answer may do so later.
-    pub async fn open(place: &str, refresh: Duration) -> Result<Arc<Self>, TokenError> {
+    pub async fn open(place: &str, algorithms: Vec<Algorithm>, refresh: Duration) -> Result<Arc<Self>, TokenError> {
         let place = Place::of(place)?;
-        let source = Arc::new(Self { place, current: RwLock::default(), asked: Mutex::default() });
+        let source = Arc::new(Self { place, algorithms, current: RwLock::default(), asked: Mutex::default() });
         let first = source.read().await;
         if let Err(error) = &first {
             match source.place {
@@ -88,7 +90,8 @@ impl Source {
             Place::File(path) => (tokio::fs::read(path).await.map_err(|error| error.to_string()), Origin::File),
             Place::Address(url, client) => (fetch(client, url).await, Origin::Network),
         };
-        let set = bytes.and_then(|bytes| KeySet::read(&bytes, origin)).map_err(|why| self.failed(why))?;
+        let set =
+            bytes.and_then(|bytes| KeySet::read(&bytes, origin, &self.algorithms)).map_err(|why| self.failed(why))?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let generation = current.generation + 1;
         *current = Arc::new(Read { set, generation });

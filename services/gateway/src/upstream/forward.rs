@@ -21,6 +21,7 @@ use http::{
 
 use super::{Role, balance::Outcome, pool::Pool};
 use crate::{
+    address,
     admission::{self, Call},
     app::App,
     deadline,
@@ -28,6 +29,7 @@ use crate::{
     errors::{self, Refusal},
     json,
     routes::ROUTES,
+    trace,
 };
 
 /// The most replicas that are asked for one request.
@@ -35,6 +37,8 @@ const ATTEMPTS_MAX: usize = 3;
 /// What concerns one connection and not the request (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] =
     [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+/// What the names of gRPC methods begin with that are to REST what GET, PUT and DELETE are.
+const REPEATABLE_VERBS: [&str; 6] = ["Get", "List", "Search", "Export", "Put", "Delete"];
 const KEEP_ALIVE: &str = "keep-alive";
 
 /// An answer that a replica has written: nothing of it is written anew here.
@@ -84,6 +88,9 @@ fn is_stream(matched: &str) -> bool {
 /// done the work before it failed, and whoever sent an `Idempotency-Key` or event ids repeats them himself.
 fn is_repeatable(method: &Method, matched: &str) -> bool {
     let asks = matches!(Role::of(matched), Some(Role::Inference | Role::Recommendation | Role::Analytics));
+    if let Some((_, method)) = matched.strip_prefix("/attune.v1.").and_then(|rest| rest.split_once('/')) {
+        return asks || REPEATABLE_VERBS.iter().any(|verb| method.starts_with(verb));
+    }
     asks || matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
 }
 
@@ -174,7 +181,9 @@ impl Head {
         }
         let id = HeaderValue::from_str(&call.id.0).map_err(|_| ApiError::internal())?;
         parts.headers.insert(REQUEST_ID, id);
+        address::pass_on(&mut parts.headers, call.address);
         deadline::pass_on(&mut parts.headers, call.callers_deadline());
+        trace::pass_on(&mut parts.headers);
         parts.extensions.clear();
         let path = parts.uri.path_and_query().cloned();
         parts.uri = path.map_or_else(|| "/".parse(), |path| path.as_str().parse()).map_err(|_| ApiError::internal())?;
@@ -219,6 +228,12 @@ mod tests {
         assert!(is_repeatable(&Method::POST, "/attune.v1.Inference/Embed"));
         assert!(is_repeatable(&Method::PUT, "/v1/items/{id}"));
         assert!(!is_repeatable(&Method::POST, "/v1/events") && !is_repeatable(&Method::POST, "/v1/items:batch"));
+        for (method, is_so) in
+            [("GetItem", true), ("Search", true), ("PutItems", true), ("PatchItem", false), ("AddReview", false)]
+        {
+            assert_eq!(is_repeatable(&Method::POST, &format!("/attune.v1.Content/{method}")), is_so, "{method}");
+        }
+        assert!(!is_repeatable(&Method::POST, "/attune.v1.Tracking/Track"));
         assert!(is_stream("/attune.v1.Tracking/TrackStream") && !is_stream("/v1/items:batch"));
     }
 }

@@ -152,7 +152,8 @@ async fn a_deleted_tenant_is_gone_and_its_name_is_not_given_away() {
     let server = Server::start().await;
     let acme = server.tenant("acme").await;
     assert_eq!(works(&server, &acme).await, 200);
-    assert_eq!(server.ask(Ask::delete("/v1/tenants/acme")).await.status, 204);
+    let deleted = server.ask(Ask::delete("/v1/tenants/acme")).await;
+    assert_eq!((deleted.status, &deleted.json()["kind"]), (202, &json!("erase-tenant")), "{}", deleted.json());
     assert_eq!(works(&server, &acme).await, 401, "at once");
     assert_eq!(server.ask(Ask::get("/v1/tenants/acme")).await.status, 404);
     assert_eq!(server.ask(Ask::delete("/v1/tenants/acme")).await.status, 404);

@@ -67,12 +67,12 @@ struct Callers {
 }
 
 impl Callers {
-    async fn new(tokens: Option<TokenConfig>) -> Self {
+    async fn new(issuers: Vec<TokenConfig>) -> Self {
         let (rows, folder) = rows().await;
         let (keys, admin) = KeyStore::in_memory(Arc::clone(&rows), &DEFAULT_TENANT.parse().unwrap()).await.unwrap();
-        let tokens = match tokens {
-            Some(config) => Some(Tokens::open(config, rows).await.unwrap()),
-            None => None,
+        let tokens = match issuers.is_empty() {
+            true => None,
+            false => Some(Tokens::open(issuers, rows).await.unwrap()),
         };
         Self { keys, admin: admin.secret, tokens, _stores: Arc::new(folder) }
     }
@@ -127,12 +127,16 @@ impl Server {
     }
 
     pub async fn with_tokens(tokens: TokenConfig) -> Self {
-        let callers = Callers::new(Some(tokens)).await;
+        Self::with_issuers(vec![tokens]).await
+    }
+
+    pub async fn with_issuers(issuers: Vec<TokenConfig>) -> Self {
+        let callers = Callers::new(issuers).await;
         Self::serve(GatewayConfig::default(), tiny(Limits::default()), Services::default(), callers).await
     }
 
     async fn run(config: GatewayConfig, inference: Inference) -> Self {
-        Self::serve(config, inference, Services::default(), Callers::new(None).await).await
+        Self::serve(config, inference, Services::default(), Callers::new(Vec::new()).await).await
     }
 
     /// Another server, with the keys of this one.
@@ -146,7 +150,7 @@ impl Server {
         let upstreams = Upstreams::new([(Role::Inference, addresses)].into()).unwrap();
         let callers = match replicas.first() {
             Some(replica) => replica.callers.clone(),
-            None => Callers::new(None).await,
+            None => Callers::new(Vec::new()).await,
         };
         let none = Inference::start(InferenceConfig::default(), Vec::new()).unwrap();
         Self::serve(config, none, Services { upstreams, ..Services::default() }, callers).await

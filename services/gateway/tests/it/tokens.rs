@@ -10,7 +10,7 @@ use std::{
 };
 
 use attune_api::v1;
-use attune_gateway::{TokenConfig, Tokens};
+use attune_gateway::{TOKEN_ALGORITHMS, TokenConfig, Tokens};
 use attune_store::relational::Relational;
 use base64::{Engine, prelude::*};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -28,7 +28,7 @@ use crate::{
     token_keys::{EC_PRIVATE, EC_X, EC_Y, ED_PRIVATE, ED_X, RSA_N, RSA_PRIVATE},
 };
 
-const ISSUER: &str = "https://id.example";
+pub const ISSUER: &str = "https://id.example";
 const AUDIENCE: &str = "attune";
 const SECRET: &[u8; 32] = b"a secret that both sides know...";
 
@@ -36,11 +36,11 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn rsa_key(kid: &str) -> Value {
+pub fn rsa_key(kid: &str) -> Value {
     json!({"kty": "RSA", "kid": kid, "alg": "RS256", "use": "sig", "n": RSA_N, "e": "AQAB"})
 }
 
-fn ed_key(kid: &str) -> Value {
+pub fn ed_key(kid: &str) -> Value {
     json!({"kty": "OKP", "kid": kid, "crv": "Ed25519", "x": ED_X})
 }
 
@@ -51,7 +51,7 @@ fn all_keys() -> Value {
     json!({"keys": [rsa_key("rsa"), ed_key("ed"), ec, {"kty": "oct", "kid": "secret", "k": secret}]})
 }
 
-fn signer(algorithm: Algorithm) -> EncodingKey {
+pub fn signer(algorithm: Algorithm) -> EncodingKey {
     let der = |text: &str| BASE64_STANDARD.decode(text).unwrap();
     match algorithm {
         Algorithm::RS256 => EncodingKey::from_rsa_der(&der(RSA_PRIVATE)),
@@ -66,7 +66,7 @@ fn claims() -> Value {
 }
 
 /// The claims with some of them changed; null takes one away.
-fn claims_but(changes: Value) -> Value {
+pub fn claims_but(changes: Value) -> Value {
     let mut claims = claims();
     for (name, value) in changes.as_object().unwrap() {
         match value {
@@ -77,21 +77,21 @@ fn claims_but(changes: Value) -> Value {
     claims
 }
 
-fn header(algorithm: Algorithm, kid: &str) -> Header {
+pub fn header(algorithm: Algorithm, kid: &str) -> Header {
     Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) }
 }
 
-fn ed_token(claims: &Value) -> String {
+pub fn ed_token(claims: &Value) -> String {
     encode(&header(Algorithm::EdDSA, "ed"), claims, &signer(Algorithm::EdDSA)).unwrap()
 }
 
 /// Header and claims as they are, with a signature that somebody made up.
-fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
+pub fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
     let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
     format!("{}.{}.{}", part(header.to_string().as_bytes()), part(claims.to_string().as_bytes()), part(signature))
 }
 
-fn config(keys: &str) -> TokenConfig {
+pub fn config(keys: &str) -> TokenConfig {
     TokenConfig {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
@@ -99,7 +99,9 @@ fn config(keys: &str) -> TokenConfig {
         refresh: Duration::from_secs(3_600),
         leeway: Duration::from_secs(5),
         tenant_claim: "tenant".to_owned(),
+        algorithms: TOKEN_ALGORITHMS.to_vec(),
         tenant: Some("default".parse().unwrap()),
+        tenants: Vec::new(),
         scope_claim: "scope".to_owned(),
         scope_prefix: String::new(),
     }
@@ -113,11 +115,11 @@ async fn server_with(keys: &Value) -> (Server, TempDir) {
     (Server::with_tokens(config(path.to_str().unwrap())).await, folder)
 }
 
-async fn ask(server: &Server, token: &str) -> Answer {
+pub async fn ask(server: &Server, token: &str) -> Answer {
     Ask::post("/v1/sentiment", r#"{"inputs":["a"]}"#).key(token).send(server.address).await
 }
 
-async fn refused(server: &Server, token: &str, because: &str) {
+pub async fn refused(server: &Server, token: &str, because: &str) {
     let answer = ask(server, token).await;
     let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
     assert_eq!(answer.status, 401, "{because}: {detail}");
@@ -315,7 +317,7 @@ async fn keys_that_cannot_be_used_are_a_mistake_of_the_configuration() {
         ("http://id.example/keys", "https"),
         ("ftp://127.0.0.1/keys", "https"),
     ] {
-        let error = Tokens::open(config(keys), Arc::clone(&rows)).await.err().expect("a refusal").to_string();
+        let error = Tokens::open(vec![config(keys)], Arc::clone(&rows)).await.err().expect("a refusal").to_string();
         assert!(error.contains(why) && error.contains("auth.jwt.keys"), "{error}");
     }
 }

@@ -72,6 +72,10 @@ impl Cache for Guarded<dyn Cache> {
         self.guard.call("unlock", Retry::Safe, || self.inner.unlock(tenant, held.clone())).await
     }
 
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        self.guard.call("erase", Retry::Safe, || self.inner.erase(tenant)).await
+    }
+
     fn failed_ago(&self) -> Option<Duration> {
         self.guard.failed_ago()
     }

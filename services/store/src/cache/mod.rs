@@ -104,6 +104,12 @@ pub trait Cache: Debug + Send + Sync {
     /// Gives a lock back; it is fine when it is not held any more.
     async fn unlock(&self, tenant: &Tenant, held: Held) -> Result<(), StoreError>;
 
+    /// Removes everything of a tenant that is no more; how many entries there were, about.
+    ///
+    /// # Errors
+    /// The store cannot be reached: some of it may be gone.
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError>;
+
     /// How long ago a call failed last, as far as this process knows: what somebody wanted to keep then is missing.
     fn failed_ago(&self) -> Option<Duration> {
         None

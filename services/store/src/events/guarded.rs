@@ -49,6 +49,10 @@ impl EventLog for Guarded<dyn EventLog> {
         self.guard.call("damage", Retry::Safe, || self.inner.damage(tenant)).await
     }
 
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        self.guard.call("erase", Retry::Safe, || self.inner.erase(tenant)).await
+    }
+
     async fn health(&self) -> Result<Health, StoreError> {
         self.guard.call("health", Retry::Safe, || self.inner.health()).await
     }

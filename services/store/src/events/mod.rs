@@ -238,6 +238,13 @@ pub trait EventLog: Send + Sync {
     /// The log cannot be reached.
     async fn damage(&self, tenant: &Tenant) -> Result<Vec<Damage>, StoreError>;
 
+    /// Removes all events and dead letters of a tenant that is no more; how many there were, about. Who reads goes on
+    /// behind them.
+    ///
+    /// # Errors
+    /// The store cannot be reached, or some could not be removed: it may be called again.
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError>;
+
     /// Whether the log is there, and what will go wrong with it.
     ///
     /// # Errors

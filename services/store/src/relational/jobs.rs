@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use attune_api::rest::Timestamp;
+use attune_api::rest::users::{JobStatus, JobView};
 use serde_json::Value;
 
 use crate::{Page, PageRequest, StoreError, Tenant, Version};
@@ -66,6 +68,26 @@ pub trait Jobs {
     /// Gives the oldest job of a kind that waits, or whose worker has let its lease run out, to `worker` for the time of
     /// `lease`; whoever's the job is, which it says.
     async fn claim(&self, kind: &str, worker: &str, lease: Duration) -> Result<Option<Job>, StoreError>;
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id,
+            kind: job.kind,
+            status: match job.state {
+                JobState::Queued => JobStatus::Queued,
+                JobState::Running => JobStatus::Running,
+                JobState::Done => JobStatus::Done,
+                JobState::Failed => JobStatus::Failed,
+                JobState::Cancelled => JobStatus::Cancelled,
+            },
+            progress: job.progress,
+            report: job.report,
+            created: Timestamp(job.created_ms).text(),
+            ended: job.ended_ms.map(|ms| Timestamp(ms).text()),
+        }
+    }
 }
 
 impl JobState {

@@ -9,6 +9,7 @@ use attune_api::{ApiError, Call};
 use attune_store::embedded::cache::{MemoryCache, MemoryOptions, MonotonicClock};
 use attune_store::embedded::documents::SqliteDocuments;
 use attune_store::embedded::events::Log;
+use attune_store::embedded::objects::LocalObjects;
 use attune_store::events::Settings;
 use attune_store::guard::{Faults, Guard, Guarded, Settings as GuardSettings};
 use attune_store::relational::Relational;
@@ -70,7 +71,9 @@ impl World {
             cache: Arc::new(MemoryCache::new(MemoryOptions::default(), Arc::new(MonotonicClock::default()))),
             events: Arc::new(Log::open(&folder.path().join("events"), Settings::default()).await.unwrap()),
             events_kept: EventsKept::Forever,
+            objects: Arc::new(LocalObjects::open(&folder.path().join("objects"), "http://test").await.unwrap()),
             others: vec![Arc::clone(&diary) as Arc<dyn KeepsOfPeople>],
+            of_tenants: Vec::new(),
         };
         Self { service: UsersService::new(stores.clone()), stores, row_faults, diary, folder }
     }

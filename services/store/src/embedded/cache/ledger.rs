@@ -37,6 +37,13 @@ impl<V> Ledger<V> {
         self.rows.remove(key);
     }
 
+    /// Removes all rows whose keys begin with `prefix`; how many there were.
+    pub(super) fn remove_all(&mut self, prefix: &str) -> usize {
+        let before = self.rows.len();
+        self.rows.retain(|key, _| !key.starts_with(prefix));
+        before - self.rows.len()
+    }
+
     /// Whether all of `keys` may be set.
     pub(super) fn has_room<'k>(&mut self, keys: impl Iterator<Item = &'k str> + Clone, now: Duration) -> bool {
         let fits = |ledger: &Self| {

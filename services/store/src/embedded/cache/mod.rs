@@ -130,6 +130,14 @@ fn joint(tenant: &Tenant, key: &str) -> Arc<str> {
     [tenant.as_str(), "\0", key].concat().into()
 }
 
+/// Removes all entries whose keys begin with `prefix`; how many there were.
+fn remove_all<V: Clone + Send + Sync + 'static>(from: &Moka<Arc<str>, V>, prefix: &str) -> usize {
+    let keys: Vec<Arc<str>> =
+        from.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(key, _)| (*key).clone()).collect();
+    keys.iter().for_each(|key| from.invalidate(key));
+    keys.len()
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -279,6 +287,18 @@ impl Cache for MemoryCache {
             locks.remove(&key);
         }
         Ok(())
+    }
+
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        let prefix = joint(tenant, "");
+        let kept =
+            remove_all(&self.values, &prefix) + remove_all(&self.lists, &prefix) + remove_all(&self.rates, &prefix);
+        let counted = {
+            let mut counting = locked(&self.counting);
+            counting.counters.remove_all(&prefix) + counting.steps.remove_all(&prefix)
+        };
+        let held = locked(&self.locks).remove_all(&prefix);
+        Ok((kept + counted + held) as u64)
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

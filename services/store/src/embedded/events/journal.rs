@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use super::frame::{Body, HEAD_BYTES, Head};
 use super::recover::recover;
 use super::segment::{self, Extent, SEGMENT_HEAD_BYTES, Segment};
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::embedded::disk::{Disk, WriteFile, make_folders};
 use crate::embedded::disk_failure;
 use crate::events::check::failure;
@@ -297,7 +297,7 @@ impl Drop for Stop<'_> {
 }
 
 fn heads(group: &[Waiting], mut first: u64) -> Vec<Head> {
-    let appended_ms = now_ms();
+    let appended_ms = wall_ms();
     let head = |waiting: &Waiting| {
         let (body_bytes, count) = (waiting.body.bytes.len() as u32, waiting.body.count);
         let head = Head { body_bytes, first, count, appended_ms, body_crc: waiting.crc };

@@ -43,11 +43,12 @@ use self::frame::Body;
 use self::tenant::TenantLog;
 use super::disk::{Disk, Folder};
 use super::{disk_failure, format};
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::events::check::{self, failure};
 use crate::events::letter::{self, Ended, Pager};
 use crate::events::{
-    Bounds, Consumer, Damage, DeadLetterPage, EventLog, NewDeadLetter, NewEvent, Position, Settings, partition_of,
+    Bounds, Consumer, Damage, DeadLetterPage, EventLog, NewDeadLetter, NewEvent, Position, Retention, Settings,
+    partition_of,
 };
 use crate::{ErrorKind, Health, StoreError, StoreKind, Tenant};
 
@@ -190,7 +191,7 @@ async fn retain_for_ever(shared: Weak<Shared>) {
     loop {
         tokio::time::sleep(RETAIN_EVERY).await;
         let Some(shared) = shared.upgrade() else { return };
-        let _ = blocking("retain", move || shared.retain(now_ms())).await;
+        let _ = blocking("retain", move || shared.retain(wall_ms())).await;
     }
 }
 
@@ -260,7 +261,7 @@ impl EventLog for Log {
         if letters.is_empty() {
             return Ok(Vec::new());
         }
-        let now_ms = now_ms();
+        let now_ms = wall_ms();
         let ids: Vec<String> = letters.iter().map(|_| letter::new_id(now_ms)).collect();
         let mut body = Body::default();
         for (id, letter) in ids.iter().zip(&letters) {
@@ -303,6 +304,24 @@ impl EventLog for Log {
 
     async fn damage(&self, tenant: &Tenant) -> Result<Vec<Damage>, StoreError> {
         Ok(self.tenant("damage", tenant).await?.damage())
+    }
+
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        let log = self.tenant("erase", tenant).await?;
+        blocking("erase", move || {
+            // As if everything were too old to be kept: numbers go on, and so does whoever reads.
+            let none = Retention { age: Some(Duration::ZERO), bytes: None };
+            let mut erased = 0;
+            for journal in [&log.events, &log.dead] {
+                let (first, next) = journal.bounds();
+                let removed = journal.retain(none, i64::MAX);
+                removed
+                    .map_err(|error| disk_failure(StoreKind::Events, "erase", "segments cannot be removed", &error))?;
+                erased += next - first;
+            }
+            Ok(erased)
+        })
+        .await
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

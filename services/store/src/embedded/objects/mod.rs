@@ -35,7 +35,7 @@ use self::place::Wanted;
 use self::upload::LocalUpload;
 use super::disk::{self, Disk, Folder, ReadFile, make_folders};
 use super::{disk_failure, format};
-use crate::clock::now_ms;
+use crate::clock::{latest_ms, wall_ms};
 use crate::objects::check::{self, failure};
 use crate::objects::{About, Access, Condition, Grant, Objects, Page, Presigned, Reading, Signer, Upload};
 use crate::{ErrorKind, Health, StoreError, StoreKind, Tenant};
@@ -128,7 +128,7 @@ impl Shared {
     /// A file for what is being written, and its name.
     fn draft(&self, tenant: &Tenant) -> io::Result<(String, Draft)> {
         self.folder(&format!("{tenant}/tmp"))?;
-        let name = format!("{tenant}/tmp/{:013}-{:016x}", now_ms(), rand::random::<u64>());
+        let name = format!("{tenant}/tmp/{:013}-{:016x}", wall_ms(), rand::random::<u64>());
         let file = self.disk.create(&name)?;
         Ok((name, Draft::new(file)))
     }
@@ -146,7 +146,7 @@ impl Shared {
         let sorry = |error: io::Error| failed(call, &format!("{key:?} of {tenant}"), &error);
         let (folder, target) = place::of(tenant, key);
         self.folder(&folder).map_err(sorry)?;
-        let tail = draft.finish(now_ms(), rand::random()).map_err(sorry)?;
+        let tail = draft.finish(wall_ms(), rand::random()).map_err(sorry)?;
         {
             let _lock = self.disk.lock(LOCK, true).map_err(sorry)?;
             let held = match condition {
@@ -228,7 +228,7 @@ impl Shared {
 }
 
 fn remove_abandoned(disk: &dyn Disk) -> io::Result<()> {
-    let oldest_ms = now_ms() - ABANDONED_AFTER_MS;
+    let oldest_ms = wall_ms() - ABANDONED_AFTER_MS;
     for tenant in disk.list("")?.into_iter().filter(|entry| entry.is_folder) {
         let folder = format!("{}/tmp", tenant.name);
         for entry in disk.list(&folder)? {
@@ -337,13 +337,14 @@ impl Objects for LocalObjects {
     ) -> Result<Presigned, StoreError> {
         check::key("presign", key)?;
         check::good_for(good_for)?;
-        let expires_ms = now_ms() + good_for.as_millis() as i64;
+        let expires_ms = wall_ms() + good_for.as_millis() as i64;
         let token = self.shared.signer.sign(&Grant { tenant: tenant.clone(), key: key.to_owned(), access, expires_ms });
         Ok(Presigned { url: format!("{}{PRESIGNED_PATH}{token}", self.shared.public_url), expires_ms })
     }
 
     fn grant(&self, token: &str) -> Result<Grant, StoreError> {
-        self.shared.signer.verify(token, now_ms())
+        // The clock may have been set back since the token was signed.
+        self.shared.signer.verify(token, latest_ms())
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

@@ -60,6 +60,13 @@ enum Kind {
     Token,
 }
 
+impl Kind {
+    const ALL: [Self; 7] = [Self::Value, Self::Rate, Self::Counter, Self::Step, Self::List, Self::Lock, Self::Token];
+}
+
+/// Keys that the server looks at for one answer of a scan: few enough that nobody waits behind it.
+const SCAN_KEYS: usize = 1_000;
+
 impl RedisCache {
     /// Connects to `redis://user:password@host:port/database`, or `rediss://` for TLS. Connecting takes at most
     /// `connect_max`, a call at most `answer_max`.
@@ -234,6 +241,31 @@ impl Cache for RedisCache {
     async fn unlock(&self, tenant: &Tenant, held: Held) -> Result<(), StoreError> {
         let mut script = self.scripts.unlock.key(joint(Kind::Lock, tenant, &held.name));
         self.run("unlock", script.arg(held.token)).await
+    }
+
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        let mut erased = 0;
+        for kind in Kind::ALL {
+            let pattern = joint(kind, tenant, "*");
+            let mut cursor = 0_u64;
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_KEYS);
+                let (next, keys): (u64, Vec<Vec<u8>>) = self.ask("erase", &scan).await?;
+                if !keys.is_empty() {
+                    let mut unlink = redis::cmd("UNLINK");
+                    for key in &keys {
+                        unlink.arg(&key[..]);
+                    }
+                    erased += self.ask::<u64>("erase", &unlink).await?;
+                }
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(erased)
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

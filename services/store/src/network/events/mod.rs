@@ -37,7 +37,7 @@ use self::error::{Said, failed};
 pub use self::options::KafkaOptions;
 use self::options::client_config;
 use self::topic::{Kind, Topics};
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::events::check::{self, failure};
 use crate::events::letter::{self, Ended, Pager};
 use crate::events::{
@@ -194,6 +194,18 @@ impl Shared {
     }
 }
 
+impl Shared {
+    fn bounds(&self, call: &'static str, topic: &str, partitions: u32) -> Result<Vec<Bounds>, StoreError> {
+        let client = self.producer.client();
+        let bounds = (0..partitions).map(|partition| {
+            let marks = client.fetch_watermarks(topic, partition as i32, self.options.timeout);
+            let (first, next) = marks.map_err(|error| failed(call, error, self.context.said()))?;
+            Ok(Bounds { partition, first: first as u64, next: next as u64 })
+        });
+        bounds.collect()
+    }
+}
+
 struct Record<'a> {
     topic: &'a str,
     partition: i32,
@@ -257,16 +269,7 @@ impl EventLog for Kafka {
     async fn bounds(&self, tenant: &Tenant) -> Result<Vec<Bounds>, StoreError> {
         let partitions = self.partitions("bounds", tenant).await?;
         let (shared, topic) = (self.shared.clone(), self.shared.topics.name(tenant, Kind::Events));
-        blocking("bounds", move || {
-            let client = shared.producer.client();
-            let bounds = (0..partitions).map(|partition| {
-                let marks = client.fetch_watermarks(&topic, partition as i32, shared.options.timeout);
-                let (first, next) = marks.map_err(|error| failed("bounds", error, shared.context.said()))?;
-                Ok(Bounds { partition, first: first as u64, next: next as u64 })
-            });
-            bounds.collect()
-        })
-        .await
+        blocking("bounds", move || shared.bounds("bounds", &topic, partitions)).await
     }
 
     async fn committed(&self, tenant: &Tenant, group: &str) -> Result<Vec<Position>, StoreError> {
@@ -294,7 +297,7 @@ impl EventLog for Kafka {
 
     async fn bury(&self, tenant: &Tenant, letters: Vec<NewDeadLetter>) -> Result<Vec<String>, StoreError> {
         check::letters(&letters)?;
-        let now_ms = now_ms();
+        let now_ms = wall_ms();
         let ids: Vec<String> = letters.iter().map(|_| letter::new_id(now_ms)).collect();
         let records = ids.iter().zip(letters.iter().map(|letter| Some(letter::encode(letter, now_ms))));
         if !ids.is_empty() {
@@ -336,6 +339,18 @@ impl EventLog for Kafka {
     async fn damage(&self, _: &Tenant) -> Result<Vec<Damage>, StoreError> {
         // The brokers look after their own files.
         Ok(Vec::new())
+    }
+
+    async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        let mut erased = 0;
+        for kind in [Kind::Events, Kind::Dead] {
+            let partitions = self.shared.topics.partitions("erase", tenant, kind).await?;
+            let (shared, topic) = (self.shared.clone(), self.shared.topics.name(tenant, kind));
+            let bounds = blocking("erase", move || shared.bounds("erase", &topic, partitions)).await?;
+            erased += bounds.iter().map(|bound| bound.next - bound.first).sum::<u64>();
+            self.shared.topics.empty("erase", tenant, kind, partitions).await?;
+        }
+        Ok(erased)
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{failed, is_passing};
 use super::options::{KafkaOptions, client_config};
@@ -111,6 +112,26 @@ impl Topics {
             Ok(())
         })
         .await
+    }
+
+    /// Removes all records of a topic. The topic stays, since somebody may read it.
+    pub(super) async fn empty(
+        &self,
+        call: &'static str,
+        tenant: &Tenant,
+        kind: Kind,
+        partitions: u32,
+    ) -> Result<(), StoreError> {
+        let said = || self.admin.inner().context().said();
+        let mut ends = TopicPartitionList::new();
+        for partition in 0..partitions as i32 {
+            let end = ends.add_partition_offset(&self.name(tenant, kind), partition, Offset::End);
+            end.map_err(|error| failed(call, error, said()))?;
+        }
+        let options = AdminOptions::new().operation_timeout(Some(self.timeout)).request_timeout(Some(self.timeout));
+        let emptied = self.admin.delete_records(&ends, &options).await.map_err(|error| failed(call, error, said()))?;
+        let first = emptied.elements().into_iter().find_map(|one| one.error().err());
+        first.map_or(Ok(()), |error| Err(failed(call, error, said())))
     }
 
     async fn make(&self, call: &'static str, name: &str, kind: Kind) -> Result<(), StoreError> {

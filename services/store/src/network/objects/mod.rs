@@ -25,7 +25,7 @@ use futures::stream;
 use self::error::failed;
 pub use self::options::S3Options;
 use self::upload::S3Upload;
-use crate::clock::now_ms;
+use crate::clock::wall_ms;
 use crate::objects::check::{self, failure};
 use crate::objects::{About, Access, Condition, OBJECT_BYTES_MAX, Objects, Page, Presigned, Reading, Upload};
 use crate::{ErrorKind, Health, StoreError, Tenant};
@@ -131,7 +131,7 @@ fn refused(condition: &Condition, key: &str, error: StoreError) -> StoreError {
 }
 
 fn about(key: &str, bytes: u64, etag: Option<&str>, modified: Option<&DateTime>) -> About {
-    let modified_ms = modified.and_then(|time| time.to_millis().ok()).unwrap_or_else(now_ms);
+    let modified_ms = modified.and_then(|time| time.to_millis().ok()).unwrap_or_else(wall_ms);
     About { key: key.to_owned(), bytes, version: etag.unwrap_or_default().to_owned(), modified_ms }
 }
 
@@ -224,7 +224,7 @@ impl Objects for S3 {
         let sorry =
             |error| failure("presign", ErrorKind::Internal, "the time cannot be signed").caused_by(Box::new(error));
         let config = PresigningConfig::expires_in(good_for).map_err(sorry)?;
-        let expires_ms = now_ms() + good_for.as_millis() as i64;
+        let expires_ms = wall_ms() + good_for.as_millis() as i64;
         let (shared, full) = (&self.shared, self.shared.full(tenant, key));
         let bucket = &shared.options.bucket;
         let signed = match access {

@@ -40,6 +40,7 @@ conformance!([memory, redis] [
     one_of_many_gets_a_lock,
     a_lock_that_ran_out_goes_over_with_a_greater_token,
     a_lock_that_is_renewed_stays,
+    what_is_erased_is_gone_and_another_tenants_stays,
     it_says_what_it_is,
 ]);
 
@@ -311,6 +312,27 @@ async fn a_lock_that_is_renewed_stays(fixture: &Fixture) {
     cache.renew(&tenant, &held, SHORT).await.unwrap();
     fixture.pass(SHORT).await;
     assert!(cache.lock(&tenant, "k", LONG).await.unwrap().is_some());
+}
+
+async fn what_is_erased_is_gone_and_another_tenants_stays(Fixture { cache, .. }: &Fixture) {
+    let (tenant, other) = (tenant(), tenant());
+    let limit = RateLimit { burst: 1, rate: 1, period: LONG };
+    for whose in [&tenant, &other] {
+        cache.set(whose, "k", bytes("v"), LONG).await.unwrap();
+        cache.push(whose, "l", &[bytes("1")], 9, LONG).await.unwrap();
+        cache.add(whose, Step { stream: "s", offset: 1 }, &[("c", 7)], LONG).await.unwrap();
+        assert!(cache.take(whose, "r", limit, 1).await.unwrap().is_allowed);
+        assert!(cache.lock(whose, "o", LONG).await.unwrap().is_some());
+    }
+    assert!(cache.erase(&tenant).await.unwrap() >= 6);
+    assert_eq!(cache.get(&tenant, &["k"]).await.unwrap(), [None]);
+    assert!(cache.recent(&tenant, "l", 9).await.unwrap().is_empty());
+    assert_eq!(cache.counters(&tenant, &["c"]).await.unwrap(), [0]);
+    assert!(cache.take(&tenant, "r", limit, 1).await.unwrap().is_allowed);
+    assert!(cache.lock(&tenant, "o", LONG).await.unwrap().is_some());
+    assert_eq!(cache.get(&other, &["k"]).await.unwrap(), [Some(bytes("v"))]);
+    assert_eq!(cache.counters(&other, &["c"]).await.unwrap(), [7]);
+    assert!(cache.lock(&other, "o", LONG).await.unwrap().is_none());
 }
 
 async fn it_says_what_it_is(Fixture { cache, .. }: &Fixture) {

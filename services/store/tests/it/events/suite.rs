@@ -50,6 +50,7 @@ conformance! {
     dead_letters_come_in_pages
     dead_letters_are_replayed_and_forgotten
     dead_letters_of_another_tenant_are_not_seen
+    what_is_erased_is_gone_and_the_log_goes_on
 }
 
 /// A server may take as long as this to begin with an answer.
@@ -419,4 +420,27 @@ pub async fn dead_letters_of_another_tenant_are_not_seen(log: &dyn EventLog, ten
     assert_eq!(log.dead_letters(&other, 0, 10).await.unwrap().letters, []);
     log.forget(&other, &ids).await.unwrap();
     assert_eq!(log.dead_letters(tenant, 0, 10).await.unwrap().letters.len(), 1);
+}
+
+pub async fn what_is_erased_is_gone_and_the_log_goes_on(log: &dyn EventLog, tenant: &Tenant) {
+    let other = new_tenant();
+    log.append(&other, numbered(0, 5)).await.unwrap();
+    log.append(tenant, numbered(0, 50)).await.unwrap();
+    log.bury(tenant, vec![letter(1), letter(2)]).await.unwrap();
+    let from: Vec<Position> = log
+        .bounds(tenant)
+        .await
+        .unwrap()
+        .iter()
+        .map(|one| Position { partition: one.partition, offset: one.next })
+        .collect();
+    let mut reader = log.read(tenant, &from).await.unwrap();
+    assert_eq!(log.erase(tenant).await.unwrap(), 52);
+    assert_eq!(everything(log, tenant, WHILE).await, []);
+    assert_eq!(log.dead_letters(tenant, 0, 10).await.unwrap().letters, []);
+    assert!(log.bounds(tenant).await.unwrap().iter().all(|one| one.first == one.next));
+    assert_eq!(log.erase(tenant).await.unwrap(), 0, "there is nothing any more");
+    log.append(tenant, numbered(50, 3)).await.unwrap();
+    assert_eq!(take(&mut *reader, 3).await.len(), 3, "who reads goes on");
+    assert_eq!(everything(log, &other, WHILE).await.len(), 5, "another tenant's events stay");
 }

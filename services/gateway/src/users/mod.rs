@@ -1,8 +1,12 @@
-//! People over REST: profiles, export, erasure, and the jobs that long work is.
+//! People over REST: profiles, export, erasure, and the jobs that long work is; [`grpc`] has the same over gRPC.
+
+mod grpc;
+mod messages;
 
 use attune_api::{
     rest::users::{JobView, Profile, ProfileBody, UserExport},
     users::SharedUsers,
+    v1::users_server::UsersServer,
 };
 use axum::{
     Extension, Router,
@@ -13,6 +17,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
+use tonic::codec::CompressionEncoding;
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::IntoParams;
 
@@ -20,7 +25,7 @@ use crate::{
     admission::Call,
     app::App,
     errors::Refusal,
-    etag,
+    etag, grpc as wire,
     json::{self, Json},
     query::Query,
 };
@@ -29,19 +34,26 @@ use crate::{
 const JSON_PROFILE_BYTES: usize = 1_000;
 const JSON_EVENT_BYTES: usize = 300;
 
+/// The methods of `attune.v1.Users`.
+const METHODS: [&str; 7] = ["PutUser", "GetUser", "PatchUser", "DeleteUser", "ExportUser", "EraseUser", "GetJob"];
+
 type Service = Extension<SharedUsers>;
 
 /// The routes, where this process has the service. Who may use them is the caller's to say.
 pub(crate) fn routes(app: &App) -> Option<Router<App>> {
     let service = app.services.users.clone()?;
-    let routes = Router::new()
+    let server = UsersServer::new(grpc::Grpc::new(service.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(app.config.requests.body_bytes_max)
+        .max_encoding_message_size(usize::MAX);
+    let rest = Router::new()
         .route("/v1/users/{id}", get(profile).put(put).patch(change).delete(remove))
         .route("/v1/users/{id}/export", get(export))
         .route("/v1/users/{id}/erase", post(erase))
         .route("/v1/jobs/{id}", get(job))
         .route_layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(Extension(service));
-    Some(routes)
+    Some(rest.merge(wire::methods(&METHODS, server)))
 }
 
 /// A profile with its ETag.
