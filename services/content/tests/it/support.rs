@@ -21,7 +21,7 @@ use attune_store::guard::{Faults, Guard, Guarded, Settings};
 use attune_store::objects::Objects;
 use attune_store::relational::Relational;
 use attune_store::search::Search;
-use attune_store::{StoreError, StoreKind, Tenant};
+use attune_store::{ErrorKind, StoreError, StoreKind, Tenant};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -79,9 +79,7 @@ pub async fn stores(folder: &Path, faults: &Arc<Faults>) -> Stores {
         Arc::new(embedded::relational::open(&folder.join("relational.db")).await.unwrap());
     let documents: Arc<dyn Documents> = Arc::new(SqliteDocuments::open(&folder.join("documents.db")).await.unwrap());
     let search: Arc<dyn Search> = Arc::new(TantivySearch::open(&folder.join("search")).await.unwrap());
-    let events: Arc<dyn EventLog> = Arc::new(
-        Log::open(&folder.join("events"), LogSettings { partitions: 1, ..LogSettings::default() }).await.unwrap(),
-    );
+    let events: Arc<dyn EventLog> = Arc::new(log(&folder.join("events")).await);
     let objects: Arc<dyn Objects> =
         Arc::new(LocalObjects::open(&folder.join("objects"), "http://127.0.0.1:1").await.unwrap());
     Stores {
@@ -91,6 +89,19 @@ pub async fn stores(folder: &Path, faults: &Arc<Faults>) -> Stores {
         events: Arc::new(Guarded::new(events, guard(StoreKind::Events))),
         objects: Arc::new(Guarded::new(objects, guard(StoreKind::Objects))),
     }
+}
+
+/// Opens the log. A call that a process before was in the middle of holds it until it is done, since here that process has
+/// not ended.
+async fn log(folder: &Path) -> Log {
+    let settings = LogSettings { partitions: 1, ..LogSettings::default() };
+    for _ in 0..1_000 {
+        match Log::open(folder, settings).await {
+            Err(error) if error.kind == ErrorKind::Unavailable => tokio::time::sleep(Duration::from_millis(10)).await,
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays locked", folder.display());
 }
 
 impl Fixture {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use attune_store::cache::Cache;
 use attune_store::documents::{Collection, Documents, Put};
-use attune_store::network::{self, cache::RedisCache, documents::MongoDocuments};
 use attune_store::network::search::{ElasticsearchOptions, ElasticsearchSearch};
+use attune_store::network::{self, cache::RedisCache, documents::MongoDocuments};
 use attune_store::relational::{DefinitionKind, Definitions, Relational};
 use attune_store::search::{Change, Search};
 use attune_store::{Expect, StoreError, Tenant};
