@@ -2,7 +2,8 @@
 """Makes kernels/cuda/ptx/*.ptx.gz: the kernels as PTX, for machines with a driver and without NVRTC.
 
 Run by `make cuda-ptx` after a kernel was changed, with NVRTC 12.1 on LD_LIBRARY_PATH: PTX of a newer one would shut out
-older drivers. Each file is for the lowest compute capability that has the arithmetic; later cards' drivers compile it too.
+older drivers. Each file is for the lowest compute capability that has the arithmetic, and later cards' drivers compile it too; Hopper has one
+of its own.
 """
 
 import ctypes
@@ -13,8 +14,9 @@ import re
 import sys
 
 HERE = pathlib.Path(__file__).parent
-PARTS = ["ptx.cuh", "element.cuh", "layers.cuh", "project.cuh", "attention.cuh"]
-TARGETS = {"f32": (0, "75"), "bf16": (1, "80"), "f16": (2, "75")}
+PARTS = ["ptx.cuh", "element.cuh", "layers.cuh", "project.cuh", "hopper.cuh", "attention.cuh"]
+# Precision and capability. What Hopper alone can do no later card can: its PTX is for compute 9.0 and nothing else.
+TARGETS = [("f32", 0, "75"), ("bf16", 1, "80"), ("bf16", 1, "90a"), ("f16", 2, "75")]
 
 
 def compile_ptx(nvrtc, source, precision, capability):
@@ -36,7 +38,7 @@ def main():
     nvrtc = ctypes.CDLL("libnvrtc.so.12")
     source = "".join((HERE / part).read_text() for part in PARTS)
     digest = hashlib.sha256(source.encode()).hexdigest()
-    for name, (precision, capability) in TARGETS.items():
+    for name, precision, capability in TARGETS:
         ptx = compile_ptx(nvrtc, source, precision, capability)
         # Comments and blank lines say nothing to a driver.
         ptx = re.sub(r"^\s*//.*\n|^\s*\n", "", ptx, flags=re.MULTILINE)

@@ -17,6 +17,7 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 struct alignas(16) uint4 { u32 x, y, z, w; };
 struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) float2 { float x, y; };
 struct Index { unsigned x, y, z; };
 
 #define DEVICE static inline
@@ -27,6 +28,7 @@ struct Index { unsigned x, y, z; };
     unsigned char* NAME = emulated.shared
 
 const int SHARED_BYTES_MAX = 48 * 1024;
+const int SHARED_BYTES_HOPPER = 227 * 1024;
 const int THREADS_MAX = 1024;
 const size_t STACK_BYTES = 128 * 1024;
 
@@ -74,6 +76,9 @@ static void begin_fiber(Fiber& fiber, char* stack, size_t bytes, Fiber& main, vo
 #endif
 
 struct Copy { void* to; const void* from; bool valid; };
+struct alignas(64) TileMap { u64 words[16]; };
+struct TileCopy { void* to; TileMap matrix; int column, row; u64* arrival; };
+struct Product { float* sum; const void* a; const void* b; void (*run)(float*, const void*, const void*); };
 
 struct Warp {
     // What each lane brought to the last two meetings: nobody is two meetings ahead of another.
@@ -87,12 +92,15 @@ struct Emulated {
     bool done[THREADS_MAX];
     std::vector<Copy> open[THREADS_MAX];
     std::vector<std::vector<Copy>> groups[THREADS_MAX];
+    std::vector<TileCopy> tile_copies;
+    std::vector<Product> open_products[THREADS_MAX];
+    std::vector<std::vector<Product>> product_groups[THREADS_MAX];
     Warp warps[THREADS_MAX / 32];
     unsigned threads, arrived, passed, steps;
     bool copies_at_once;
     void (*body)(void**);
     void** arguments;
-    alignas(1024) unsigned char shared[SHARED_BYTES_MAX];
+    alignas(1024) unsigned char shared[SHARED_BYTES_HOPPER];
 };
 
 static Emulated emulated;
@@ -224,6 +232,90 @@ static void multiply_add(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
             const u32 right = all.of(column * 4 + k % 8 / 2).b[k / 8];
             sum[i] += widen(left >> k % 2 * 16) * widen(right >> k % 2 * 16);
         }
+    }
+}
+#endif
+
+#if ATTUNE_PRECISION != 0
+// Hopper's: tiles that land when somebody waits for them, products that are made when somebody waits for those.
+#define ATTUNE_HOPPER 1
+#define TILE_MAP const TileMap
+#define SHARED_TILES(NAME) unsigned char* NAME = emulated.shared
+
+// Bytes that are expected, below how often all of them came.
+static void arrival_begin(u64* arrival) { *arrival = 0; }
+static void arrival_expect(u64* arrival, u32 bytes) { *arrival += bytes; }
+static u32 arrival_turns(const u64* arrival) { return *arrival >> 32; }
+
+static void land(const TileCopy& copy) {
+    const u64 *words = copy.matrix.words, columns = words[1], rows = words[2];
+    const u16* matrix = (const u16*)words[0];
+    u16* tile = (u16*)copy.to;
+    if ((uintptr_t)tile % 1024 || copy.column % 64) abort();
+    for (unsigned r = 0; r < words[3]; r++)
+        for (unsigned c = 0; c < 64; c++) {
+            const u64 row = copy.row + r, column = copy.column + c;
+            tile[(r * 8 + (c / 8 ^ r % 8)) * 8 + c % 8] = row < rows && column < columns ? matrix[row * columns + column] : 0;
+        }
+    *copy.arrival -= words[3] * 128;
+    if ((u32)*copy.arrival == 0) *copy.arrival += (u64)1 << 32, emulated.steps++;
+}
+
+static void arrival_wait(u64* arrival, int turn) {
+    while (arrival_turns(arrival) <= (u32)turn) {
+        bool landed = false;
+        auto& copies = emulated.tile_copies;
+        for (size_t i = 0; i < copies.size();)
+            if (copies[i].arrival == arrival) {
+                const TileCopy copy = copies[i];
+                copies.erase(copies.begin() + i);
+                land(copy);
+                landed = true;
+            } else i++;
+        if (!landed) give_way();
+    }
+}
+
+static void copy_tile(void* to, const TileMap& matrix, int column, int row, u64* arrival) {
+    const TileCopy copy = {to, matrix, column, row, arrival};
+    if (emulated.copies_at_once) land(copy);
+    else emulated.tile_copies.push_back(copy);
+}
+
+static float tile_element(const void* address, unsigned row, unsigned k) {
+    const uintptr_t tile = (uintptr_t)address & ~(uintptr_t)1023, first = ((uintptr_t)address - tile) / 16;
+    return widen(((const u16*)tile)[(row * 8 + (first + k / 8 ^ row % 8)) * 8 + k % 8]);
+}
+
+// PTX ISA, "Register Fragments for wgmma.mma_async.m64nNk16": matrix D.
+template <int N>
+static void tiles_product(float* sum, const void* a, const void* b) {
+    const unsigned thread = threadIdx.x % 128;
+    for (unsigned i = 0; i < N / 2; i++) {
+        const unsigned row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + thread % 4 * 2 + i % 2;
+        for (unsigned k = 0; k < 16; k++) sum[i] += tile_element(a, row, k) * tile_element(b, column, k);
+    }
+}
+
+template <int N>
+static void multiply_add_tiles(float (&sum)[N / 2], const void* a, const void* b) {
+    if (emulated.copies_at_once) tiles_product<N>(sum, a, b);
+    else emulated.open_products[threadIdx.x].push_back({sum, a, b, tiles_product<N>});
+}
+
+static void products_begin() {}
+
+static void products_commit() {
+    emulated.product_groups[threadIdx.x].push_back(std::move(emulated.open_products[threadIdx.x]));
+    emulated.open_products[threadIdx.x].clear();
+}
+
+template <int PENDING>
+static void products_wait() {
+    auto& groups = emulated.product_groups[threadIdx.x];
+    while (groups.size() > PENDING) {
+        for (const Product& product : groups.front()) product.run(product.sum, product.a, product.b);
+        groups.erase(groups.begin());
     }
 }
 #endif

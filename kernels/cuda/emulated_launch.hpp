@@ -22,11 +22,14 @@ static bool run_block(bool falling, std::vector<char>& stacks) {
     memset(emulated.shared, 0xff, sizeof(emulated.shared));
     memset(emulated.warps, 0, sizeof(emulated.warps));
     emulated.arrived = 0;
+    emulated.tile_copies.clear();
     for (unsigned thread = 0; thread < emulated.threads; thread++) {
         begin_fiber(emulated.fibers[thread], stacks.data() + thread * STACK_BYTES, STACK_BYTES, emulated.main, fiber);
         emulated.done[thread] = false;
         emulated.open[thread].clear();
         emulated.groups[thread].clear();
+        emulated.open_products[thread].clear();
+        emulated.product_groups[thread].clear();
     }
     for (;;) {
         const unsigned before = emulated.steps;

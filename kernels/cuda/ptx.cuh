@@ -119,3 +119,78 @@ DEVICE float power_of_two(float x) {
 
 DEVICE float square_root(float x) { return __fsqrt_rn(x); }
 DEVICE float divide(float x, float y) { return __fdividef(x, y); }
+
+#if ATTUNE_PRECISION != 0 && defined(__CUDA_ARCH_FEAT_SM90_ALL)
+// Hopper alone: a copy engine that brings whole tiles, and products of tiles in shared memory by four warps together (PTX
+// ISA: cp.async.bulk.tensor, mbarrier, wgmma). A tile is rows of 64 elements, 128 bytes, whose pieces of 16 bytes lie as
+// place<8> says; it begins at a multiple of 1,024 bytes.
+#define ATTUNE_HOPPER 1
+
+struct alignas(64) TileMap { u64 words[16]; };
+#define TILE_MAP const __grid_constant__ TileMap
+#define SHARED_TILES(NAME) extern __shared__ __align__(1024) unsigned char NAME[]
+
+// A place in shared memory where threads wait for bytes that the copy engine brings. One thread makes it, before a
+// block_barrier.
+DEVICE void arrival_begin(u64* arrival) {
+    asm volatile("mbarrier.init.shared.b64 [%0], 1; fence.mbarrier_init.release.cluster;" ::"r"(shared_address(arrival)) : "memory");
+}
+
+// One thread says how many bytes come next.
+DEVICE void arrival_expect(u64* arrival, u32 bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(shared_address(arrival)), "r"(bytes) : "memory");
+}
+
+// Waits for what was expected the TURN-th time, counted from 0.
+DEVICE void arrival_wait(u64* arrival, int turn) {
+    asm volatile(
+        "{ .reg .pred there; again: mbarrier.try_wait.parity.shared.b64 there, [%0], %1; @!there bra again; }"
+        ::"r"(shared_address(arrival)), "r"(turn & 1) : "memory");
+}
+
+// Starts to bring the tile whose first element is (ROW, COLUMN) of a matrix; zeros for what lies outside of it.
+DEVICE void copy_tile(void* to, const TileMap& matrix, int column, int row, u64* arrival) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
+                 ::"r"(shared_address(to)), "l"(&matrix), "r"(column), "r"(row), "r"(shared_address(arrival)) : "memory");
+}
+
+// Stands before the first product that reads or adds to registers which were written since.
+DEVICE void products_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// Closes a group of products.
+DEVICE void products_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// Waits until at most PENDING of the latest groups are under way.
+template <int PENDING>
+DEVICE void products_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory"); }
+
+// How the hardware is told of a tile: its address, 1,024 bytes between groups of eight rows, pieces placed by 128 bytes.
+DEVICE u64 tile_address(const void* tile) {
+    return (u64)1 << 62 | (u64)64 << 32 | (u64)1 << 16 | (shared_address(tile) & 0x3ffff) >> 4;
+}
+
+#if ATTUNE_PRECISION == 1
+#define TYPES ".f32.bf16.bf16 "
+#else
+#define TYPES ".f32.f16.f16 "
+#endif
+#define SUMS_8(I) "+f"(sum[I]), "+f"(sum[I + 1]), "+f"(sum[I + 2]), "+f"(sum[I + 3]), "+f"(sum[I + 4]), "+f"(sum[I + 5]), "+f"(sum[I + 6]), "+f"(sum[I + 7])
+#define SUMS_32(I) SUMS_8(I), SUMS_8(I + 8), SUMS_8(I + 16), SUMS_8(I + 24)
+#define NAMES_32 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define NAMES_64 NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define NAMES_96 NAMES_64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+
+// sum += a b for the 64 rows of a tile A and the N rows of a tile B, over 16 of their elements: those behind the two
+// addresses. Thread t of the four warps has of row t / 32 * 16 + t % 32 / 4 + 8 h the columns 8 j + t % 4 * 2 + i, at
+// sum[4 j + 2 h + i]. Asynchronous: sums and tiles are not to be touched until a products_wait.
+template <int N>
+DEVICE void multiply_add_tiles(float (&sum)[N / 2], const void* a, const void* b);
+
+#define MULTIPLY_ADD_TILES(N, NAMES, A, B, ...)                                                                              \
+    template <>                                                                                                              \
+    DEVICE void multiply_add_tiles<N>(float (&sum)[N / 2], const void* a, const void* b) {                                   \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16" TYPES "{" NAMES "}, " A ", " B ", 1, 1, 1, 0, 0;"           \
+                     : __VA_ARGS__ : "l"(tile_address(a)), "l"(tile_address(b)) : "memory");                                 \
+    }
+MULTIPLY_ADD_TILES(64, NAMES_32, "%32", "%33", SUMS_32(0))
+MULTIPLY_ADD_TILES(128, NAMES_64, "%64", "%65", SUMS_32(0), SUMS_32(32))
+MULTIPLY_ADD_TILES(192, NAMES_96, "%96", "%97", SUMS_32(0), SUMS_32(32), SUMS_32(64))
+#endif

@@ -12,6 +12,7 @@ use super::gpu::Gpu;
 use super::launch::Kernel;
 use super::memory::{Buffer, Cell, Element};
 use super::modules::{ModuleOrigin, cache_folder};
+use super::plan::{Shape, Tiling};
 use super::{Arithmetic, Card, CudaError, Probe, Stream, StreamSize};
 
 /// What a card and its emulation have in common: raw memory and raw launches. Addresses are the device's.
@@ -40,6 +41,16 @@ pub(super) trait Machine: Send + Sync {
     /// # Safety
     /// As `upload`.
     unsafe fn download(&self, stream: u64, to: *mut u8, from: u64, bytes: usize) -> Result<(), CudaError>;
+    /// Whether a kernel is loaded.
+    fn has(&self, kernel: Kernel) -> bool;
+    /// A matrix of `rows` x `columns` as the copy engine sees it, in tiles of `tile_rows` x 64 elements.
+    fn tile_map(
+        &self,
+        arithmetic: Arithmetic,
+        address: u64,
+        size: [usize; 2],
+        tile_rows: usize,
+    ) -> Result<TileMap, CudaError>;
     /// Queues a kernel.
     ///
     /// # Safety
@@ -48,9 +59,7 @@ pub(super) trait Machine: Send + Sync {
     unsafe fn launch(
         &self,
         stream: u64,
-        kernel: Kernel,
-        grid: [u32; 3],
-        threads: u32,
+        shape: Shape,
         arguments: &mut [*mut c_void],
     ) -> Result<(), CudaError>;
     /// Bytes free, and in all.
@@ -58,6 +67,11 @@ pub(super) trait Machine: Send + Sync {
     /// Work on it never ends: nothing is to be waited for when it is given back.
     fn abandon(&self);
 }
+
+/// What a kernel needs to know of a matrix that the copy engine reads: the driver's own words.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct TileMap(pub(super) [u64; 16]);
 
 /// A device with its kernels loaded, shared by all who use it.
 #[derive(Clone)]
@@ -135,6 +149,11 @@ impl Device {
         self.0.origin
     }
 
+    /// How products can be cut here.
+    pub fn tilings(&self) -> &'static [Tiling] {
+        Tiling::of(self.arithmetic(), self.0.has_hopper())
+    }
+
     /// Whether it failed. Nothing works on a lost device; open the card again.
     pub fn is_lost(&self) -> bool {
         self.0.is_lost()
@@ -206,6 +225,11 @@ fn bytes_of(values: &[f32]) -> &[u8] {
 }
 
 impl Shared {
+    /// Whether it has the kernels that only Hopper runs.
+    pub(super) fn has_hopper(&self) -> bool {
+        Kernel::HOPPER.iter().all(|kernel| self.machine.has(*kernel))
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }

@@ -11,9 +11,10 @@ use std::ptr::NonNull;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::{fs, io};
 
-use super::device::Machine;
+use super::device::{Machine, TileMap};
 use super::launch::Kernel;
 use super::modules::cache_folder;
+use super::plan::Shape;
 use super::sources::{EMULATED_SOURCE, hash};
 use super::{Arithmetic, CudaError};
 
@@ -46,6 +47,7 @@ type Emulate = unsafe extern "C" fn(*const c_char, *const u32, c_uint, *mut *mut
 pub(super) struct Emulator {
     emulate: Emulate,
     order: ThreadOrder,
+    kernels: Vec<Kernel>,
     /// Memory by the device address of its first byte behind the margin.
     memory: Mutex<HashMap<u64, Vec<Aligned>>>,
 }
@@ -72,7 +74,12 @@ impl Emulator {
         if !library.exists() {
             compile(arithmetic, &library).map_err(CudaError::Emulation)?;
         }
-        Ok(Self { emulate: load(&library).map_err(CudaError::Emulation)?, order, memory: Mutex::default() })
+        let mut kernels = Kernel::of(arithmetic);
+        if arithmetic != Arithmetic::F32 {
+            kernels.extend(Kernel::HOPPER);
+        }
+        let emulate = load(&library).map_err(CudaError::Emulation)?;
+        Ok(Self { emulate, order, kernels, memory: Mutex::default() })
     }
 
     /// Panics unless every margin is as it was: a kernel wrote outside of its memory.
@@ -180,14 +187,24 @@ impl Machine for Emulator {
         Ok(())
     }
 
-    unsafe fn launch(
+    fn has(&self, kernel: Kernel) -> bool {
+        self.kernels.contains(&kernel)
+    }
+
+    fn tile_map(
         &self,
-        _: u64,
-        kernel: Kernel,
-        grid: [u32; 3],
-        threads: u32,
-        arguments: &mut [*mut c_void],
-    ) -> Result<(), CudaError> {
+        _: Arithmetic,
+        address: u64,
+        [rows, columns]: [usize; 2],
+        tile_rows: usize,
+    ) -> Result<TileMap, CudaError> {
+        let mut words = [0; 16];
+        words[..4].copy_from_slice(&[address, columns as u64, rows as u64, tile_rows as u64]);
+        Ok(TileMap(words))
+    }
+
+    unsafe fn launch(&self, _: u64, shape: Shape, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
+        let Shape { kernel, grid, threads, .. } = shape;
         let order = u32::from(self.order.falling) | u32::from(self.order.copies_at_once) << 1;
         let _one = ONE_LAUNCH_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the caller's promise about the arguments; one launch at a time.

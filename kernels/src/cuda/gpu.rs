@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cudarc::driver::sys;
 
-use super::device::Machine;
+use super::device::{Machine, TileMap};
 use super::error::checked;
 use super::launch::Kernel;
 use super::modules::{Image, ModuleOrigin, embedded, native};
+use super::plan::{Shape, Tiling, projection};
 use super::{Arithmetic, Card, CudaError, Version};
 
 /// A context of a card, with the kernels loaded. A context of our own and not the shared primary one: after a failure it is
@@ -50,7 +51,7 @@ impl Gpu {
                 }
             }
         }
-        let image = embedded(arithmetic);
+        let image = embedded(arithmetic, card.capability);
         gpu.load(&image, arithmetic).map_err(|error| CudaError::NoModule(error.to_string()))?;
         Ok((gpu, image.origin))
     }
@@ -68,7 +69,20 @@ impl Gpu {
             checked("cuModuleGetFunction", code).map(|()| (kernel, function))
         };
         self.functions = Kernel::of(arithmetic).into_iter().map(find).collect::<Result<_, _>>()?;
+        // A module for another generation lacks these.
+        self.functions.extend(Kernel::HOPPER.into_iter().filter_map(|kernel| find(kernel).ok()));
+        for tiling in Tiling::of(arithmetic, true) {
+            self.allow_shared(projection(*tiling, arithmetic, 1, 1))?;
+        }
         Ok(())
+    }
+
+    /// Lets a kernel have the shared memory that it is launched with: more than 48 KiB has to be asked for.
+    fn allow_shared(&self, Shape { kernel, shared_bytes, .. }: Shape) -> Result<(), CudaError> {
+        let Ok(function) = self.function(kernel) else { return Ok(()) };
+        let what = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: a function of a loaded module.
+        checked("cuFuncSetAttribute", unsafe { sys::cuFuncSetAttribute(function, what, shared_bytes as i32) })
     }
 
     fn enter(&self) -> Result<(), CudaError> {
@@ -160,20 +174,53 @@ impl Machine for Gpu {
         })
     }
 
-    unsafe fn launch(
+    fn has(&self, kernel: Kernel) -> bool {
+        self.function(kernel).is_ok()
+    }
+
+    fn tile_map(
         &self,
-        stream: u64,
-        kernel: Kernel,
-        grid: [u32; 3],
-        threads: u32,
-        arguments: &mut [*mut c_void],
-    ) -> Result<(), CudaError> {
+        arithmetic: Arithmetic,
+        address: u64,
+        [rows, columns]: [usize; 2],
+        tile_rows: usize,
+    ) -> Result<TileMap, CudaError> {
+        let kind = match arithmetic {
+            Arithmetic::F16 => sys::CUtensorMapDataType_enum::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+            _ => sys::CUtensorMapDataType_enum::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+        };
+        let (sizes, pitch) = ([columns as u64, rows as u64], (columns * arithmetic.bytes()) as u64);
+        let (tile, steps) = ([64, tile_rows as u32], [1, 1]);
+        let mut map = sys::CUtensorMap { opaque: [0; 16] };
+        // SAFETY: each array has an entry for each of two dimensions, the pitch one for the outer of them. Nothing is read
+        // at the address.
+        let code = unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &mut map,
+                kind,
+                2,
+                address as *mut c_void,
+                sizes.as_ptr(),
+                &pitch,
+                tile.as_ptr(),
+                steps.as_ptr(),
+                sys::CUtensorMapInterleave_enum::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
+                sys::CUtensorMapL2promotion_enum::CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        };
+        checked("cuTensorMapEncodeTiled", code).map(|()| TileMap(map.opaque))
+    }
+
+    unsafe fn launch(&self, stream: u64, shape: Shape, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
         self.enter()?;
-        let (function, [x, y, z], stream) = (self.function(kernel)?, grid, stream as sys::CUstream);
-        let extra = std::ptr::null_mut();
+        let Shape { kernel, grid: [x, y, z], threads, shared_bytes } = shape;
+        let (function, stream, extra) = (self.function(kernel)?, stream as sys::CUstream, std::ptr::null_mut());
         // SAFETY: the caller's promise; the driver copies the arguments before it returns.
-        let code =
-            unsafe { sys::cuLaunchKernel(function, x, y, z, threads, 1, 1, 0, stream, arguments.as_mut_ptr(), extra) };
+        let code = unsafe {
+            sys::cuLaunchKernel(function, x, y, z, threads, 1, 1, shared_bytes, stream, arguments.as_mut_ptr(), extra)
+        };
         checked("cuLaunchKernel", code)
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_void};
 
 use super::memory::Element;
-use super::plan::{self, Shape};
+use super::plan::{self, Shape, Tiling};
 use super::{Arithmetic, Buffer, CudaError, Stream};
 
 /// A kernel of the module.
@@ -15,13 +15,16 @@ pub(super) enum Kernel {
     Head,
     Project64,
     Project128,
+    ProjectHopper64,
+    ProjectHopper128,
+    ProjectHopper192,
     Attention32,
     Attention64,
     Attention128,
 }
 
 impl Kernel {
-    /// Those that a module of this arithmetic has.
+    /// Those that every module of this arithmetic has.
     pub(super) fn of(arithmetic: Arithmetic) -> Vec<Self> {
         let all = [
             Self::EmbedNorm,
@@ -37,6 +40,9 @@ impl Kernel {
         all.into_iter().filter(|kernel| arithmetic != Arithmetic::F32 || *kernel != Self::Project128).collect()
     }
 
+    /// Those that a module has besides if it was compiled for Hopper.
+    pub(super) const HOPPER: [Self; 3] = [Self::ProjectHopper64, Self::ProjectHopper128, Self::ProjectHopper192];
+
     pub(super) fn c_name(self) -> &'static CStr {
         match self {
             Self::EmbedNorm => c"embed_norm",
@@ -45,6 +51,9 @@ impl Kernel {
             Self::Head => c"head",
             Self::Project64 => c"project_64",
             Self::Project128 => c"project_128",
+            Self::ProjectHopper64 => c"project_hopper_64",
+            Self::ProjectHopper128 => c"project_hopper_128",
+            Self::ProjectHopper192 => c"project_hopper_192",
             Self::Attention32 => c"attention_32",
             Self::Attention64 => c"attention_64",
             Self::Attention128 => c"attention_128",
@@ -172,6 +181,26 @@ impl Stream {
         x: &Buffer<Element>,
         y: &mut Buffer<Element>,
     ) -> Result<(), CudaError> {
+        let (arithmetic, multiprocessors) = (self.shared.arithmetic, self.shared.card.multiprocessors);
+        let (tokens, outputs) = (self.batch.tokens, projection.bias.len());
+        let tiling = plan::tiling(arithmetic, self.shared.has_hopper(), tokens, outputs, multiprocessors);
+        self.project_by(tiling, projection, x, y)
+    }
+
+    /// [`project`](Self::project) in tiles of the caller's choice: the values have the same bits.
+    ///
+    /// # Errors
+    /// What the device said.
+    ///
+    /// # Panics
+    /// As [`project`](Self::project), and if the device has no such tiles.
+    pub fn project_by(
+        &mut self,
+        tiling: Tiling,
+        projection: &Projection,
+        x: &Buffer<Element>,
+        y: &mut Buffer<Element>,
+    ) -> Result<(), CudaError> {
         let (tokens, outputs) = (self.batch.tokens, projection.bias.len());
         self.own(&projection.bias);
         let inputs = projection.weights.len() / outputs.max(1);
@@ -182,11 +211,19 @@ impl Stream {
         self.holds(&projection.weights, outputs * inputs);
         self.holds(x, tokens * inputs);
         self.holds(y, tokens * outputs);
-        let shape = plan::projection(self.shared.arithmetic, tokens, outputs, self.shared.card.multiprocessors);
+        let shape = plan::projection(tiling, self.shared.arithmetic, tokens, outputs);
         let (mut x, mut w, mut bias, mut y) =
             (x.address, projection.weights.address, projection.bias.address, y.address);
         let (mut rows, mut outputs, mut inputs) = (tokens as i32, outputs as i32, inputs as i32);
         let mut activation = i32::from(projection.gelu);
+        let [x_rows, w_rows] = tiling.sides();
+        if tiling.is_hopper() {
+            let mut x = self.tile_map(x, [tokens, inputs as usize], x_rows)?;
+            let mut w = self.tile_map(w, [outputs as usize, inputs as usize], w_rows)?;
+            let mut arguments = arguments![x, w, bias, y, rows, outputs, inputs, activation];
+            // SAFETY: as below; the maps say what they lie in, and nothing outside of that is read.
+            return unsafe { self.launch(shape, &mut arguments) };
+        }
         let mut arguments = arguments![x, w, bias, y, rows, outputs, inputs, activation];
         // SAFETY: the types are the kernel's; lengths were checked above.
         unsafe { self.launch(shape, &mut arguments) }

@@ -36,7 +36,7 @@ pub use error::CudaError;
 pub use launch::{AttentionSize, NormWeights, PoolKind, Projection};
 pub use memory::{Buffer, Element};
 pub use modules::ModuleOrigin;
-pub use plan::{BatchPlan, HEAD_WIDTHS, PlanError, WIDTH_MAX, check_widths};
+pub use plan::{BatchPlan, HEAD_WIDTHS, PlanError, Tiling, WIDTH_MAX, check_widths};
 pub use probe::{Absence, Card, Probe, Version, probe};
 pub use sources::{ARCHITECTURES, Arithmetic};
 pub use stream::{Stream, StreamSize};

@@ -55,8 +55,8 @@ pub(super) fn native(
 }
 
 /// The program's own PTX.
-pub(super) fn embedded(arithmetic: Arithmetic) -> Image {
-    let mut bytes = embedded_ptx(arithmetic).into_bytes();
+pub(super) fn embedded(arithmetic: Arithmetic, capability: (u32, u32)) -> Image {
+    let mut bytes = embedded_ptx(arithmetic, capability).into_bytes();
     bytes.push(0);
     Image { origin: ModuleOrigin::Embedded, bytes }
 }

@@ -118,23 +118,94 @@ pub(super) struct Shape {
     pub(super) kernel: Kernel,
     pub(super) grid: [u32; 3],
     pub(super) threads: u32,
+    /// Bytes of shared memory beyond what the kernel says itself.
+    pub(super) shared_bytes: u32,
+}
+
+/// How a product is cut into the tiles that blocks make: rows x outputs. Which it is changes no bit of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tiling {
+    /// 64 x 64.
+    Small,
+    /// 128 x 128.
+    Large,
+    /// 64 x 64, by Hopper's products.
+    HopperSmall,
+    /// 128 x 128, by Hopper's products.
+    HopperLarge,
+    /// 128 x 192, by Hopper's products.
+    HopperWide,
+}
+
+impl Tiling {
+    /// Those that a device has.
+    pub(super) fn of(arithmetic: Arithmetic, has_hopper: bool) -> &'static [Self] {
+        match (arithmetic, has_hopper) {
+            (Arithmetic::F32, _) => &[Self::Small],
+            (_, false) => &[Self::Small, Self::Large],
+            (_, true) => &[Self::Small, Self::Large, Self::HopperSmall, Self::HopperLarge, Self::HopperWide],
+        }
+    }
+
+    /// Rows and outputs of a tile.
+    pub(super) fn sides(self) -> [usize; 2] {
+        match self {
+            Self::Small | Self::HopperSmall => [64, 64],
+            Self::Large | Self::HopperLarge => [128, 128],
+            Self::HopperWide => [128, 192],
+        }
+    }
+
+    pub(super) fn is_hopper(self) -> bool {
+        matches!(self, Self::HopperSmall | Self::HopperLarge | Self::HopperWide)
+    }
+
+    fn blocks(self, rows: usize, outputs: usize) -> [u32; 3] {
+        let [high, wide] = self.sides();
+        [outputs.div_ceil(wide) as u32, rows.div_ceil(high) as u32, 1]
+    }
 }
 
 /// For a product of `rows` x `outputs`: large tiles where they give every multiprocessor a block, small ones where they do
-/// not. Which it is changes no bit of the result.
-pub(super) fn projection(arithmetic: Arithmetic, rows: usize, outputs: usize, multiprocessors: u32) -> Shape {
-    let blocks = |side: usize| [outputs.div_ceil(side) as u32, rows.div_ceil(side) as u32, 1];
-    let [x, y, _] = blocks(128);
-    match arithmetic {
-        Arithmetic::F32 => Shape { kernel: Kernel::Project64, grid: blocks(64), threads: 256 },
-        _ if x * y >= multiprocessors => Shape { kernel: Kernel::Project128, grid: blocks(128), threads: 256 },
-        _ => Shape { kernel: Kernel::Project64, grid: blocks(64), threads: 128 },
+/// not.
+pub(super) fn tiling(
+    arithmetic: Arithmetic,
+    has_hopper: bool,
+    rows: usize,
+    outputs: usize,
+    multiprocessors: u32,
+) -> Tiling {
+    let (small, large) = match (arithmetic, has_hopper) {
+        (Arithmetic::F32, _) => return Tiling::Small,
+        (_, false) => (Tiling::Small, Tiling::Large),
+        // Tiles of 192 waste nothing of a width that they divide.
+        (_, true) if outputs.is_multiple_of(192) => (Tiling::HopperSmall, Tiling::HopperWide),
+        (_, true) => (Tiling::HopperSmall, Tiling::HopperLarge),
+    };
+    let [x, y, _] = large.blocks(rows, outputs);
+    if x * y >= multiprocessors { large } else { small }
+}
+
+/// For a product of `rows` x `outputs` in tiles.
+pub(super) fn projection(tiling: Tiling, arithmetic: Arithmetic, rows: usize, outputs: usize) -> Shape {
+    /// Bytes of `stages` stages of tiles, 64 elements of each row, and what says that one has come.
+    fn stages(tiling: Tiling, stages: usize) -> u32 {
+        (stages * (tiling.sides().iter().sum::<usize>() * 128 + 8)) as u32
     }
+    let (kernel, threads, shared_bytes) = match tiling {
+        Tiling::Small if arithmetic == Arithmetic::F32 => (Kernel::Project64, 256, 0),
+        Tiling::Small => (Kernel::Project64, 128, 0),
+        Tiling::Large => (Kernel::Project128, 256, 0),
+        Tiling::HopperSmall => (Kernel::ProjectHopper64, 128, stages(tiling, 4)),
+        Tiling::HopperLarge => (Kernel::ProjectHopper128, 256, stages(tiling, 3)),
+        Tiling::HopperWide => (Kernel::ProjectHopper192, 256, stages(tiling, 2)),
+    };
+    Shape { kernel, grid: tiling.blocks(rows, outputs), threads, shared_bytes }
 }
 
 /// For the norms: eight rows a block.
 pub(super) fn norm(kernel: Kernel, rows: usize) -> Shape {
-    Shape { kernel, grid: [rows.div_ceil(8) as u32, 1, 1], threads: 256 }
+    Shape { kernel, grid: [rows.div_ceil(8) as u32, 1, 1], threads: 256, shared_bytes: 0 }
 }
 
 /// For attention. `None` when no kernel is as wide as the head.
@@ -145,12 +216,12 @@ pub(super) fn attention(tiles: usize, heads: usize, head_width: usize) -> Option
         128 => Kernel::Attention128,
         _ => return None,
     };
-    Some(Shape { kernel, grid: [tiles as u32, heads as u32, 1], threads: 128 })
+    Some(Shape { kernel, grid: [tiles as u32, heads as u32, 1], threads: 128, shared_bytes: 0 })
 }
 
 /// For pooling and the head: a block for each text.
 pub(super) fn texts(kernel: Kernel, rows: usize) -> Shape {
-    Shape { kernel, grid: [rows as u32, 1, 1], threads: 128 }
+    Shape { kernel, grid: [rows as u32, 1, 1], threads: 128, shared_bytes: 0 }
 }
 
 #[cfg(test)]
@@ -207,12 +278,26 @@ mod tests {
 
     #[test]
     fn large_tiles_wait_until_every_multiprocessor_has_one() {
-        let shape = |rows, outputs| projection(Arithmetic::Bf16, rows, outputs, 132);
-        assert_eq!(shape(25, 1152), Shape { kernel: Kernel::Project64, grid: [18, 1, 1], threads: 128 });
-        assert_eq!(shape(1792, 1152).kernel, Kernel::Project64, "9 x 14 = 126 blocks");
-        assert_eq!(shape(1793, 1152), Shape { kernel: Kernel::Project128, grid: [9, 15, 1], threads: 256 });
-        assert_eq!(shape(100_000, 1).grid, [1, 782, 1]);
-        assert_eq!(projection(Arithmetic::F32, 1793, 1152, 132).grid, [18, 29, 1]);
+        let chosen = |has_hopper, rows, outputs| tiling(Arithmetic::Bf16, has_hopper, rows, outputs, 132);
+        assert_eq!(chosen(false, 25, 1152), Tiling::Small);
+        assert_eq!(chosen(false, 1792, 1152), Tiling::Small, "9 x 14 = 126 blocks");
+        assert_eq!(chosen(false, 1793, 1152), Tiling::Large);
+        assert_eq!(chosen(true, 2688, 1152), Tiling::HopperSmall, "6 x 21 = 126 blocks");
+        assert_eq!(chosen(true, 2689, 1152), Tiling::HopperWide);
+        assert_eq!(chosen(true, 100_000, 1024), Tiling::HopperLarge, "192 does not divide it");
+        assert_eq!(tiling(Arithmetic::F32, true, 100_000, 1152, 132), Tiling::Small);
+    }
+
+    #[test]
+    fn blocks_cover_the_product() {
+        let shape = |tiling, rows, outputs| projection(tiling, Arithmetic::Bf16, rows, outputs);
+        assert_eq!(shape(Tiling::Small, 25, 1152).grid, [18, 1, 1]);
+        assert_eq!(shape(Tiling::Large, 1793, 1152).grid, [9, 15, 1]);
+        assert_eq!(shape(Tiling::Large, 100_000, 1).grid, [1, 782, 1]);
+        assert_eq!(shape(Tiling::HopperWide, 129, 200).grid, [2, 2, 1]);
+        for tiling in Tiling::of(Arithmetic::Bf16, true) {
+            assert!(shape(*tiling, 1, 1).shared_bytes <= 227 * 1024 / 2, "two blocks fit a multiprocessor: {tiling:?}");
+        }
     }
 
     #[test]

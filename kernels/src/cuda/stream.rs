@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::device::Shared;
+use super::device::{Shared, TileMap};
 use super::memory::{Cell, Element};
 use super::plan::Shape;
 use super::{Arithmetic, BatchPlan, Buffer, CudaError, Device};
@@ -216,15 +216,19 @@ impl Stream {
         assert!(Arc::ptr_eq(&self.shared, &buffer.shared), "a buffer of another device");
     }
 
+    /// A matrix of `size` rows and columns at an address, as the copy engine sees it.
+    pub(super) fn tile_map(&self, address: u64, size: [usize; 2], tile_rows: usize) -> Result<TileMap, CudaError> {
+        self.shared.watched(|machine| machine.tile_map(self.shared.arithmetic, address, size, tile_rows))
+    }
+
     /// Queues a kernel.
     ///
     /// # Safety
     /// As `Machine::launch`. That memory stays until the stream is done is the buffers' affair: to free device memory
     /// waits for the device.
     pub(super) unsafe fn launch(&mut self, shape: Shape, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
-        let Shape { kernel, grid, threads } = shape;
         // SAFETY: the caller's promise.
-        self.shared.watched(|machine| unsafe { machine.launch(self.handle, kernel, grid, threads, arguments) })
+        self.shared.watched(|machine| unsafe { machine.launch(self.handle, shape, arguments) })
     }
 }
 
