@@ -197,7 +197,7 @@ ATTENTION(64, 4)
 ATTENTION(128, 2)
 
 #if ATTUNE_PRECISION != 0
-#define ATTUNE_KERNELS(F) F(embed_norm) F(residual_norm) F(pool) F(head) F(project_64) F(project_128) F(project_hopper_64) F(project_hopper_128) F(project_hopper_192) F(attention_32) F(attention_64) F(attention_128)
+#define ATTUNE_KERNELS(F) F(embed_norm) F(residual_norm) F(pool) F(head) F(project_64) F(project_128) F(project_hopper_64) F(project_hopper_128) F(project_hopper_192) F(project_resident) F(project_norm) F(attention_32) F(attention_64) F(attention_128)
 #else
 #define ATTUNE_KERNELS(F) F(embed_norm) F(residual_norm) F(pool) F(head) F(project_64) F(attention_32) F(attention_64) F(attention_128)
 #endif

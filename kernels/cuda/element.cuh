@@ -47,12 +47,9 @@ DEVICE float warp_sum(float x) {
     return x;
 }
 
-// Not fmaxf, which would lose a NaN.
-DEVICE float held_between(float x, float lowest, float highest) { return x < lowest ? lowest : x > highest ? highest : x; }
-
 // The exact GELU, x Phi(x): the rational approximation of kernels/src/cpu/math.rs, same coefficients.
 DEVICE float gelu(float x) {
-    const float t = x * x > 30.25f ? 30.25f : x * x;
+    const float t = fminf(x * x, 30.25f);
     float p = 2.275026e-8f;
     p = p * t + 6.3517086e-6f;
     p = p * t + 0.00016879576f;
@@ -65,5 +62,6 @@ DEVICE float gelu(float x) {
     q = q * t + 0.028644271f;
     q = q * t + 0.2515151f;
     q = q * t + 1.0f;
-    return x * (held_between(divide(x * p, q), -0.5f, 0.5f) + 0.5f);
+    // A NaN that is lost here comes back with x.
+    return x * (fminf(fmaxf(divide(x * p, q), -0.5f), 0.5f) + 0.5f);
 }

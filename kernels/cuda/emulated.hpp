@@ -78,7 +78,7 @@ static void begin_fiber(Fiber& fiber, char* stack, size_t bytes, Fiber& main, vo
 struct Copy { void* to; const void* from; bool valid; };
 struct alignas(64) TileMap { u64 words[16]; };
 struct TileCopy { void* to; TileMap matrix; int column, row; u64* arrival; };
-struct Product { float* sum; const void* a; const void* b; void (*run)(float*, const void*, const void*); };
+struct Product { float* sum; const void* a; const void* b; bool add; void (*run)(float*, const void*, const void*, bool); };
 
 struct Warp {
     // What each lane brought to the last two meetings: nobody is two meetings ahead of another.
@@ -139,6 +139,7 @@ static Brought<T> exchange(const T& mine) {
 static void block_barrier() { meet(emulated.arrived, emulated.passed, emulated.threads); }
 static void warp_barrier() { exchange(0); }
 static float shuffle_xor(float x, int distance) { return exchange(x).of(threadIdx.x % 32 ^ distance); }
+static u32 shuffle_xor(u32 x, int distance) { return exchange(x).of(threadIdx.x % 32 ^ distance); }
 
 static void land(const Copy& copy) {
     if (copy.valid) memcpy(copy.to, copy.from, 16);
@@ -242,10 +243,27 @@ static void multiply_add(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #define TILE_MAP const TileMap
 #define SHARED_TILES(NAME) unsigned char* NAME = emulated.shared
 
-// Bytes that are expected, below how often all of them came.
-static void arrival_begin(u64* arrival) { *arrival = 0; }
-static void arrival_expect(u64* arrival, u32 bytes) { *arrival += bytes; }
-static u32 arrival_turns(const u64* arrival) { return *arrival >> 32; }
+struct Arrival { u64 bytes : 24, count : 8, missing : 8, turns : 24; };
+static Arrival& state(u64* arrival) { return *(Arrival*)arrival; }
+
+static void arrival_pass(u64* arrival) {
+    Arrival& there = state(arrival);
+    emulated.steps++;
+    if (there.missing || there.bytes) return;
+    there.missing = there.count;
+    there.turns++;
+}
+
+static void arrival_begin(u64* arrival, int count) { state(arrival) = {0, (u64)count, (u64)count, 0}; }
+
+static void arrival_expect(u64* arrival, u32 bytes) {
+    if (!state(arrival).missing) abort();
+    state(arrival).bytes += bytes;
+    state(arrival).missing--;
+    arrival_pass(arrival);
+}
+
+static void arrival_tell(u64* arrival) { arrival_expect(arrival, 0); }
 
 static void land(const TileCopy& copy) {
     const u64 *words = copy.matrix.words, columns = words[1], rows = words[2];
@@ -257,12 +275,14 @@ static void land(const TileCopy& copy) {
             const u64 row = copy.row + r, column = copy.column + c;
             tile[(r * 8 + (c / 8 ^ r % 8)) * 8 + c % 8] = row < rows && column < columns ? matrix[row * columns + column] : 0;
         }
-    *copy.arrival -= words[3] * 128;
-    if ((u32)*copy.arrival == 0) *copy.arrival += (u64)1 << 32, emulated.steps++;
+    state(copy.arrival).bytes -= words[3] * 128;
+    arrival_pass(copy.arrival);
 }
 
 static void arrival_wait(u64* arrival, int turn) {
-    while (arrival_turns(arrival) <= (u32)turn) {
+    // The hardware knows a turn's last bit only.
+    if ((int)state(arrival).turns > turn + 1) abort();
+    while ((int)state(arrival).turns <= turn) {
         bool landed = false;
         auto& copies = emulated.tile_copies;
         for (size_t i = 0; i < copies.size();)
@@ -289,18 +309,19 @@ static float tile_element(const void* address, unsigned row, unsigned k) {
 
 // PTX ISA, "Register Fragments for wgmma.mma_async.m64nNk16": matrix D.
 template <int N>
-static void tiles_product(float* sum, const void* a, const void* b) {
+static void tiles_product(float* sum, const void* a, const void* b, bool add) {
     const unsigned thread = threadIdx.x % 128;
     for (unsigned i = 0; i < N / 2; i++) {
         const unsigned row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + thread % 4 * 2 + i % 2;
+        if (!add) sum[i] = 0;
         for (unsigned k = 0; k < 16; k++) sum[i] += tile_element(a, row, k) * tile_element(b, column, k);
     }
 }
 
 template <int N>
-static void multiply_add_tiles(float (&sum)[N / 2], const void* a, const void* b) {
-    if (emulated.copies_at_once) tiles_product<N>(sum, a, b);
-    else emulated.open_products[threadIdx.x].push_back({sum, a, b, tiles_product<N>});
+static void multiply_add_tiles(float (&sum)[N / 2], const void* a, const void* b, bool add) {
+    if (emulated.copies_at_once) tiles_product<N>(sum, a, b, add);
+    else emulated.open_products[threadIdx.x].push_back({sum, a, b, add, tiles_product<N>});
 }
 
 static void products_begin() {}
@@ -314,7 +335,7 @@ template <int PENDING>
 static void products_wait() {
     auto& groups = emulated.product_groups[threadIdx.x];
     while (groups.size() > PENDING) {
-        for (const Product& product : groups.front()) product.run(product.sum, product.a, product.b);
+        for (const Product& product : groups.front()) product.run(product.sum, product.a, product.b, product.add);
         groups.erase(groups.begin());
     }
 }

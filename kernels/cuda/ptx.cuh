@@ -49,6 +49,7 @@ DEVICE void copies_wait() {
 DEVICE void block_barrier() { __syncthreads(); }
 DEVICE void warp_barrier() { __syncwarp(); }
 DEVICE float shuffle_xor(float x, int distance) { return __shfl_xor_sync(0xffffffffu, x, distance); }
+DEVICE u32 shuffle_xor(u32 x, int distance) { return __shfl_xor_sync(0xffffffffu, x, distance); }
 
 // Four 8 x 8 matrices of 16-bit elements: lane 8 i + r names row r of matrix i, 16 bytes in shared memory. Lane l gets
 // elements 2 (l % 4) and 2 (l % 4) + 1 of row l / 4 of each.
@@ -118,7 +119,12 @@ DEVICE float power_of_two(float x) {
 }
 
 DEVICE float square_root(float x) { return __fsqrt_rn(x); }
-DEVICE float divide(float x, float y) { return __fdividef(x, y); }
+// Within 2 units in the last place where 1 / y is a normal number.
+DEVICE float divide(float x, float y) {
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(y));
+    return x * inverse;
+}
 
 #if ATTUNE_PRECISION != 0 && defined(__CUDA_ARCH_FEAT_SM90_ALL)
 // Hopper alone: a copy engine that brings whole tiles, and products of tiles in shared memory by four warps together (PTX
@@ -130,18 +136,22 @@ struct alignas(64) TileMap { u64 words[16]; };
 #define TILE_MAP const __grid_constant__ TileMap
 #define SHARED_TILES(NAME) extern __shared__ __align__(1024) unsigned char NAME[]
 
-// A place in shared memory where threads wait for bytes that the copy engine brings. One thread makes it, before a
-// block_barrier.
-DEVICE void arrival_begin(u64* arrival) {
-    asm volatile("mbarrier.init.shared.b64 [%0], 1; fence.mbarrier_init.release.cluster;" ::"r"(shared_address(arrival)) : "memory");
+// A place in shared memory where threads wait for others, and for bytes that the copy engine brings: a turn is over when
+// COUNT threads have told it so and what they expected is there. One thread makes it, before a block_barrier.
+DEVICE void arrival_begin(u64* arrival, int count) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1; fence.mbarrier_init.release.cluster;" ::"r"(shared_address(arrival)), "r"(count) : "memory");
 }
 
-// One thread says how many bytes come next.
+DEVICE void arrival_tell(u64* arrival) {
+    asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(shared_address(arrival)) : "memory");
+}
+
+// Tells it, and how many bytes this turn waits for.
 DEVICE void arrival_expect(u64* arrival, u32 bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(shared_address(arrival)), "r"(bytes) : "memory");
 }
 
-// Waits for what was expected the TURN-th time, counted from 0.
+// Waits until turn number TURN, counted from 0, is over; the one behind it must not be.
 DEVICE void arrival_wait(u64* arrival, int turn) {
     asm volatile(
         "{ .reg .pred there; again: mbarrier.try_wait.parity.shared.b64 there, [%0], %1; @!there bra again; }"
@@ -178,19 +188,20 @@ DEVICE u64 tile_address(const void* tile) {
 #define NAMES_64 NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define NAMES_96 NAMES_64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 
-// sum += a b for the 64 rows of a tile A and the N rows of a tile B, over 16 of their elements: those behind the two
+// sum = a b, or sum += a b if ADD, for the 64 rows of a tile A and the N rows of a tile B, over 16 of their elements: those behind the two
 // addresses. Thread t of the four warps has of row t / 32 * 16 + t % 32 / 4 + 8 h the columns 8 j + t % 4 * 2 + i, at
 // sum[4 j + 2 h + i]. Asynchronous: sums and tiles are not to be touched until a products_wait.
 template <int N>
-DEVICE void multiply_add_tiles(float (&sum)[N / 2], const void* a, const void* b);
+DEVICE void multiply_add_tiles(float (&sum)[N / 2], const void* a, const void* b, bool add);
 
-#define MULTIPLY_ADD_TILES(N, NAMES, A, B, ...)                                                                              \
+#define MULTIPLY_ADD_TILES(N, NAMES, A, B, ADD, ...)                                                                         \
     template <>                                                                                                              \
-    DEVICE void multiply_add_tiles<N>(float (&sum)[N / 2], const void* a, const void* b) {                                   \
-        asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16" TYPES "{" NAMES "}, " A ", " B ", 1, 1, 1, 0, 0;"           \
-                     : __VA_ARGS__ : "l"(tile_address(a)), "l"(tile_address(b)) : "memory");                                 \
+    DEVICE void multiply_add_tiles<N>(float (&sum)[N / 2], const void* a, const void* b, bool add) {                         \
+        asm volatile("{ .reg .pred add; setp.ne.b32 add, " ADD ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k16" TYPES "{"   \
+                     NAMES "}, " A ", " B ", add, 1, 1, 0, 0; }"                                                             \
+                     : __VA_ARGS__ : "l"(tile_address(a)), "l"(tile_address(b)), "r"((int)add) : "memory");                  \
     }
-MULTIPLY_ADD_TILES(64, NAMES_32, "%32", "%33", SUMS_32(0))
-MULTIPLY_ADD_TILES(128, NAMES_64, "%64", "%65", SUMS_32(0), SUMS_32(32))
-MULTIPLY_ADD_TILES(192, NAMES_96, "%96", "%97", SUMS_32(0), SUMS_32(32), SUMS_32(64))
+MULTIPLY_ADD_TILES(64, NAMES_32, "%32", "%33", "%34", SUMS_32(0))
+MULTIPLY_ADD_TILES(128, NAMES_64, "%64", "%65", "%66", SUMS_32(0), SUMS_32(32))
+MULTIPLY_ADD_TILES(192, NAMES_96, "%96", "%97", "%98", SUMS_32(0), SUMS_32(32), SUMS_32(64))
 #endif

@@ -56,12 +56,7 @@ pub(super) trait Machine: Send + Sync {
     /// # Safety
     /// `arguments` point to values of the kernel's parameter types, and the addresses among them to memory that is large
     /// enough and stays until the stream is done.
-    unsafe fn launch(
-        &self,
-        stream: u64,
-        shape: Shape,
-        arguments: &mut [*mut c_void],
-    ) -> Result<(), CudaError>;
+    unsafe fn launch(&self, stream: u64, shape: Shape, arguments: &mut [*mut c_void]) -> Result<(), CudaError>;
     /// Bytes free, and in all.
     fn memory(&self) -> Result<(usize, usize), CudaError>;
     /// Work on it never ends: nothing is to be waited for when it is given back.

@@ -11,7 +11,7 @@ use super::device::{Machine, TileMap};
 use super::error::checked;
 use super::launch::Kernel;
 use super::modules::{Image, ModuleOrigin, embedded, native};
-use super::plan::{Shape, Tiling, projection};
+use super::plan::{Shape, hopper_shapes};
 use super::{Arithmetic, Card, CudaError, Version};
 
 /// A context of a card, with the kernels loaded. A context of our own and not the shared primary one: after a failure it is
@@ -71,10 +71,7 @@ impl Gpu {
         self.functions = Kernel::of(arithmetic).into_iter().map(find).collect::<Result<_, _>>()?;
         // A module for another generation lacks these.
         self.functions.extend(Kernel::HOPPER.into_iter().filter_map(|kernel| find(kernel).ok()));
-        for tiling in Tiling::of(arithmetic, true) {
-            self.allow_shared(projection(*tiling, arithmetic, 1, 1))?;
-        }
-        Ok(())
+        hopper_shapes().into_iter().try_for_each(|shape| self.allow_shared(shape))
     }
 
     /// Lets a kernel have the shared memory that it is launched with: more than 48 KiB has to be asked for.

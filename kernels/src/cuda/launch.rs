@@ -2,8 +2,9 @@
 
 use std::ffi::{CStr, c_void};
 
+use super::device::Shared;
 use super::memory::Element;
-use super::plan::{self, Shape, Tiling};
+use super::plan::{self, DeviceKind, Shape, Tiling};
 use super::{Arithmetic, Buffer, CudaError, Stream};
 
 /// A kernel of the module.
@@ -18,6 +19,8 @@ pub(super) enum Kernel {
     ProjectHopper64,
     ProjectHopper128,
     ProjectHopper192,
+    ProjectResident,
+    ProjectNorm,
     Attention32,
     Attention64,
     Attention128,
@@ -41,7 +44,13 @@ impl Kernel {
     }
 
     /// Those that a module has besides if it was compiled for Hopper.
-    pub(super) const HOPPER: [Self; 3] = [Self::ProjectHopper64, Self::ProjectHopper128, Self::ProjectHopper192];
+    pub(super) const HOPPER: [Self; 5] = [
+        Self::ProjectHopper64,
+        Self::ProjectHopper128,
+        Self::ProjectHopper192,
+        Self::ProjectResident,
+        Self::ProjectNorm,
+    ];
 
     pub(super) fn c_name(self) -> &'static CStr {
         match self {
@@ -54,6 +63,8 @@ impl Kernel {
             Self::ProjectHopper64 => c"project_hopper_64",
             Self::ProjectHopper128 => c"project_hopper_128",
             Self::ProjectHopper192 => c"project_hopper_192",
+            Self::ProjectResident => c"project_resident",
+            Self::ProjectNorm => c"project_norm",
             Self::Attention32 => c"attention_32",
             Self::Attention64 => c"attention_64",
             Self::Attention128 => c"attention_128",
@@ -181,9 +192,9 @@ impl Stream {
         x: &Buffer<Element>,
         y: &mut Buffer<Element>,
     ) -> Result<(), CudaError> {
-        let (arithmetic, multiprocessors) = (self.shared.arithmetic, self.shared.card.multiprocessors);
-        let (tokens, outputs) = (self.batch.tokens, projection.bias.len());
-        let tiling = plan::tiling(arithmetic, self.shared.has_hopper(), tokens, outputs, multiprocessors);
+        let outputs = projection.bias.len();
+        let size = [self.batch.tokens, outputs, projection.weights.len() / outputs.max(1)];
+        let tiling = plan::tiling(self.device_kind(), size);
         self.project_by(tiling, projection, x, y)
     }
 
@@ -193,7 +204,7 @@ impl Stream {
     /// What the device said.
     ///
     /// # Panics
-    /// As [`project`](Self::project), and if the device has no such tiles.
+    /// As [`project`](Self::project), and if the device has no such tiles, or they are not [for](Tiling::takes) these sizes.
     pub fn project_by(
         &mut self,
         tiling: Tiling,
@@ -211,7 +222,9 @@ impl Stream {
         self.holds(&projection.weights, outputs * inputs);
         self.holds(x, tokens * inputs);
         self.holds(y, tokens * outputs);
-        let shape = plan::projection(tiling, self.shared.arithmetic, tokens, outputs);
+        let kind = self.device_kind();
+        assert!(tiling.takes(outputs, inputs), "{tiling:?} for a matrix of {outputs} x {inputs}");
+        let shape = plan::projection(tiling, kind, [tokens, outputs]);
         let (mut x, mut w, mut bias, mut y) =
             (x.address, projection.weights.address, projection.bias.address, y.address);
         let (mut rows, mut outputs, mut inputs) = (tokens as i32, outputs as i32, inputs as i32);
@@ -227,6 +240,71 @@ impl Stream {
         let mut arguments = arguments![x, w, bias, y, rows, outputs, inputs, activation];
         // SAFETY: the types are the kernel's; lengths were checked above.
         unsafe { self.launch(shape, &mut arguments) }
+    }
+
+    /// `states = norm(x w^T + bias + states)` for each token of the batch; `change` holds the product, as wide as the states,
+    /// where it takes two kernels.
+    ///
+    /// # Errors
+    /// What the device said.
+    ///
+    /// # Panics
+    /// As [`project`](Self::project), and if the projection has an activation.
+    pub fn project_norm(
+        &mut self,
+        projection: &Projection,
+        x: &Buffer<Element>,
+        norm: &NormWeights,
+        change: &mut Buffer<Element>,
+        states: &mut Buffer<Element>,
+    ) -> Result<(), CudaError> {
+        let (tokens, hidden) = (self.batch.tokens, self.check_norm(norm));
+        let inputs = projection.weights.len() / hidden;
+        assert!(projection.bias.len() == hidden && !projection.gelu, "a product of {}", projection.bias.len());
+        match plan::project_norm(self.device_kind(), [tokens, hidden, inputs]) {
+            Some(shape) => self.project_norm_by(shape, projection, x, norm, states),
+            None => {
+                self.project(projection, x, change)?;
+                self.residual_norm(change, norm, states)
+            }
+        }
+    }
+
+    fn project_norm_by(
+        &mut self,
+        shape: Shape,
+        projection: &Projection,
+        x: &Buffer<Element>,
+        norm: &NormWeights,
+        states: &mut Buffer<Element>,
+    ) -> Result<(), CudaError> {
+        let (tokens, hidden) = (self.batch.tokens, norm.gamma.len());
+        let inputs = projection.weights.len() / hidden;
+        self.own(&projection.bias);
+        self.holds(&projection.weights, hidden * inputs);
+        self.holds(x, tokens * inputs);
+        self.holds(states, tokens * hidden);
+        let mut residual = self.tile_map(states.address, [tokens, hidden], 128)?;
+        let (mut x, mut w) = (
+            self.tile_map(x.address, [tokens, inputs], 128)?,
+            self.tile_map(projection.weights.address, [hidden, inputs], 192)?,
+        );
+        let (mut bias, mut out) = (projection.bias.address, states.address);
+        let (mut gamma, mut beta, mut epsilon) = (norm.gamma.address, norm.beta.address, norm.epsilon);
+        let (mut rows, mut inputs) = (tokens as i32, inputs as i32);
+        let mut arguments = arguments![x, w, residual, bias, gamma, beta, epsilon, rows, inputs, out];
+        // SAFETY: the types are the kernel's; lengths were checked above. A block reads its rows before it writes them.
+        unsafe { self.launch(shape, &mut arguments) }
+    }
+
+    /// What plans depend on.
+    fn device_kind(&self) -> DeviceKind {
+        let Shared { arithmetic, card, .. } = &*self.shared;
+        DeviceKind {
+            arithmetic: *arithmetic,
+            has_hopper: self.shared.has_hopper(),
+            multiprocessors: card.multiprocessors,
+        }
     }
 
     /// Attention of each text to itself: `qkv` has queries, keys and values of a token side by side.

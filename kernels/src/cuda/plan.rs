@@ -12,6 +12,14 @@ pub const HEAD_WIDTHS: [usize; 3] = [32, 64, 128];
 /// Rows, and outputs, of a matrix have to be whole runs of 16 bytes at 2 bytes a number.
 const GRAIN: usize = 8;
 
+/// Inputs of which `project_resident` holds all, as `hopper.cuh` says.
+const RESIDENT_INPUTS: usize = 384;
+/// Its shared memory: 128 rows of them, five stages of 192 x 64, and what says that they have come or are free.
+const RESIDENT_BYTES: u32 = (128 * RESIDENT_INPUTS * 2 + 5 * 192 * 128 + (6 + 5 + 5 + 1) * 8) as u32;
+/// The width that `project_norm` is for, and its shared memory: three stages of 128 rows and all outputs.
+const NORM_WIDTH: usize = 384;
+const PROJECT_NORM_BYTES: u32 = (3 * (128 + NORM_WIDTH) * 128 + (3 + 1) * 8) as u32;
+
 /// A batch or a model that the kernels do not take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -122,7 +130,16 @@ pub(super) struct Shape {
     pub(super) shared_bytes: u32,
 }
 
-/// How a product is cut into the tiles that blocks make: rows x outputs. Which it is changes no bit of the result.
+/// What the choice of a kernel depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeviceKind {
+    pub(super) arithmetic: Arithmetic,
+    pub(super) has_hopper: bool,
+    pub(super) multiprocessors: u32,
+}
+
+/// How a product is cut into the tiles that blocks make: rows x outputs. Which it is changes no bit of the result, among
+/// those with Hopper's products and among those without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tiling {
     /// 64 x 64.
@@ -135,6 +152,8 @@ pub enum Tiling {
     HopperLarge,
     /// 128 x 192, by Hopper's products.
     HopperWide,
+    /// 128 x 192 one after the other, by Hopper's products, while the rows stay: for few inputs.
+    HopperResident,
 }
 
 impl Tiling {
@@ -143,8 +162,20 @@ impl Tiling {
         match (arithmetic, has_hopper) {
             (Arithmetic::F32, _) => &[Self::Small],
             (_, false) => &[Self::Small, Self::Large],
-            (_, true) => &[Self::Small, Self::Large, Self::HopperSmall, Self::HopperLarge, Self::HopperWide],
+            (_, true) => &[
+                Self::Small,
+                Self::Large,
+                Self::HopperSmall,
+                Self::HopperLarge,
+                Self::HopperWide,
+                Self::HopperResident,
+            ],
         }
+    }
+
+    /// Whether it can be used for a matrix of these sizes.
+    pub fn takes(self, outputs: usize, inputs: usize) -> bool {
+        self != Self::HopperResident || inputs <= RESIDENT_INPUTS && outputs.is_multiple_of(192)
     }
 
     /// Rows and outputs of a tile.
@@ -152,12 +183,12 @@ impl Tiling {
         match self {
             Self::Small | Self::HopperSmall => [64, 64],
             Self::Large | Self::HopperLarge => [128, 128],
-            Self::HopperWide => [128, 192],
+            Self::HopperWide | Self::HopperResident => [128, 192],
         }
     }
 
     pub(super) fn is_hopper(self) -> bool {
-        matches!(self, Self::HopperSmall | Self::HopperLarge | Self::HopperWide)
+        !matches!(self, Self::Small | Self::Large)
     }
 
     fn blocks(self, rows: usize, outputs: usize) -> [u32; 3] {
@@ -166,41 +197,66 @@ impl Tiling {
     }
 }
 
-/// For a product of `rows` x `outputs`: large tiles where they give every multiprocessor a block, small ones where they do
-/// not.
-pub(super) fn tiling(
-    arithmetic: Arithmetic,
-    has_hopper: bool,
-    rows: usize,
-    outputs: usize,
-    multiprocessors: u32,
-) -> Tiling {
-    let (small, large) = match (arithmetic, has_hopper) {
+/// For a product of rows, outputs and inputs: large tiles where they give every multiprocessor a block, small ones where they
+/// do not.
+pub(super) fn tiling(kind: DeviceKind, [rows, outputs, inputs]: [usize; 3]) -> Tiling {
+    let large = match (kind.arithmetic, kind.has_hopper) {
         (Arithmetic::F32, _) => return Tiling::Small,
-        (_, false) => (Tiling::Small, Tiling::Large),
+        (_, false) => Tiling::Large,
+        (_, true) if Tiling::HopperResident.takes(outputs, inputs) => Tiling::HopperResident,
         // Tiles of 192 waste nothing of a width that they divide.
-        (_, true) if outputs.is_multiple_of(192) => (Tiling::HopperSmall, Tiling::HopperWide),
-        (_, true) => (Tiling::HopperSmall, Tiling::HopperLarge),
+        (_, true) if outputs.is_multiple_of(192) => Tiling::HopperWide,
+        (_, true) => Tiling::HopperLarge,
     };
     let [x, y, _] = large.blocks(rows, outputs);
-    if x * y >= multiprocessors { large } else { small }
+    match x * y >= kind.multiprocessors {
+        true => large,
+        false if large.is_hopper() => Tiling::HopperSmall,
+        false => Tiling::Small,
+    }
 }
 
-/// For a product of `rows` x `outputs` in tiles.
-pub(super) fn projection(tiling: Tiling, arithmetic: Arithmetic, rows: usize, outputs: usize) -> Shape {
+/// For a product of rows and outputs in tiles.
+pub(super) fn projection(tiling: Tiling, kind: DeviceKind, [rows, outputs]: [usize; 2]) -> Shape {
     /// Bytes of `stages` stages of tiles, 64 elements of each row, and what says that one has come.
     fn stages(tiling: Tiling, stages: usize) -> u32 {
         (stages * (tiling.sides().iter().sum::<usize>() * 128 + 8)) as u32
     }
     let (kernel, threads, shared_bytes) = match tiling {
-        Tiling::Small if arithmetic == Arithmetic::F32 => (Kernel::Project64, 256, 0),
+        Tiling::Small if kind.arithmetic == Arithmetic::F32 => (Kernel::Project64, 256, 0),
         Tiling::Small => (Kernel::Project64, 128, 0),
         Tiling::Large => (Kernel::Project128, 256, 0),
         Tiling::HopperSmall => (Kernel::ProjectHopper64, 128, stages(tiling, 4)),
         Tiling::HopperLarge => (Kernel::ProjectHopper128, 256, stages(tiling, 3)),
         Tiling::HopperWide => (Kernel::ProjectHopper192, 256, stages(tiling, 2)),
+        Tiling::HopperResident => (Kernel::ProjectResident, 288, RESIDENT_BYTES),
     };
-    Shape { kernel, grid: tiling.blocks(rows, outputs), threads, shared_bytes }
+    let grid = match (tiling.blocks(rows, outputs), tiling) {
+        ([x, y, _], Tiling::HopperResident) => [(x * y).min(kind.multiprocessors), 1, 1],
+        (grid, _) => grid,
+    };
+    Shape { kernel, grid, threads, shared_bytes }
+}
+
+/// For a product with residual and norm behind it in one kernel; `None` where two are needed, or faster because there are
+/// few rows.
+pub(super) fn project_norm(kind: DeviceKind, [rows, outputs, inputs]: [usize; 3]) -> Option<Shape> {
+    let blocks = rows.div_ceil(128) as u32;
+    let fits = outputs == NORM_WIDTH && inputs > 2 * 64 && kind.arithmetic != Arithmetic::F32;
+    (kind.has_hopper && fits && 2 * blocks >= kind.multiprocessors).then_some(Shape {
+        kernel: Kernel::ProjectNorm,
+        grid: [blocks, 1, 1],
+        threads: 256,
+        shared_bytes: PROJECT_NORM_BYTES,
+    })
+}
+
+/// One launch of each kernel of [`Kernel::HOPPER`]: what shared memory they want.
+pub(super) fn hopper_shapes() -> Vec<Shape> {
+    let kind = DeviceKind { arithmetic: Arithmetic::Bf16, has_hopper: true, multiprocessors: 1 };
+    let tilings = Tiling::of(Arithmetic::Bf16, true).iter().filter(|tiling| tiling.is_hopper());
+    let products = tilings.map(|tiling| projection(*tiling, kind, [1, 192]));
+    products.chain(project_norm(kind, [1, NORM_WIDTH, NORM_WIDTH])).collect()
 }
 
 /// For the norms: eight rows a block.
@@ -276,28 +332,55 @@ mod tests {
         assert!(!refused(&[1, 9, 0], &[0, 3]));
     }
 
+    fn kind(has_hopper: bool) -> DeviceKind {
+        DeviceKind { arithmetic: Arithmetic::Bf16, has_hopper, multiprocessors: 132 }
+    }
+
     #[test]
     fn large_tiles_wait_until_every_multiprocessor_has_one() {
-        let chosen = |has_hopper, rows, outputs| tiling(Arithmetic::Bf16, has_hopper, rows, outputs, 132);
-        assert_eq!(chosen(false, 25, 1152), Tiling::Small);
-        assert_eq!(chosen(false, 1792, 1152), Tiling::Small, "9 x 14 = 126 blocks");
-        assert_eq!(chosen(false, 1793, 1152), Tiling::Large);
-        assert_eq!(chosen(true, 2688, 1152), Tiling::HopperSmall, "6 x 21 = 126 blocks");
-        assert_eq!(chosen(true, 2689, 1152), Tiling::HopperWide);
-        assert_eq!(chosen(true, 100_000, 1024), Tiling::HopperLarge, "192 does not divide it");
-        assert_eq!(tiling(Arithmetic::F32, true, 100_000, 1152, 132), Tiling::Small);
+        let chosen = |has_hopper, size| tiling(kind(has_hopper), size);
+        assert_eq!(chosen(false, [25, 1152, 384]), Tiling::Small);
+        assert_eq!(chosen(false, [1792, 1152, 384]), Tiling::Small, "9 x 14 = 126 blocks");
+        assert_eq!(chosen(false, [1793, 1152, 384]), Tiling::Large);
+        assert_eq!(chosen(true, [2688, 1152, 384]), Tiling::HopperSmall, "6 x 21 = 126 blocks");
+        assert_eq!(chosen(true, [2689, 1152, 384]), Tiling::HopperResident);
+        assert_eq!(chosen(true, [2689, 1152, 392]), Tiling::HopperWide, "too many inputs to stay");
+        assert_eq!(chosen(true, [100_000, 1024, 384]), Tiling::HopperLarge, "192 does not divide it");
+        let f32 = DeviceKind { arithmetic: Arithmetic::F32, ..kind(true) };
+        assert_eq!(tiling(f32, [100_000, 1152, 384]), Tiling::Small);
     }
 
     #[test]
     fn blocks_cover_the_product() {
-        let shape = |tiling, rows, outputs| projection(tiling, Arithmetic::Bf16, rows, outputs);
-        assert_eq!(shape(Tiling::Small, 25, 1152).grid, [18, 1, 1]);
-        assert_eq!(shape(Tiling::Large, 1793, 1152).grid, [9, 15, 1]);
-        assert_eq!(shape(Tiling::Large, 100_000, 1).grid, [1, 782, 1]);
-        assert_eq!(shape(Tiling::HopperWide, 129, 200).grid, [2, 2, 1]);
+        let shape = |tiling, size| projection(tiling, kind(true), size);
+        assert_eq!(shape(Tiling::Small, [25, 1152]).grid, [18, 1, 1]);
+        assert_eq!(shape(Tiling::Large, [1793, 1152]).grid, [9, 15, 1]);
+        assert_eq!(shape(Tiling::Large, [100_000, 1]).grid, [1, 782, 1]);
+        assert_eq!(shape(Tiling::HopperWide, [129, 200]).grid, [2, 2, 1]);
+        assert_eq!(shape(Tiling::HopperResident, [129, 384]).grid, [4, 1, 1]);
+        assert_eq!(shape(Tiling::HopperResident, [100_000, 384]).grid, [132, 1, 1], "each has many tiles");
+    }
+
+    #[test]
+    fn blocks_fit_a_multiprocessor_as_many_as_are_meant_to() {
+        const BYTES: u32 = 227 * 1024;
         for tiling in Tiling::of(Arithmetic::Bf16, true) {
-            assert!(shape(*tiling, 1, 1).shared_bytes <= 227 * 1024 / 2, "two blocks fit a multiprocessor: {tiling:?}");
+            let together = if *tiling == Tiling::HopperResident { 1 } else { 2 };
+            assert!(projection(*tiling, kind(true), [1, 192]).shared_bytes * together <= BYTES, "{tiling:?}");
         }
+        let shapes = hopper_shapes();
+        assert!(shapes.iter().all(|shape| shape.shared_bytes <= BYTES));
+        assert!(Kernel::HOPPER.iter().all(|kernel| shapes.iter().any(|shape| shape.kernel == *kernel)));
+    }
+
+    #[test]
+    fn product_and_norm_are_one_kernel_where_there_are_rows_enough() {
+        let shape = |has_hopper, size| project_norm(kind(has_hopper), size).map(|shape| shape.grid[0]);
+        assert_eq!(shape(true, [8449, 384, 1536]), Some(67));
+        assert_eq!(shape(true, [8320, 384, 1536]), None, "65 blocks for 132 multiprocessors");
+        assert_eq!(shape(true, [8449, 384, 128]), None, "fewer slices than stages");
+        assert_eq!(shape(true, [8449, 768, 1536]), None);
+        assert_eq!(shape(false, [8449, 384, 1536]), None);
     }
 
     #[test]

@@ -118,9 +118,12 @@ mod tests {
     #[test]
     fn the_embedded_ptx_was_made_from_these_sources() {
         let expected = format!("// attune kernels, source {}\n", *SOURCE_HASH);
-        for (arithmetic, capability) in
-            [(Arithmetic::F32, (8, 0)), (Arithmetic::F16, (7, 5)), (Arithmetic::Bf16, (8, 0)), (Arithmetic::Bf16, (9, 0))]
-        {
+        for (arithmetic, capability) in [
+            (Arithmetic::F32, (8, 0)),
+            (Arithmetic::F16, (7, 5)),
+            (Arithmetic::Bf16, (8, 0)),
+            (Arithmetic::Bf16, (9, 0)),
+        ] {
             let ptx = embedded_ptx(arithmetic, capability);
             assert!(ptx.starts_with(&expected), "{arithmetic}: run `make cuda-ptx`, the kernels have changed since");
             let hopper = crate::cuda::launch::Kernel::HOPPER.into_iter().filter(|_| capability == (9, 0));

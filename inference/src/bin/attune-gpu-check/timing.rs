@@ -63,19 +63,35 @@ fn launches(device: &Device, seconds: f64) -> Result<Value, CudaError> {
         [("qkv", 3 * hidden, hidden, false), ("out", hidden, hidden, false), ("up+gelu", inner, hidden, true)]
     {
         let projection = projection(outputs, inputs, gelu)?;
-        let time = median(&mut stream, seconds, |stream| stream.project(&projection, &states, &mut wide))?;
         let operations = 2.0 * (rows * outputs * inputs) as f64;
-        add(name, time, operations, 2.0 * (rows * (inputs + outputs) + outputs * inputs) as f64);
+        let bytes = 2.0 * (rows * (inputs + outputs) + outputs * inputs) as f64;
+        for tiling in device.tilings().iter().filter(|tiling| tiling.takes(outputs, inputs)) {
+            let launch = |stream: &mut Stream| stream.project_by(*tiling, &projection, &states, &mut wide);
+            add(&format!("{name} {tiling:?}"), median(&mut stream, seconds, launch)?, operations, bytes);
+        }
     }
     let down = projection(hidden, inner, false)?;
-    let time = median(&mut stream, seconds, |stream| stream.project(&down, &wide, &mut change))?;
-    add("down", time, 2.0 * (rows * hidden * inner) as f64, 2.0 * (rows * (inner + hidden) + hidden * inner) as f64);
+    let operations = 2.0 * (rows * hidden * inner) as f64;
+    let bytes = 2.0 * (rows * (inner + hidden) + hidden * inner) as f64;
+    for tiling in device.tilings().iter().filter(|tiling| tiling.takes(hidden, inner)) {
+        let launch = |stream: &mut Stream| stream.project_by(*tiling, &down, &wide, &mut change);
+        add(&format!("down {tiling:?}"), median(&mut stream, seconds, launch)?, operations, bytes);
+    }
     let size = AttentionSize { heads: 12, head_width: 32, scale: 0.176_776_7 };
     let time = median(&mut stream, seconds, |stream| stream.attention(size, &wide, &mut change))?;
     add("attention, 128 tokens", time, 4.0 * (rows * 128 * hidden) as f64, 2.0 * (rows * 4 * hidden) as f64);
     let mut after = device.elements(&values(rows * hidden))?;
     let time = median(&mut stream, seconds, |stream| stream.residual_norm(&change, &norm, &mut after))?;
     add("residual + norm", time, 0.0, 2.0 * (rows * 3 * hidden) as f64);
+    for (name, projection, x) in
+        [("out + norm", projection(hidden, hidden, false)?, &states), ("down + norm", down, &wide)]
+    {
+        let inputs = projection.weights.len() / hidden;
+        let launch = |stream: &mut Stream| stream.project_norm(&projection, x, &norm, &mut change, &mut after);
+        let time = median(&mut stream, seconds, launch)?;
+        let operations = 2.0 * (rows * hidden * inputs) as f64;
+        add(name, time, operations, 2.0 * (rows * (inputs + 2 * hidden) + hidden * inputs) as f64);
+    }
     Ok(Value::Array(answers))
 }
 

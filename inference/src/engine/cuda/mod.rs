@@ -169,12 +169,9 @@ impl CudaEngine {
         stream.project(&layer.query_key_value, states, wide)?;
         let size = AttentionSize { heads, head_width, scale: 1.0 / (head_width as f32).sqrt() };
         stream.attention(size, wide, gathered)?;
-        stream.project(&layer.attention_out, gathered, change)?;
-        stream.residual_norm(change, &layer.attention_norm, states)?;
-
+        stream.project_norm(&layer.attention_out, gathered, &layer.attention_norm, change, states)?;
         stream.project(&layer.up, states, wide)?;
-        stream.project(&layer.down, wide, change)?;
-        stream.residual_norm(change, &layer.output_norm, states)
+        stream.project_norm(&layer.down, wide, &layer.output_norm, change, states)
     }
 }
 

@@ -47,7 +47,7 @@ impl Finding {
 /// # Errors
 /// [`CudaError`] when the device failed: that is worse than a wrong value.
 pub fn all(device: &Device, seed: u64) -> Result<Vec<Finding>, CudaError> {
-    let checks = [norms, projections, attentions, company, pools];
+    let checks = [norms, projections, products_with_norms, attentions, company, pools];
     let mut bench = Bench { device, random: Random(seed) };
     let mut findings = Vec::new();
     for check in checks {
@@ -192,6 +192,7 @@ fn projections(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
         (129, 136, 104, true),
         (200, 384, 128, false),
         (300, 256, 96, true),
+        (300, 384, 384, true),
     ];
     let mut findings = Vec::new();
     for (rows, outputs, inputs, gelu) in sizes {
@@ -222,7 +223,7 @@ fn projections(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
         let expected = expected.collect::<Vec<_>>();
         // Hopper's products may add in another order than those before it, but a device uses one kind alone.
         let mut firsts = [None, None];
-        for tiling in bench.device.tilings() {
+        for tiling in bench.device.tilings().iter().filter(|tiling| tiling.takes(outputs, inputs)) {
             let mut y = bench.poisoned(rows * outputs)?;
             texts.stream.project_by(*tiling, &projection, &x_there, &mut y)?;
             let got = texts.stream.finish_elements(&y, rows * outputs, LIMIT)?;
@@ -232,6 +233,36 @@ fn projections(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
             let error = worst(&got, expected.iter().copied()) + if same_bits { 0.0 } else { 2.0 };
             findings.push(Finding { kernel: "project", case, error });
         }
+    }
+    Ok(findings)
+}
+
+/// A product, the residual and the norm in one call against the same in two. The error is the number of values that differ.
+fn products_with_norms(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
+    let mut findings = Vec::new();
+    for (rows, hidden, inputs) in [(1, 384, 384), (300, 384, 200), (385, 384, 520), (300, 64, 256)] {
+        let mut texts = bench.texts(&vec![1; rows])?;
+        let (_, x) = bench.elements(rows * inputs, 1.0)?;
+        let (_, weights) = bench.elements(hidden * inputs, 1.0)?;
+        let (_, bias) = bench.floats(hidden, 1.0)?;
+        let (residual, mut states) = bench.elements(rows * hidden, 1.0)?;
+        let norm =
+            NormWeights { gamma: bench.floats(hidden, 2.0)?.1, beta: bench.floats(hidden, 0.5)?.1, epsilon: 1e-12 };
+        let projection = Projection { weights, bias, gelu: false };
+        let (mut change, mut expected) = (bench.poisoned(rows * hidden)?, bench.device.elements(&residual)?);
+        let tilings = bench.device.tilings();
+        let tiling = tilings.iter().find(|tiling| tiling.is_hopper()).unwrap_or(&tilings[0]);
+        texts.stream.project_by(*tiling, &projection, &x, &mut change)?;
+        texts.stream.residual_norm(&change, &norm, &mut expected)?;
+        let expected = texts.stream.finish_elements(&expected, rows * hidden, LIMIT)?;
+        texts.stream.project_norm(&projection, &x, &norm, &mut change, &mut states)?;
+        let got = texts.stream.finish_elements(&states, rows * hidden, LIMIT)?;
+        let differ = got.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        findings.push(Finding {
+            kernel: "project_norm",
+            case: format!("{rows} x {inputs} -> {hidden}"),
+            error: differ as f64 * 2.0,
+        });
     }
     Ok(findings)
 }
