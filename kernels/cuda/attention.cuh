@@ -10,135 +10,157 @@ const int KEYS = 64;
 
 #if ATTUNE_PRECISION != 0
 
-// COUNT rows of WIDTH elements at most, ROWS of them there, zeros below.
+// KEYS rows of WIDTH elements at most, ROWS of them there, zeros below.
 template <int WIDTH>
-DEVICE void load_rows(Element* tile, const Element* from, int pitch, int rows) {
+DEVICE void load_rows(Shared tile, const Element* from, int pitch, int rows) {
     constexpr int PIECES = WIDTH / 8;
 #pragma unroll
     for (int i = threadIdx.x; i < KEYS * PIECES; i += 128) {
         const int row = i / PIECES, piece = i % PIECES;
         const bool inside = row < rows;
-        copy16(tile + place<PIECES>(row, piece), inside ? from + (size_t)row * pitch + piece * 8 : from, inside);
+        copy16(tile + place<PIECES>(row, piece) * 2, inside ? from + (size_t)row * pitch + piece * 8 : from, inside);
+    }
+}
+
+// What 16 queries of a warp have seen so far, two of them a lane: number lane / 4 and 8 more.
+template <int WIDTH>
+struct Seen {
+    float highest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0}, gathered[WIDTH / 8][4] = {};
+};
+
+// Places in a tile that a lane reads matrices from; those 16 rows below are 16 * WIDTH * 2 bytes further.
+template <int WIDTH>
+struct Places {
+    Shared keys[WIDTH / 16], values[WIDTH / 16];
+};
+
+// Shows 16 queries a tile of keys and values: all of it if WHOLE, else HERE of them.
+template <int WIDTH, bool WHOLE>
+DEVICE void see_keys(Seen<WIDTH>& seen, const u32 (&q)[WIDTH / 16][4], const Places<WIDTH>& places, Shared stage, int here, float scale_log2) {
+    float weights[KEYS / 8][4] = {};
+#pragma unroll
+    for (int n = 0; n < KEYS / 16; n++) {
+        if (!WHOLE && n * 16 >= here) continue;
+#pragma unroll
+        for (int d = 0; d < WIDTH / 16; d++) {
+            u32 k[4];
+            load_matrices(k, stage + places.keys[d] + n * 16 * WIDTH * 2);
+            multiply_add(weights[2 * n], q[d], k[0], k[1]);
+            multiply_add(weights[2 * n + 1], q[d], k[2], k[3]);
+        }
+    }
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        float most = seen.highest[row];
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                float& weight = weights[n][row * 2 + i];
+                if (!WHOLE && n * 8 + threadIdx.x % 4 * 2 + i >= here) weight = -INFINITY;
+                most = fmaxf(most, weight);
+            }
+        most = fmaxf(most, shuffle_xor(most, 1));
+        most = fmaxf(most, shuffle_xor(most, 2));
+        const float shrink = power_of_two((seen.highest[row] - most) * scale_log2), shift = most * scale_log2;
+        seen.highest[row] = most;
+        seen.total[row] *= shrink;
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                float& weight = weights[n][row * 2 + i];
+                weight = power_of_two(weight * scale_log2 - shift);
+                seen.total[row] += weight;
+            }
+#pragma unroll
+        for (int d = 0; d < WIDTH / 8; d++) seen.gathered[d][row * 2] *= shrink, seen.gathered[d][row * 2 + 1] *= shrink;
+    }
+#pragma unroll
+    for (int n = 0; n < KEYS / 16; n++) {
+        if (!WHOLE && n * 16 >= here) continue;
+        // What the product left in registers is laid out as the next one wants its left operand.
+        const float(&even)[4] = weights[2 * n];
+        const float(&odd)[4] = weights[2 * n + 1];
+        const u32 p[4] = {narrow2(even[0], even[1]), narrow2(even[2], even[3]), narrow2(odd[0], odd[1]), narrow2(odd[2], odd[3])};
+#pragma unroll
+        for (int d = 0; d < WIDTH / 16; d++) {
+            u32 v[4];
+            load_matrices_transposed(v, stage + places.values[d] + n * 16 * WIDTH * 2);
+            multiply_add(seen.gathered[2 * d], p, v[0], v[1]);
+            multiply_add(seen.gathered[2 * d + 1], p, v[2], v[3]);
+        }
     }
 }
 
 template <int WIDTH>
 DEVICE void attend(unsigned char* memory, const Element* qkv, const uint4* tiles, int hidden, float scale_log2, Element* out) {
-    constexpr int PIECES = WIDTH / 8;
+    // Keys and values of a tile are one stage; there are two where shared memory has room, one on its way while the other is
+    // in use.
+    constexpr int PIECES = WIDTH / 8, TILE_BYTES = KEYS * WIDTH * 2, STAGES = WIDTH == 128 ? 1 : 2;
     Element* q_tile = (Element*)memory;
-    Element* k_tile = q_tile + QUERIES * WIDTH;
-    Element* v_tile = k_tile + KEYS * WIDTH;
+    const Shared queries = shared_address(memory), stages = queries + QUERIES * WIDTH * 2;
     const uint4 tile = tiles[blockIdx.x];
     const int text = tile.x, length = tile.y, query = tile.z, pitch = 3 * hidden;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const Element* part = qkv + (size_t)text * pitch + blockIdx.y * WIDTH;
-    const Element* keys = part + hidden;
-    const Element* values = part + 2 * hidden;
-
-    load_rows<WIDTH>(q_tile, part + (size_t)query * pitch, pitch, length - query);
-    load_rows<WIDTH>(k_tile, keys, pitch, length);
+    auto load = [&](int stage, int first) {
+        const Element* keys = part + (size_t)first * pitch + hidden;
+        const Shared to = stages + stage * 2 * TILE_BYTES;
+        load_rows<WIDTH>(to, keys, pitch, length - first);
+        load_rows<WIDTH>(to + TILE_BYTES, keys + hidden, pitch, length - first);
+    };
+    load_rows<WIDTH>(queries, part + (size_t)query * pitch, pitch, length - query);
+    load(0, 0);
     copies_commit();
-    load_rows<WIDTH>(v_tile, values, pitch, length);
-    copies_commit();
-    copies_wait<1>();
-    block_barrier();
 
     // A warp whose 16 queries lie past the text only helps to load.
     const bool active = query + warp * 16 < length;
+    Places<WIDTH> places;
     u32 q[WIDTH / 16][4];
+    Seen<WIDTH> seen;
 #pragma unroll
-    for (int d = 0; d < WIDTH / 16; d++) load_matrices(q[d], q_tile + place<PIECES>(warp * 16 + lane % 16, d * 2 + lane / 16));
-
-    // Two rows a lane: lane / 4 and 8 more.
-    float highest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
-    float gathered[WIDTH / 8][4] = {};
-    for (int first = 0; first < length; first += KEYS) {
-        const int here = length - first, next = first + KEYS;
-        float weights[KEYS / 8][4] = {};
-        if (active) {
+    for (int d = 0; d < WIDTH / 16; d++) {
+        places.keys[d] = place<PIECES>(lane / 16 * 8 + lane % 8, d * 2 + lane / 8 % 2) * 2;
+        places.values[d] = TILE_BYTES + place<PIECES>(lane % 16, d * 2 + lane / 16) * 2;
+    }
+    for (int first = 0, stage = 0; first < length; first += KEYS) {
+        if (STAGES == 1 && first > 0) {
+            block_barrier();
+            load(0, first);
+            copies_commit();
+        }
+        copies_wait<0>();
+        block_barrier();
+        if (STAGES == 2 && first + KEYS < length) {
+            load(stage ^ 1, first + KEYS);
+            copies_commit();
+        }
+        if (first == 0)
 #pragma unroll
             for (int d = 0; d < WIDTH / 16; d++)
-#pragma unroll
-                for (int n = 0; n < KEYS / 16; n++) {
-                    if (n * 16 >= here) continue;
-                    u32 k[4];
-                    load_matrices(k, k_tile + place<PIECES>(n * 16 + lane / 16 * 8 + lane % 8, d * 2 + lane / 8 % 2));
-                    multiply_add(weights[2 * n], q[d], k[0], k[1]);
-                    multiply_add(weights[2 * n + 1], q[d], k[2], k[3]);
-                }
-        }
-        block_barrier();
-        if (next < length) load_rows<WIDTH>(k_tile, keys + (size_t)next * pitch, pitch, length - next);
-        copies_commit();
-
+                load_matrices(q[d], queries + place<PIECES>(warp * 16 + lane % 16, d * 2 + lane / 16) * 2);
         if (active) {
-#pragma unroll
-            for (int row = 0; row < 2; row++) {
-                float most = highest[row];
-#pragma unroll
-                for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-                    for (int i = 0; i < 2; i++) {
-                        float& weight = weights[n][row * 2 + i];
-                        if (n * 8 + lane % 4 * 2 + i >= here) weight = -INFINITY;
-                        most = fmaxf(most, weight);
-                    }
-                most = fmaxf(most, shuffle_xor(most, 1));
-                most = fmaxf(most, shuffle_xor(most, 2));
-                const float shrink = power_of_two((highest[row] - most) * scale_log2);
-                highest[row] = most;
-                total[row] *= shrink;
-#pragma unroll
-                for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-                    for (int i = 0; i < 2; i++) {
-                        float& weight = weights[n][row * 2 + i];
-                        weight = power_of_two((weight - most) * scale_log2);
-                        total[row] += weight;
-                    }
-#pragma unroll
-                for (int d = 0; d < WIDTH / 8; d++) gathered[d][row * 2] *= shrink, gathered[d][row * 2 + 1] *= shrink;
-            }
+            const Shared at = stages + stage * 2 * TILE_BYTES;
+            if (first + KEYS <= length) see_keys<WIDTH, true>(seen, q, places, at, KEYS, scale_log2);
+            else see_keys<WIDTH, false>(seen, q, places, at, length - first, scale_log2);
         }
-        copies_wait<1>();
-        block_barrier();
-        if (active) {
-#pragma unroll
-            for (int n = 0; n < KEYS / 16; n++) {
-                if (n * 16 >= here) continue;
-                // What the product left in registers is laid out as the next one wants its left operand.
-                const float(&even)[4] = weights[2 * n];
-                const float(&odd)[4] = weights[2 * n + 1];
-                const u32 p[4] = {narrow2(even[0], even[1]), narrow2(even[2], even[3]), narrow2(odd[0], odd[1]), narrow2(odd[2], odd[3])};
-#pragma unroll
-                for (int d = 0; d < WIDTH / 16; d++) {
-                    u32 v[4];
-                    load_matrices_transposed(v, v_tile + place<PIECES>(n * 16 + lane % 16, d * 2 + lane / 16));
-                    multiply_add(gathered[2 * d], p, v[0], v[1]);
-                    multiply_add(gathered[2 * d + 1], p, v[2], v[3]);
-                }
-            }
-        }
-        block_barrier();
-        if (next < length) load_rows<WIDTH>(v_tile, values + (size_t)next * pitch, pitch, length - next);
-        copies_commit();
-        copies_wait<1>();
-        block_barrier();
+        stage ^= STAGES - 1;
     }
-    copies_wait<0>();
     if (!active) return;
 
     // Through this warp's own queries' place in shared memory, so that what is written lies side by side.
 #pragma unroll
     for (int row = 0; row < 2; row++) {
-        total[row] += shuffle_xor(total[row], 1);
-        total[row] += shuffle_xor(total[row], 2);
-        const float share = 1 / total[row];
+        float total = seen.total[row];
+        total += shuffle_xor(total, 1);
+        total += shuffle_xor(total, 2);
+        const float share = 1 / total;
         const int r = warp * 16 + row * 8 + lane / 4;
 #pragma unroll
         for (int d = 0; d < WIDTH / 8; d++)
             *(u32*)(q_tile + place<PIECES>(r, d) + lane % 4 * 2) =
-                narrow2(gathered[d][row * 2] * share, gathered[d][row * 2 + 1] * share);
+                narrow2(seen.gathered[d][row * 2] * share, seen.gathered[d][row * 2 + 1] * share);
     }
     warp_barrier();
 #pragma unroll
@@ -187,17 +209,17 @@ DEVICE void attend(unsigned char*, const Element* qkv, const uint4* tiles, int h
     KERNEL(128, BLOCKS)                                                                                                      \
     attention_##WIDTH(const Element* __restrict__ qkv, const uint4* __restrict__ tiles, int hidden, float scale_log2,        \
                       Element* __restrict__ out) {                                                                           \
-        SHARED_BYTES(memory, ATTUNE_PRECISION ? (QUERIES + 2 * KEYS) * WIDTH * 2 : 16);                                      \
+        SHARED_BYTES(memory, ATTUNE_PRECISION ? (QUERIES + (WIDTH == 128 ? 2 : 4) * KEYS) * WIDTH * 2 : 16);                                      \
         attend<WIDTH>(memory, qkv, tiles, hidden, scale_log2, out);                                                          \
     }
 
 // Grid: tiles x heads.
 ATTENTION(32, 4)
-ATTENTION(64, 4)
+ATTENTION(64, 3)
 ATTENTION(128, 2)
 
 #if ATTUNE_PRECISION != 0
-#define ATTUNE_KERNELS(F) F(embed_norm) F(residual_norm) F(pool) F(head) F(project_64) F(project_128) F(project_hopper_64) F(project_hopper_128) F(project_hopper_192) F(project_resident) F(project_norm) F(attention_32) F(attention_64) F(attention_128)
+#define ATTUNE_KERNELS(F) F(embed_norm) F(residual_norm) F(pool) F(head) F(project_64) F(project_128) F(project_hopper_64) F(project_hopper_128) F(project_resident) F(project_norm) F(attention_32) F(attention_64) F(attention_128)
 #else
 #define ATTUNE_KERNELS(F) F(embed_norm) F(residual_norm) F(pool) F(head) F(project_64) F(attention_32) F(attention_64) F(attention_128)
 #endif

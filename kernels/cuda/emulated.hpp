@@ -20,7 +20,7 @@ struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(8) float2 { float x, y; };
 struct Index { unsigned x, y, z; };
 
-#define DEVICE static inline
+#define DEVICE inline
 #define KERNEL(THREADS, BLOCKS) extern "C" void
 #define __restrict__
 #define SHARED_BYTES(NAME, COUNT) \
@@ -75,10 +75,13 @@ static void begin_fiber(Fiber& fiber, char* stack, size_t bytes, Fiber& main, vo
 }
 #endif
 
-struct Copy { void* to; const void* from; bool valid; };
+typedef uintptr_t Shared;
+typedef uintptr_t Tile;  // in units of 16 bytes
+
+struct Copy { Shared to; const void* from; bool valid; };
 struct alignas(64) TileMap { u64 words[16]; };
-struct TileCopy { void* to; TileMap matrix; int column, row; u64* arrival; };
-struct Product { float* sum; const void* a; const void* b; bool add; void (*run)(float*, const void*, const void*, bool); };
+struct TileCopy { Shared to; TileMap matrix; int column, row; Shared arrival; };
+struct Product { float* sum; Tile a, b; bool add; void (*run)(float*, Tile, Tile, bool); };
 
 struct Warp {
     // What each lane brought to the last two meetings: nobody is two meetings ahead of another.
@@ -142,12 +145,14 @@ static float shuffle_xor(float x, int distance) { return exchange(x).of(threadId
 static u32 shuffle_xor(u32 x, int distance) { return exchange(x).of(threadIdx.x % 32 ^ distance); }
 
 static void land(const Copy& copy) {
-    if (copy.valid) memcpy(copy.to, copy.from, 16);
-    else memset(copy.to, 0, 16);
+    if (copy.valid) memcpy((void*)copy.to, copy.from, 16);
+    else memset((void*)copy.to, 0, 16);
 }
 
-static void copy16(void* to, const void* from, bool valid) {
-    if ((uintptr_t)to % 16 || (valid && (uintptr_t)from % 16)) abort();
+static Shared shared_address(const void* pointer) { return (Shared)pointer; }
+
+static void copy16(Shared to, const void* from, bool valid) {
+    if (to % 16 || (valid && (uintptr_t)from % 16)) abort();
     const Copy copy = {to, from, valid};
     if (emulated.copies_at_once) land(copy);
     else emulated.open[threadIdx.x].push_back(copy);
@@ -167,7 +172,7 @@ static void copies_wait() {
     }
 }
 
-static void load_matrices(u32 (&to)[4], const void* row) {
+static void load_matrices(u32 (&to)[4], Shared row) {
     const auto rows = exchange(row);
     const unsigned lane = threadIdx.x % 32;
     for (unsigned i = 0; i < 4; i++) {
@@ -176,7 +181,7 @@ static void load_matrices(u32 (&to)[4], const void* row) {
     }
 }
 
-static void load_matrices_transposed(u32 (&to)[4], const void* row) {
+static void load_matrices_transposed(u32 (&to)[4], Shared row) {
     const auto rows = exchange(row);
     const unsigned lane = threadIdx.x % 32;
     for (unsigned i = 0; i < 4; i++) {
@@ -244,9 +249,9 @@ static void multiply_add(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #define SHARED_TILES(NAME) unsigned char* NAME = emulated.shared
 
 struct Arrival { u64 bytes : 24, count : 8, missing : 8, turns : 24; };
-static Arrival& state(u64* arrival) { return *(Arrival*)arrival; }
+static Arrival& state(Shared arrival) { return *(Arrival*)arrival; }
 
-static void arrival_pass(u64* arrival) {
+static void arrival_pass(Shared arrival) {
     Arrival& there = state(arrival);
     emulated.steps++;
     if (there.missing || there.bytes) return;
@@ -254,22 +259,22 @@ static void arrival_pass(u64* arrival) {
     there.turns++;
 }
 
-static void arrival_begin(u64* arrival, int count) { state(arrival) = {0, (u64)count, (u64)count, 0}; }
+static void arrival_begin(Shared arrival, int count) { state(arrival) = {0, (u64)count, (u64)count, 0}; }
 
-static void arrival_expect(u64* arrival, u32 bytes) {
+static void arrival_expect(Shared arrival, u32 bytes) {
     if (!state(arrival).missing) abort();
     state(arrival).bytes += bytes;
     state(arrival).missing--;
     arrival_pass(arrival);
 }
 
-static void arrival_tell(u64* arrival) { arrival_expect(arrival, 0); }
+static void arrival_tell(Shared arrival) { arrival_expect(arrival, 0); }
 
 static void land(const TileCopy& copy) {
     const u64 *words = copy.matrix.words, columns = words[1], rows = words[2];
     const u16* matrix = (const u16*)words[0];
     u16* tile = (u16*)copy.to;
-    if ((uintptr_t)tile % 1024 || copy.column % 64) abort();
+    if (copy.to % 1024 || copy.column % 64) abort();
     for (unsigned r = 0; r < words[3]; r++)
         for (unsigned c = 0; c < 64; c++) {
             const u64 row = copy.row + r, column = copy.column + c;
@@ -279,7 +284,7 @@ static void land(const TileCopy& copy) {
     arrival_pass(copy.arrival);
 }
 
-static void arrival_wait(u64* arrival, int turn) {
+static void arrival_wait(Shared arrival, int turn) {
     // The hardware knows a turn's last bit only.
     if ((int)state(arrival).turns > turn + 1) abort();
     while ((int)state(arrival).turns <= turn) {
@@ -296,20 +301,27 @@ static void arrival_wait(u64* arrival, int turn) {
     }
 }
 
-static void copy_tile(void* to, const TileMap& matrix, int column, int row, u64* arrival) {
+static void copy_tile(Shared to, const TileMap& matrix, int column, int row, Shared arrival) {
     const TileCopy copy = {to, matrix, column, row, arrival};
     if (emulated.copies_at_once) land(copy);
     else emulated.tile_copies.push_back(copy);
 }
 
-static float tile_element(const void* address, unsigned row, unsigned k) {
-    const uintptr_t tile = (uintptr_t)address & ~(uintptr_t)1023, first = ((uintptr_t)address - tile) / 16;
+static int warp_uniform(int x) {
+    if (exchange(x).of(0) != x) abort();
+    return x;
+}
+
+static Tile tile_at(Shared address) { return address / 16; }
+
+static float tile_element(Tile place, unsigned row, unsigned k) {
+    const uintptr_t tile = place * 16 & ~(uintptr_t)1023, first = place % 64;
     return widen(((const u16*)tile)[(row * 8 + (first + k / 8 ^ row % 8)) * 8 + k % 8]);
 }
 
 // PTX ISA, "Register Fragments for wgmma.mma_async.m64nNk16": matrix D.
 template <int N>
-static void tiles_product(float* sum, const void* a, const void* b, bool add) {
+static void tiles_product(float* sum, Tile a, Tile b, bool add) {
     const unsigned thread = threadIdx.x % 128;
     for (unsigned i = 0; i < N / 2; i++) {
         const unsigned row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + thread % 4 * 2 + i % 2;
@@ -319,7 +331,7 @@ static void tiles_product(float* sum, const void* a, const void* b, bool add) {
 }
 
 template <int N>
-static void multiply_add_tiles(float (&sum)[N / 2], const void* a, const void* b, bool add) {
+static void multiply_add_tiles(float (&sum)[N / 2], Tile a, Tile b, bool add) {
     if (emulated.copies_at_once) tiles_product<N>(sum, a, b, add);
     else emulated.open_products[threadIdx.x].push_back({sum, a, b, add, tiles_product<N>});
 }

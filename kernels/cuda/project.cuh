@@ -23,12 +23,12 @@ DEVICE int place(int row, int piece) {
 
 // A tile of ROWS x DEPTH from a matrix of COUNT rows of INPUTS, zeros outside.
 template <int ROWS, int THREADS>
-DEVICE void load_tile(Element* tile, const Element* matrix, int row, int count, int input, int inputs) {
+DEVICE void load_tile(Shared tile, const Element* matrix, int row, int count, int input, int inputs) {
 #pragma unroll
     for (int i = threadIdx.x; i < ROWS * 4; i += THREADS) {
         const int r = i / 4, piece = i % 4, column = input + piece * 8;
         const bool inside = row + r < count && column < inputs;
-        copy16(tile + place<4>(r, piece), inside ? matrix + (size_t)(row + r) * inputs + column : matrix, inside);
+        copy16(tile + place<4>(r, piece) * 2, inside ? matrix + (size_t)(row + r) * inputs + column : matrix, inside);
     }
 }
 
@@ -39,15 +39,16 @@ DEVICE void project(unsigned char* memory, const Element* x, const Element* w, c
     constexpr int THREADS = BM / WM * (BN / WN) * 32;
     constexpr int STAGE = (BM + BN) * DEPTH;
     Element* tiles = (Element*)memory;
+    const Shared first = shared_address(memory);
     const int row = blockIdx.y * BM, column = blockIdx.x * BN;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int warp_row = warp / (BN / WN) * WM, warp_column = warp % (BN / WN) * WN;
     const int steps = (inputs + DEPTH - 1) / DEPTH;
 
     auto load = [&](int step) {
-        Element* stage = tiles + step % STAGES * STAGE;
+        const Shared stage = first + step % STAGES * STAGE * 2;
         load_tile<BM, THREADS>(stage, x, row, rows, step * DEPTH, inputs);
-        load_tile<BN, THREADS>(stage + BM * DEPTH, w, column, outputs, step * DEPTH, inputs);
+        load_tile<BN, THREADS>(stage + BM * DEPTH * 2, w, column, outputs, step * DEPTH, inputs);
     };
 #pragma unroll
     for (int step = 0; step < STAGES - 1; step++) {
@@ -63,17 +64,16 @@ DEVICE void project(unsigned char* memory, const Element* x, const Element* w, c
         block_barrier();
         if (step + STAGES - 1 < steps) load(step + STAGES - 1);
         copies_commit();
-        const Element* a_tile = tiles + step % STAGES * STAGE;
-        const Element* b_tile = a_tile + BM * DEPTH;
+        const Shared a_tile = first + step % STAGES * STAGE * 2, b_tile = a_tile + BM * DEPTH * 2;
 #pragma unroll
         for (int k = 0; k < DEPTH / 16; k++) {
             u32 a[WM / 16][4], b[WN / 16][4];
 #pragma unroll
             for (int i = 0; i < WM / 16; i++)
-                load_matrices(a[i], a_tile + place<4>(warp_row + i * 16 + lane % 16, k * 2 + lane / 16));
+                load_matrices(a[i], a_tile + place<4>(warp_row + i * 16 + lane % 16, k * 2 + lane / 16) * 2);
 #pragma unroll
             for (int j = 0; j < WN / 16; j++)
-                load_matrices(b[j], b_tile + place<4>(warp_column + j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+                load_matrices(b[j], b_tile + place<4>(warp_column + j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2) * 2);
 #pragma unroll
             for (int i = 0; i < WM / 16; i++)
 #pragma unroll

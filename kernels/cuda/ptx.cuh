@@ -14,7 +14,10 @@ typedef unsigned long long u64;
 // The one piece of shared memory of a kernel.
 #define SHARED_BYTES(NAME, COUNT) __shared__ __align__(16) unsigned char NAME[COUNT]
 
-DEVICE u32 shared_address(const void* pointer) {
+// Where something lies in shared memory, in bytes. Kernels add to these rather than to pointers of 64 bits.
+typedef u32 Shared;
+
+DEVICE Shared shared_address(const void* pointer) {
     u32 address;
     asm("{ .reg .u64 wide; cvta.to.shared.u64 wide, %1; cvt.u32.u64 %0, wide; }" : "=r"(address) : "l"(pointer));
     return address;
@@ -22,12 +25,13 @@ DEVICE u32 shared_address(const void* pointer) {
 
 // Starts to copy 16 bytes from global to shared memory; zeros instead unless VALID. The bytes are there after a
 // copies_wait by this thread, and for other threads after a barrier behind it.
-DEVICE void copy16(void* to, const void* from, bool valid) {
+DEVICE void copy16(Shared to, const void* from, bool valid) {
 #if __CUDA_ARCH__ >= 800
     const u32 bytes = valid ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 #else
-    *(uint4*)to = valid ? *(const uint4*)from : make_uint4(0, 0, 0, 0);
+    const uint4 piece = valid ? *(const uint4*)from : make_uint4(0, 0, 0, 0);
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(piece.x), "r"(piece.y), "r"(piece.z), "r"(piece.w) : "memory");
 #endif
 }
 
@@ -53,15 +57,15 @@ DEVICE u32 shuffle_xor(u32 x, int distance) { return __shfl_xor_sync(0xffffffffu
 
 // Four 8 x 8 matrices of 16-bit elements: lane 8 i + r names row r of matrix i, 16 bytes in shared memory. Lane l gets
 // elements 2 (l % 4) and 2 (l % 4) + 1 of row l / 4 of each.
-DEVICE void load_matrices(u32 (&to)[4], const void* row) {
+DEVICE void load_matrices(u32 (&to)[4], Shared row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(shared_address(row)) : "memory");
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(row) : "memory");
 }
 
 // The same of the matrices' transposes.
-DEVICE void load_matrices_transposed(u32 (&to)[4], const void* row) {
+DEVICE void load_matrices_transposed(u32 (&to)[4], Shared row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(shared_address(row)) : "memory");
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(row) : "memory");
 }
 
 #if ATTUNE_PRECISION == 1
@@ -138,30 +142,30 @@ struct alignas(64) TileMap { u64 words[16]; };
 
 // A place in shared memory where threads wait for others, and for bytes that the copy engine brings: a turn is over when
 // COUNT threads have told it so and what they expected is there. One thread makes it, before a block_barrier.
-DEVICE void arrival_begin(u64* arrival, int count) {
-    asm volatile("mbarrier.init.shared.b64 [%0], %1; fence.mbarrier_init.release.cluster;" ::"r"(shared_address(arrival)), "r"(count) : "memory");
+DEVICE void arrival_begin(Shared arrival, int count) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1; fence.mbarrier_init.release.cluster;" ::"r"(arrival), "r"(count) : "memory");
 }
 
-DEVICE void arrival_tell(u64* arrival) {
-    asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(shared_address(arrival)) : "memory");
+DEVICE void arrival_tell(Shared arrival) {
+    asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(arrival) : "memory");
 }
 
 // Tells it, and how many bytes this turn waits for.
-DEVICE void arrival_expect(u64* arrival, u32 bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(shared_address(arrival)), "r"(bytes) : "memory");
+DEVICE void arrival_expect(Shared arrival, u32 bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(arrival), "r"(bytes) : "memory");
 }
 
 // Waits until turn number TURN, counted from 0, is over; the one behind it must not be.
-DEVICE void arrival_wait(u64* arrival, int turn) {
+DEVICE void arrival_wait(Shared arrival, int turn) {
     asm volatile(
         "{ .reg .pred there; again: mbarrier.try_wait.parity.shared.b64 there, [%0], %1; @!there bra again; }"
-        ::"r"(shared_address(arrival)), "r"(turn & 1) : "memory");
+        ::"r"(arrival), "r"(turn & 1) : "memory");
 }
 
 // Starts to bring the tile whose first element is (ROW, COLUMN) of a matrix; zeros for what lies outside of it.
-DEVICE void copy_tile(void* to, const TileMap& matrix, int column, int row, u64* arrival) {
+DEVICE void copy_tile(Shared to, const TileMap& matrix, int column, int row, Shared arrival) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
-                 ::"r"(shared_address(to)), "l"(&matrix), "r"(column), "r"(row), "r"(shared_address(arrival)) : "memory");
+                 ::"r"(to), "l"(&matrix), "r"(column), "r"(row), "r"(arrival) : "memory");
 }
 
 // Stands before the first product that reads or adds to registers which were written since.
@@ -172,16 +176,20 @@ DEVICE void products_commit() { asm volatile("wgmma.commit_group.sync.aligned;" 
 template <int PENDING>
 DEVICE void products_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory"); }
 
-// How the hardware is told of a tile: its address, 1,024 bytes between groups of eight rows, pieces placed by 128 bytes.
-DEVICE u64 tile_address(const void* tile) {
-    return (u64)1 << 62 | (u64)64 << 32 | (u64)1 << 16 | (shared_address(tile) & 0x3ffff) >> 4;
-}
+// Tells the compiler that a value is the same in all lanes of a warp.
+DEVICE int warp_uniform(int x) { return __shfl_sync(0xffffffffu, x, 0); }
+
+// A place in a tile, to which units of 16 bytes can be added: within the 128 bytes of a row, or by whole groups of 8 rows.
+typedef u32 Tile;
+DEVICE Tile tile_at(Shared address) { return 1 << 16 | address >> 4; }
 
 #if ATTUNE_PRECISION == 1
 #define TYPES ".f32.bf16.bf16 "
 #else
 #define TYPES ".f32.f16.f16 "
 #endif
+// 1,024 bytes between groups of eight rows, pieces placed by 128 bytes.
+#define TILE_LAYOUT "0x40000040"
 #define SUMS_8(I) "+f"(sum[I]), "+f"(sum[I + 1]), "+f"(sum[I + 2]), "+f"(sum[I + 3]), "+f"(sum[I + 4]), "+f"(sum[I + 5]), "+f"(sum[I + 6]), "+f"(sum[I + 7])
 #define SUMS_32(I) SUMS_8(I), SUMS_8(I + 8), SUMS_8(I + 16), SUMS_8(I + 24)
 #define NAMES_32 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -192,14 +200,15 @@ DEVICE u64 tile_address(const void* tile) {
 // addresses. Thread t of the four warps has of row t / 32 * 16 + t % 32 / 4 + 8 h the columns 8 j + t % 4 * 2 + i, at
 // sum[4 j + 2 h + i]. Asynchronous: sums and tiles are not to be touched until a products_wait.
 template <int N>
-DEVICE void multiply_add_tiles(float (&sum)[N / 2], const void* a, const void* b, bool add);
+DEVICE void multiply_add_tiles(float (&sum)[N / 2], Tile a, Tile b, bool add);
 
 #define MULTIPLY_ADD_TILES(N, NAMES, A, B, ADD, ...)                                                                         \
     template <>                                                                                                              \
-    DEVICE void multiply_add_tiles<N>(float (&sum)[N / 2], const void* a, const void* b, bool add) {                         \
-        asm volatile("{ .reg .pred add; setp.ne.b32 add, " ADD ", 0; wgmma.mma_async.sync.aligned.m64n" #N "k16" TYPES "{"   \
-                     NAMES "}, " A ", " B ", add, 1, 1, 0, 0; }"                                                             \
-                     : __VA_ARGS__ : "l"(tile_address(a)), "l"(tile_address(b)), "r"((int)add) : "memory");                  \
+    DEVICE void multiply_add_tiles<N>(float (&sum)[N / 2], Tile a, Tile b, bool add) {                                       \
+        asm volatile("{ .reg .pred add; .reg .b64 a, b; setp.ne.b32 add, " ADD ", 0; mov.b64 a, {" A ", " TILE_LAYOUT "}; "  \
+                     "mov.b64 b, {" B ", " TILE_LAYOUT "}; wgmma.mma_async.sync.aligned.m64n" #N "k16" TYPES "{" NAMES       \
+                     "}, a, b, add, 1, 1, 0, 0; }"                                                                           \
+                     : __VA_ARGS__ : "r"(a), "r"(b), "r"((int)add) : "memory");                                              \
     }
 MULTIPLY_ADD_TILES(64, NAMES_32, "%32", "%33", "%34", SUMS_32(0))
 MULTIPLY_ADD_TILES(128, NAMES_64, "%64", "%65", "%66", SUMS_32(0), SUMS_32(32))

@@ -105,7 +105,7 @@ fn compile(arithmetic: Arithmetic, library: &Path) -> Result<(), String> {
     fs::write(&source, EMULATED_SOURCE).map_err(|error| failed("cannot write the source", &error))?;
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     let output = Command::new(&compiler)
-        .args(["-std=c++17", "-O2", "-fPIC", "-shared", "-w", "-Wno-unknown-pragmas", arithmetic.define()])
+        .args(["-std=c++17", "-O2", "-fPIC", "-shared", "-w", "-Wno-unknown-pragmas", "-Wno-psabi", arithmetic.define()])
         .arg(&source)
         .arg("-o")
         .arg(&built)

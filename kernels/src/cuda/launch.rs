@@ -18,7 +18,6 @@ pub(super) enum Kernel {
     Project128,
     ProjectHopper64,
     ProjectHopper128,
-    ProjectHopper192,
     ProjectResident,
     ProjectNorm,
     Attention32,
@@ -44,13 +43,8 @@ impl Kernel {
     }
 
     /// Those that a module has besides if it was compiled for Hopper.
-    pub(super) const HOPPER: [Self; 5] = [
-        Self::ProjectHopper64,
-        Self::ProjectHopper128,
-        Self::ProjectHopper192,
-        Self::ProjectResident,
-        Self::ProjectNorm,
-    ];
+    pub(super) const HOPPER: [Self; 4] =
+        [Self::ProjectHopper64, Self::ProjectHopper128, Self::ProjectResident, Self::ProjectNorm];
 
     pub(super) fn c_name(self) -> &'static CStr {
         match self {
@@ -62,7 +56,6 @@ impl Kernel {
             Self::Project128 => c"project_128",
             Self::ProjectHopper64 => c"project_hopper_64",
             Self::ProjectHopper128 => c"project_hopper_128",
-            Self::ProjectHopper192 => c"project_hopper_192",
             Self::ProjectResident => c"project_resident",
             Self::ProjectNorm => c"project_norm",
             Self::Attention32 => c"attention_32",

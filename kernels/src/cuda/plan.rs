@@ -150,8 +150,6 @@ pub enum Tiling {
     HopperSmall,
     /// 128 x 128, by Hopper's products.
     HopperLarge,
-    /// 128 x 192, by Hopper's products.
-    HopperWide,
     /// 128 x 192 one after the other, by Hopper's products, while the rows stay: for few inputs.
     HopperResident,
 }
@@ -162,14 +160,7 @@ impl Tiling {
         match (arithmetic, has_hopper) {
             (Arithmetic::F32, _) => &[Self::Small],
             (_, false) => &[Self::Small, Self::Large],
-            (_, true) => &[
-                Self::Small,
-                Self::Large,
-                Self::HopperSmall,
-                Self::HopperLarge,
-                Self::HopperWide,
-                Self::HopperResident,
-            ],
+            (_, true) => &[Self::Small, Self::Large, Self::HopperSmall, Self::HopperLarge, Self::HopperResident],
         }
     }
 
@@ -183,7 +174,7 @@ impl Tiling {
         match self {
             Self::Small | Self::HopperSmall => [64, 64],
             Self::Large | Self::HopperLarge => [128, 128],
-            Self::HopperWide | Self::HopperResident => [128, 192],
+            Self::HopperResident => [128, 192],
         }
     }
 
@@ -204,8 +195,6 @@ pub(super) fn tiling(kind: DeviceKind, [rows, outputs, inputs]: [usize; 3]) -> T
         (Arithmetic::F32, _) => return Tiling::Small,
         (_, false) => Tiling::Large,
         (_, true) if Tiling::HopperResident.takes(outputs, inputs) => Tiling::HopperResident,
-        // Tiles of 192 waste nothing of a width that they divide.
-        (_, true) if outputs.is_multiple_of(192) => Tiling::HopperWide,
         (_, true) => Tiling::HopperLarge,
     };
     let [x, y, _] = large.blocks(rows, outputs);
@@ -228,7 +217,6 @@ pub(super) fn projection(tiling: Tiling, kind: DeviceKind, [rows, outputs]: [usi
         Tiling::Large => (Kernel::Project128, 256, 0),
         Tiling::HopperSmall => (Kernel::ProjectHopper64, 128, stages(tiling, 4)),
         Tiling::HopperLarge => (Kernel::ProjectHopper128, 256, stages(tiling, 3)),
-        Tiling::HopperWide => (Kernel::ProjectHopper192, 256, stages(tiling, 2)),
         Tiling::HopperResident => (Kernel::ProjectResident, 288, RESIDENT_BYTES),
     };
     let grid = match (tiling.blocks(rows, outputs), tiling) {
@@ -344,8 +332,8 @@ mod tests {
         assert_eq!(chosen(false, [1793, 1152, 384]), Tiling::Large);
         assert_eq!(chosen(true, [2688, 1152, 384]), Tiling::HopperSmall, "6 x 21 = 126 blocks");
         assert_eq!(chosen(true, [2689, 1152, 384]), Tiling::HopperResident);
-        assert_eq!(chosen(true, [2689, 1152, 392]), Tiling::HopperWide, "too many inputs to stay");
-        assert_eq!(chosen(true, [100_000, 1024, 384]), Tiling::HopperLarge, "192 does not divide it");
+        assert_eq!(chosen(true, [2689, 1152, 392]), Tiling::HopperLarge, "too many inputs to stay");
+        assert_eq!(chosen(true, [2689, 1024, 384]), Tiling::HopperLarge, "192 does not divide it");
         let f32 = DeviceKind { arithmetic: Arithmetic::F32, ..kind(true) };
         assert_eq!(tiling(f32, [100_000, 1152, 384]), Tiling::Small);
     }
@@ -356,7 +344,7 @@ mod tests {
         assert_eq!(shape(Tiling::Small, [25, 1152]).grid, [18, 1, 1]);
         assert_eq!(shape(Tiling::Large, [1793, 1152]).grid, [9, 15, 1]);
         assert_eq!(shape(Tiling::Large, [100_000, 1]).grid, [1, 782, 1]);
-        assert_eq!(shape(Tiling::HopperWide, [129, 200]).grid, [2, 2, 1]);
+        assert_eq!(shape(Tiling::HopperLarge, [129, 200]).grid, [2, 2, 1]);
         assert_eq!(shape(Tiling::HopperResident, [129, 384]).grid, [4, 1, 1]);
         assert_eq!(shape(Tiling::HopperResident, [100_000, 384]).grid, [132, 1, 1], "each has many tiles");
     }

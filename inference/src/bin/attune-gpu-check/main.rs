@@ -16,12 +16,13 @@ use attune_kernels::cuda::{Arithmetic, Card, CudaError, Device, Probe, ThreadOrd
 use serde_json::{Value, json};
 
 const USAGE: &str = "\
-attune-gpu-check [--out FILE] [--device N] [--no-times] [--seconds S] | --emulated
+attune-gpu-check [--out FILE] [--device N] [--no-times] [--seconds S] | --profile | --emulated
 
   --out FILE    where the JSON goes [default: attune-gpu-check.json]
   --device N    the card [default: 0]
   --no-times    only correctness
   --seconds S   how long each timing runs [default: 1]
+  --profile     each launch of a large batch once and nothing else: to be run under a profiler
   --emulated    without a GPU, on the emulated one (needs a C++ compiler)
 
 Ends with status 1 when anything is wrong.";
@@ -33,6 +34,7 @@ struct Options {
     times: bool,
     seconds: f64,
     emulated: bool,
+    profile: bool,
 }
 
 /// Opens a device for an arithmetic, again and again.
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let out = PathBuf::from("attune-gpu-check.json");
-    let mut options = Options { out, card: 0, times: true, seconds: 1.0, emulated: false };
+    let mut options = Options { out, card: 0, times: true, seconds: 1.0, emulated: false, profile: false };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
@@ -69,6 +71,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--device" => options.card = value()?.parse().map_err(|_| "--device is a number".to_owned())?,
             "--seconds" => options.seconds = value()?.parse().map_err(|_| "--seconds is a number".to_owned())?,
             "--no-times" => options.times = false,
+            "--profile" => options.profile = true,
             "--emulated" => (options.emulated, options.times) = (true, false),
             other => return Err(format!("{other:?} is not known")),
         }
@@ -83,6 +86,9 @@ fn run(options: &Options) -> Result<usize, String> {
         Some((probe, card)) => Device::open(probe, card, arithmetic),
         None => Device::emulated(arithmetic, ThreadOrder::default()),
     };
+    if options.profile {
+        return timing::once(&open).map(|()| 0).map_err(|error| error.to_string());
+    }
     let mut report = serde_json::Map::new();
     let mut wrong = 0;
     report.insert("machine".into(), machine(&found));

@@ -14,6 +14,15 @@ use serde_json::{Value, json};
 use crate::Open;
 use crate::engine::{MINI_LM, Model, rows, texts};
 
+/// How often a launch is repeated.
+#[derive(Clone, Copy, Debug)]
+enum Repeat {
+    /// Once, for a profiler to look at.
+    Once,
+    /// In queues of 50, for so many seconds.
+    Seconds(f64),
+}
+
 /// Launches between two waits.
 const LAUNCHES: usize = 50;
 const LIMIT: Duration = Duration::from_secs(10);
@@ -26,15 +35,20 @@ const SHAPES: [(usize, usize); 9] =
 
 /// All of it in bf16. What fails is in the JSON as an error.
 pub(crate) fn measure(open: Open<'_>, seconds: f64) -> Value {
-    let launches = open(Arithmetic::Bf16).and_then(|device| launches(&device, seconds));
+    let launches = open(Arithmetic::Bf16).and_then(|device| launches(&device, Repeat::Seconds(seconds)));
     json!({
         "launches": launches.unwrap_or_else(|error| json!({"error": error.to_string()})),
         "engine": engines(open, seconds).unwrap_or_else(|error| json!({"error": error})),
     })
 }
 
+/// Each launch that [`measure`] times, once.
+pub(crate) fn once(open: Open<'_>) -> Result<(), CudaError> {
+    open(Arithmetic::Bf16).and_then(|device| launches(&device, Repeat::Once)).map(drop)
+}
+
 /// Each kernel on MiniLM's sizes, at 32,768 tokens in texts of 128: medians of whole queues of launches.
-fn launches(device: &Device, seconds: f64) -> Result<Value, CudaError> {
+fn launches(device: &Device, repeat: Repeat) -> Result<Value, CudaError> {
     let (hidden, inner, rows) = (MINI_LM.hidden, MINI_LM.intermediate, CAPACITY);
     let (tokens, offsets) = texts(&vec![128; rows / 128], 27);
     let mut stream = device.stream(StreamSize { tokens: rows, ..StreamSize::default() })?;
@@ -67,7 +81,7 @@ fn launches(device: &Device, seconds: f64) -> Result<Value, CudaError> {
         let bytes = 2.0 * (rows * (inputs + outputs) + outputs * inputs) as f64;
         for tiling in device.tilings().iter().filter(|tiling| tiling.takes(outputs, inputs)) {
             let launch = |stream: &mut Stream| stream.project_by(*tiling, &projection, &states, &mut wide);
-            add(&format!("{name} {tiling:?}"), median(&mut stream, seconds, launch)?, operations, bytes);
+            add(&format!("{name} {tiling:?}"), median(&mut stream, repeat, launch)?, operations, bytes);
         }
     }
     let down = projection(hidden, inner, false)?;
@@ -75,20 +89,20 @@ fn launches(device: &Device, seconds: f64) -> Result<Value, CudaError> {
     let bytes = 2.0 * (rows * (inner + hidden) + hidden * inner) as f64;
     for tiling in device.tilings().iter().filter(|tiling| tiling.takes(hidden, inner)) {
         let launch = |stream: &mut Stream| stream.project_by(*tiling, &down, &wide, &mut change);
-        add(&format!("down {tiling:?}"), median(&mut stream, seconds, launch)?, operations, bytes);
+        add(&format!("down {tiling:?}"), median(&mut stream, repeat, launch)?, operations, bytes);
     }
     let size = AttentionSize { heads: 12, head_width: 32, scale: 0.176_776_7 };
-    let time = median(&mut stream, seconds, |stream| stream.attention(size, &wide, &mut change))?;
+    let time = median(&mut stream, repeat, |stream| stream.attention(size, &wide, &mut change))?;
     add("attention, 128 tokens", time, 4.0 * (rows * 128 * hidden) as f64, 2.0 * (rows * 4 * hidden) as f64);
     let mut after = device.elements(&values(rows * hidden))?;
-    let time = median(&mut stream, seconds, |stream| stream.residual_norm(&change, &norm, &mut after))?;
+    let time = median(&mut stream, repeat, |stream| stream.residual_norm(&change, &norm, &mut after))?;
     add("residual + norm", time, 0.0, 2.0 * (rows * 3 * hidden) as f64);
     for (name, projection, x) in
         [("out + norm", projection(hidden, hidden, false)?, &states), ("down + norm", down, &wide)]
     {
         let inputs = projection.weights.len() / hidden;
         let launch = |stream: &mut Stream| stream.project_norm(&projection, x, &norm, &mut change, &mut after);
-        let time = median(&mut stream, seconds, launch)?;
+        let time = median(&mut stream, repeat, launch)?;
         let operations = 2.0 * (rows * hidden * inputs) as f64;
         add(name, time, operations, 2.0 * (rows * (inputs + 2 * hidden) + hidden * inputs) as f64);
     }
@@ -98,9 +112,13 @@ fn launches(device: &Device, seconds: f64) -> Result<Value, CudaError> {
 /// Seconds of a launch: the median over queues of [`LAUNCHES`].
 fn median(
     stream: &mut Stream,
-    seconds: f64,
+    repeat: Repeat,
     mut launch: impl FnMut(&mut Stream) -> Result<(), CudaError>,
 ) -> Result<f64, CudaError> {
+    let Repeat::Seconds(seconds) = repeat else {
+        launch(stream)?;
+        return stream.finish(LIMIT).map(|()| f64::NAN);
+    };
     let mut times = Vec::new();
     let started = Instant::now();
     while times.len() < 5 || started.elapsed().as_secs_f64() < seconds {
