@@ -3,6 +3,8 @@
 //! Each check is one line with a verdict, and what to do where it is bad. The command fails when one is bad, so that a
 //! script can ask.
 
+mod data;
+
 use std::fmt::Display;
 use std::fs;
 use std::net::TcpListener;
@@ -32,9 +34,18 @@ const MEMORY_BYTES_MIN: u64 = 600 << 20;
 Ends with status 1 where something would keep the server from starting. Give it
 the flags and the configuration that the server gets.
 
+`attune doctor data` says why lists are not personal, what was seen and what to
+do, and ends with status 1 where something keeps them from being so. It reads the
+event lake and the end of the event log, the catalogue, rules and pipelines, and
+which recommender is in service, from the stores themselves, and changes nothing.
+It can be run beside a server. An embedded event log is open in that process
+alone: then events of the last moments and dead letters are not looked at, and
+the server at --listen is asked how far behind it is.
+
 Examples:
   attune doctor
   attune doctor stores
+  attune doctor data --tenant shop --json findings.json
   attune doctor --limits
   attune doctor --config production.toml --listen 0.0.0.0:80")]
 pub struct Options {
@@ -43,6 +54,8 @@ pub struct Options {
     /// Flags of the server.
     #[command(flatten)]
     pub flags: ServerFlags,
+    #[command(flatten)]
+    data: data::DataFlags,
     /// Also measure the machine's f32, bf16, int8 and memory limits (some seconds)
     #[arg(long)]
     limits: bool,
@@ -53,6 +66,8 @@ pub struct Options {
 enum Part {
     /// Where things are kept: each store's address, version and latency.
     Stores,
+    /// Why lists are not personal: what commonly goes wrong with events, items and what is made of them.
+    Data,
 }
 
 /// How a check ended.
@@ -66,26 +81,39 @@ enum Verdict {
 /// Prints every check, and measured limits where asked for.
 ///
 /// # Errors
-/// Something is wrong that keeps the server from starting.
+/// Something is wrong that keeps the server from starting, or lists from being personal.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
-    let mut bad = 0;
-    let mut findings = if options.part.is_none() { checks(config) } else { Vec::new() };
-    findings.extend(stores(config)?);
-    for (name, (verdict, finding)) in findings {
-        let mark = match verdict {
-            Verdict::Good => styled(Style::Green, "ok  "),
-            Verdict::Warning => styled(Style::Yellow, "warn"),
-            Verdict::Bad => styled(Style::Red, "BAD "),
-        };
-        say!("{mark} {name:<16} {finding}");
-        bad += usize::from(verdict == Verdict::Bad);
-    }
+    data::check(&options.data, options.part == Some(Part::Data))?;
+    let bad = match options.part {
+        Some(Part::Data) => data::run(config, &options.data)?,
+        part => machine(config, part.is_none())?,
+    };
     if options.limits {
         say!();
         print_limits(config)?;
     }
     ensure!(bad == 0, "{bad} of the checks above {} bad", if bad == 1 { "is" } else { "are" });
     Ok(())
+}
+
+/// The stores, and what else a start needs if `all`; how many checks are bad.
+fn machine(config: &Config, all: bool) -> Result<usize> {
+    let mut bad = 0;
+    let mut findings = if all { checks(config) } else { Vec::new() };
+    findings.extend(stores(config)?);
+    for (name, (verdict, finding)) in findings {
+        say!("{} {name:<16} {finding}", mark(verdict));
+        bad += usize::from(verdict == Verdict::Bad);
+    }
+    Ok(bad)
+}
+
+fn mark(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Good => styled(Style::Green, "ok  "),
+        Verdict::Warning => styled(Style::Yellow, "warn"),
+        Verdict::Bad => styled(Style::Red, "BAD "),
+    }
 }
 
 type Finding = (Verdict, String);

@@ -23,6 +23,7 @@ mod document;
 mod engine;
 mod follow;
 mod indexing;
+mod inventory;
 mod items;
 mod judged;
 mod keeper;
@@ -38,6 +39,7 @@ mod vectors;
 mod worker;
 
 pub use engine::Models;
+pub use inventory::{Inventory, Kept};
 pub use service::ContentService;
 pub use shared::{Options, Stores};
 pub use worker::Workers;

@@ -35,7 +35,12 @@ impl Vector {
 
     /// The numbers, if they are those of this text by this model.
     pub fn of(&self, model: &str, text: &str) -> Option<Vec<f32>> {
-        (self.model == model && self.digest == digest(text)).then(|| self.values()).flatten()
+        (self.model == model && self.is_of(text)).then(|| self.values()).flatten()
+    }
+
+    /// Whether it is of this text, by whichever model.
+    pub fn is_of(&self, text: &str) -> bool {
+        self.digest == digest(text)
     }
 
     fn values(&self) -> Option<Vec<f32>> {

@@ -1,7 +1,8 @@
 //! Batches of rows to the bytes of a file, and back.
 
-use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::ArrowPrimitiveType;
 use arrow::error::ArrowError;
 use attune_store::StoreError;
 use bytes::Bytes;
@@ -44,8 +45,11 @@ pub enum LakeError {
         /// So many were read.
         records: usize,
     },
+    /// Its files are replaced faster than they are read.
+    #[error("the files of the lake changed again and again while they were read: try again")]
+    Restless,
     /// A thread ended.
-    #[error("writing a file of the lake ended: {0}")]
+    #[error("work on a file of the lake ended: {0}")]
     Ended(#[from] tokio::task::JoinError),
 }
 
@@ -88,9 +92,31 @@ pub fn read_columns(
 }
 
 /// A column of texts.
-pub(crate) fn texts<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r StringArray, LakeError> {
-    let column = rows.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<StringArray>());
-    column.ok_or_else(|| ArrowError::SchemaError(format!("there is no text {name:?}")).into())
+///
+/// # Errors
+/// There is none of that name.
+pub fn texts<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r StringArray, LakeError> {
+    column(rows, name, |column| column.as_string_opt::<i32>())
+}
+
+/// A column of numbers or moments.
+///
+/// # Errors
+/// There is none of that name and type.
+pub fn numbers<'r, T: ArrowPrimitiveType>(
+    rows: &'r RecordBatch,
+    name: &str,
+) -> Result<&'r PrimitiveArray<T>, LakeError> {
+    column(rows, name, |column| column.as_primitive_opt::<T>())
+}
+
+fn column<'r, C>(
+    rows: &'r RecordBatch,
+    name: &str,
+    typed: fn(&'r dyn Array) -> Option<&'r C>,
+) -> Result<&'r C, LakeError> {
+    let column = rows.column_by_name(name).and_then(|column| typed(&**column));
+    column.ok_or_else(|| ArrowError::SchemaError(format!("there is no {name:?} of the lake's type")).into())
 }
 
 /// The rows whose subject is not one of those; `None` where that is all of them.

@@ -17,6 +17,7 @@
 //! beyond it, and what the log says of that subject later is left out too.
 
 mod codec;
+mod fold;
 pub mod manifest;
 mod pending;
 mod rebuild;
@@ -28,7 +29,8 @@ mod tail;
 pub mod window;
 mod writer;
 
-pub use codec::{LakeError, read, read_columns, without};
+pub use codec::{LakeError, numbers, read, read_columns, texts, without};
+pub use fold::{Reading, fold};
 pub use manifest::{DataFile, Dataset, MANIFEST_KEY, Manifest};
 pub use rebuild::{Contents, Rebuilt, rebuild};
 pub use rows::{events_schema, exposures_schema};

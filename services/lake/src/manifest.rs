@@ -91,6 +91,30 @@ impl Manifest {
             .filter(move |file| file.dataset == dataset && file.time_max_ms >= from_ms && file.time_min_ms <= to_ms)
     }
 
+    /// The files with the newest rows of a dataset, up to so many rows, in the order of the log; and of each how many rows
+    /// come before those.
+    pub fn newest(&self, dataset: Dataset, rows_max: u64) -> Vec<(DataFile, u64)> {
+        let mut files: Vec<&DataFile> = self.files.iter().filter(|file| file.dataset == dataset).collect();
+        files.sort_by_key(|file| (file.day, file.partition, file.first));
+        let mut left = rows_max;
+        let mut chosen: Vec<(DataFile, u64)> = Vec::new();
+        for file in files.into_iter().rev() {
+            if left == 0 {
+                break;
+            }
+            let taken = file.rows.min(left);
+            left -= taken;
+            chosen.push((file.clone(), file.rows - taken));
+        }
+        chosen.reverse();
+        chosen
+    }
+
+    /// The rows of a dataset.
+    pub fn rows(&self, dataset: Dataset) -> u64 {
+        self.files.iter().filter(|file| file.dataset == dataset).map(|file| file.rows).sum()
+    }
+
     /// The first run of files that belong together and are small enough to be one.
     pub fn to_compact(&self, files_min: usize, rows_max: u64) -> Option<Vec<DataFile>> {
         let mut groups: BTreeMap<(Dataset, i64, u32), Vec<&DataFile>> = BTreeMap::new();
@@ -143,6 +167,27 @@ mod tests {
             assert_eq!(date(day), text);
         }
         assert!(file(7, 3, 2).key.starts_with("lake/events/day=2024-10-04/p0002-00000000000000000007-"));
+    }
+
+    #[test]
+    fn the_last_rows_are_taken_and_kept_in_order() {
+        let file = |day: i64, partition: u32, first: u64, rows: u64| DataFile {
+            key: format!("{day}-{partition}-{first}"),
+            day,
+            ..self::file(first, rows, partition)
+        };
+        let files = vec![file(2, 1, 50, 10), file(1, 0, 0, 100), file(2, 0, 100, 30), file(2, 1, 20, 30)];
+        let manifest = Manifest { files, ..Manifest::default() };
+        let chosen = |max| {
+            let chosen = manifest.newest(Dataset::Events, max).into_iter();
+            chosen.map(|(file, skipped)| (file.key, skipped)).collect::<Vec<_>>()
+        };
+        let key = |key: &str, skipped| (key.to_owned(), skipped);
+        assert_eq!(chosen(25), [key("2-1-20", 15), key("2-1-50", 0)]);
+        assert_eq!(chosen(70), [key("2-0-100", 0), key("2-1-20", 0), key("2-1-50", 0)]);
+        assert_eq!(chosen(71)[0], key("1-0-0", 99));
+        assert_eq!((chosen(10_000).len(), manifest.rows(Dataset::Events)), (4, 170));
+        assert_eq!(manifest.newest(Dataset::Exposures, 9), []);
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl Snapshot {
         Ok(Self { manifest, forgotten: pending.forgotten.into_keys().collect(), events, exposures })
     }
 
+    /// What is in the files alone, for who cannot read the log: it is another process's.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn of_files(objects: &dyn Objects, tenant: &Tenant) -> Result<Self, LakeError> {
+        let manifest = load_manifest(objects, tenant).await?;
+        let (events, exposures) = (rows::events(&[])?, rows::exposures(&[])?);
+        Ok(Self { manifest, forgotten: BTreeSet::new(), events, exposures })
+    }
+
     /// The rows that are in no file yet, with the columns of [`events_schema`] or [`exposures_schema`].
     pub fn tail(&self, dataset: Dataset) -> &RecordBatch {
         match dataset {

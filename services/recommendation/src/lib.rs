@@ -36,6 +36,8 @@ mod stage;
 mod world;
 
 pub use config::{ConfigError, RecommendationConfig};
-pub use model::{Change, Trained, TrainedModels};
+pub use definitions::{Experiment, ExperimentSpec, InForce, RuleSpec};
+pub use model::{Change, MODEL, Trained, TrainedModels};
 pub use replay::{ReplayError, Replayed, replay};
 pub use service::{Following, Recommender, Seams};
+pub use world::{DEFAULT, FOR_EVERYBODY, SIMILAR, TRENDING, source_names};

@@ -30,8 +30,15 @@ pub const TRENDING: &str = "trending";
 /// Sources by name, with what their ranks weigh in the default pipeline: what fits the user before what fits everybody.
 const SOURCES: [(&str, f32); 6] =
     [("related", 1.0), ("session", 0.8), ("semantic", 0.8), ("popular", 0.3), ("trending", 0.3), ("latest", 0.15)];
+/// Those of them that know nobody.
+pub const FOR_EVERYBODY: [&str; 3] = ["popular", "trending", "latest"];
 /// How unlike the items of a list are made, where nobody says.
 const DIVERSITY: f32 = 0.05;
+
+/// The sources that every tenant has.
+pub fn source_names() -> impl Iterator<Item = &'static str> {
+    SOURCES.iter().map(|(name, _)| *name)
+}
 
 /// One moment of one tenant.
 pub struct World {

@@ -27,7 +27,8 @@ mod worker;
 pub use config::{ConfigError, TrainerConfig};
 pub use lake::{LakeReadError, Learned, read_lake};
 pub use publish::{PublishError, fetch, publish};
-pub use worker::{Seams, Timing, Trainer};
+pub use run::known_events;
+pub use worker::{KIND, Seams, Timing, Trainer};
 
 /// Under which name the versions of recommenders are entered among the models of a tenant.
 pub const MODEL: &str = "recommender";

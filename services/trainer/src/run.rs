@@ -56,7 +56,7 @@ impl RunError {
             Self::Store(error) | Self::Lake(LakeError::Store(error)) => by_store(error),
             Self::Publish(PublishError::Store(error)) => by_store(error),
             Self::Read(LakeReadError::Lake(LakeError::Store(error))) => by_store(error),
-            Self::Read(LakeReadError::Restless) | Self::Thread(_) => true,
+            Self::Read(LakeReadError::Lake(LakeError::Restless)) | Self::Thread(_) => true,
             _ => false,
         }
     }
@@ -109,7 +109,7 @@ struct Candidate {
 }
 
 /// How many events the lake had when a version was trained.
-pub(crate) fn known_events(version: &ModelVersion) -> Option<u64> {
+pub fn known_events(version: &ModelVersion) -> Option<u64> {
     version.metrics.get(LAKE_EVENTS)?.as_u64()
 }
 

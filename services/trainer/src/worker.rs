@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use attune_api::moment::now_ms;
 use attune_api::progress::{self, Sign};
-use attune_lake::load_manifest;
+use attune_lake::{Dataset, load_manifest};
 use attune_ranking::data::Worth;
 use attune_store::objects::Objects;
 use attune_store::relational::{Job, Relational, Write, all_tenants};
@@ -15,7 +15,6 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::lake::events;
 use crate::run::{Done, RunError, known_events, run};
 use crate::schedule::due;
 use crate::{MODEL, TrainerConfig};
@@ -23,7 +22,7 @@ use crate::{MODEL, TrainerConfig};
 /// What it is called where it says how far behind it is.
 const NAME: &str = "trainer";
 /// The kind of its jobs.
-const KIND: &str = "train";
+pub const KIND: &str = "train";
 /// A job that was claimed so often fails: something about it ends whoever has it.
 const CLAIMS_MAX: u64 = 5;
 /// Between two looks it waits at least so many times as long as the last one took.
@@ -146,7 +145,7 @@ async fn enter_due(shared: &Shared) -> Result<(), StoreError> {
                 continue;
             }
         };
-        let events = events(&manifest);
+        let events = manifest.rows(Dataset::Events);
         let live = shared.seams.relational.live_model(&tenant, MODEL).await?;
         let known = live.as_ref().and_then(known_events);
         waiting = waiting.max(events.saturating_sub(known.unwrap_or(0)));

@@ -6,6 +6,7 @@ mod clock;
 mod content;
 mod crashes;
 mod crowd;
+mod doctor;
 mod experiments;
 mod golden;
 mod http;

@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("attune-api", &[]),
     ("attune-batch", &["attune-api", "attune-inference", "attune-ranking"]),
     ("attune-content", &["attune-api", "attune-inference", "attune-ranking", "attune-store"]),
+    ("attune-doctor", &[]),
     ("attune-gateway", &["attune-api", "attune-inference", "attune-store"]),
     ("attune-recommendation", &["attune-api", "attune-ranking", "attune-store"]),
     ("attune-sentiment", &["attune-api", "attune-inference"]),

@@ -109,8 +109,11 @@ impl RuleSpec {
 /// What is in force, by kind and name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InForce {
+    /// How lists are made.
     pub pipelines: BTreeMap<String, PipelineSpec>,
+    /// What happens to some items in them.
     pub rules: BTreeMap<String, RuleSpec>,
+    /// Who gets which pipeline.
     pub experiments: BTreeMap<String, Experiment>,
 }
 

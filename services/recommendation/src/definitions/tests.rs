@@ -14,7 +14,7 @@ use super::*;
 use crate::RecommendationConfig;
 use crate::fold::Rules;
 use crate::replica::Replica;
-use crate::world::{MoreSources, World};
+use crate::world::{FOR_EVERYBODY, MoreSources, World, source_names};
 
 fn read<T: DeserializeOwned>(spec: Value) -> T {
     check::read(spec).unwrap()
@@ -62,6 +62,15 @@ fn fault(kind: &str, spec: Value) -> String {
         assert_eq!(error.fields.len(), 1, "{spec_of}: {error}");
         error.fields[0].pointer.clone()
     })
+}
+
+#[test]
+fn the_sources_that_know_nobody_are_the_ones_that_are_named() {
+    let chosen = world(&InForce::default()).choose(DEFAULT, None).unwrap();
+    for (number, source) in chosen.pipeline.sources().iter().enumerate() {
+        assert_eq!(chosen.pipeline.is_for_everyone(number), FOR_EVERYBODY.contains(&source.as_str()), "{source}");
+        assert!(source_names().any(|name| name == source), "{source}");
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Stores {
     /// What is wrong with it, with what to do about it.
     pub async fn relational(config: &StoresConfig, data: &Path) -> Result<Arc<dyn Relational>, OpenError> {
         let opened = within(config, StoreKind::Relational, Opener::new(config, data).relational()).await;
-        opened.map_err(|error| OpenError { failures: vec![(config.uri(error.store).clone(), error)] })
+        opened.map_err(|error| OpenError::of(config, error))
     }
 
     /// Opens the files alone, beside whichever process has the other stores.
@@ -120,7 +120,34 @@ impl Stores {
     /// What is wrong with them, with what to do about it.
     pub async fn objects(config: &StoresConfig, data: &Path) -> Result<Arc<dyn Objects>, OpenError> {
         let opened = within(config, StoreKind::Objects, Opener::new(config, data).objects()).await;
-        opened.map_err(|error| OpenError { failures: vec![(config.uri(error.store).clone(), error)] })
+        opened.map_err(|error| OpenError::of(config, error))
+    }
+
+    /// Opens the documents alone, beside whichever process has the other stores.
+    ///
+    /// # Errors
+    /// What is wrong with them, with what to do about it.
+    pub async fn documents(config: &StoresConfig, data: &Path) -> Result<Arc<dyn Documents>, OpenError> {
+        let opened = within(config, StoreKind::Documents, Opener::new(config, data).documents()).await;
+        opened.map_err(|error| OpenError::of(config, error))
+    }
+
+    /// Opens the event log alone. An embedded one is one process's: `None` where another one has it.
+    ///
+    /// # Errors
+    /// What is wrong with it, with what to do about it.
+    pub async fn events(config: &StoresConfig, data: &Path) -> Result<Option<Arc<dyn EventLog>>, OpenError> {
+        match within(config, StoreKind::Events, Opener::new(config, data).events()).await {
+            Err(error) if error.kind == ErrorKind::Unavailable && !config.events.is_server() => Ok(None),
+            opened => opened.map(Some).map_err(|error| OpenError::of(config, error)),
+        }
+    }
+
+    /// The files and folders of stores that are not there yet: opening one makes it.
+    pub fn absent(config: &StoresConfig, data: &Path) -> Vec<(StoreKind, PathBuf)> {
+        let opener = Opener::new(config, data);
+        let absent = |store| Some((store, opener.file(store).filter(|path| !path.exists())?));
+        StoreKind::ALL.into_iter().filter_map(absent).collect()
     }
 
     /// Opens every store by itself and asks it how it is, whatever becomes of the others. Makes no file and no folder
@@ -183,6 +210,12 @@ impl fmt::Display for OpenError {
             write!(f, "{}{}: {}", if place == 0 { "" } else { "\n" }, error.store, explain(uri, error))?;
         }
         Ok(())
+    }
+}
+
+impl OpenError {
+    fn of(config: &StoresConfig, error: StoreError) -> Self {
+        Self { failures: vec![(config.uri(error.store).clone(), error)] }
     }
 }
 
