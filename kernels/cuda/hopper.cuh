@@ -277,8 +277,9 @@ project_norm(TILE_MAP x, TILE_MAP w, TILE_MAP residual, const float* __restrict_
     }
     warp_barrier();
     arrival_wait(residual_there, 0);
+    const NormColumns columns(NormTable{gamma, beta}, NORM_WIDTH);
     const int count = rows - row - warp * 16;
-#pragma unroll 2
+#pragma unroll 4
     for (int r = warp * 16; r < warp * 16 + (count < 16 ? count : 16); r++) {
         float sum[CHUNKS][8];
 #pragma unroll
@@ -292,7 +293,7 @@ project_norm(TILE_MAP x, TILE_MAP w, TILE_MAP residual, const float* __restrict_
 #pragma unroll
             for (int i = 0; i < 8; i++) sum[c][i] += shift[i];
         }
-        write_normalised(sum, gamma, beta, epsilon, NORM_WIDTH, out + (size_t)(row + r) * NORM_WIDTH);
+        write_normalised(sum, columns, epsilon, NORM_WIDTH, out + (size_t)(row + r) * NORM_WIDTH);
     }
 }
 

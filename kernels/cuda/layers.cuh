@@ -5,8 +5,40 @@
 const int NORM_ROWS = 8;
 const int CHUNKS = 4;
 
+// Scale and shift of the columns that a lane has, read when they are wanted.
+struct NormTable {
+    const float *gammas, *betas;
+
+    DEVICE void of(int c, float (&gamma)[8], float (&beta)[8]) const {
+        const int column = threadIdx.x % 32 * 8 + c * 256;
+#pragma unroll
+        for (int i = 0; i < 8; i += 4) {
+            const float4 g = *(const float4*)(gammas + column + i), b = *(const float4*)(betas + column + i);
+            gamma[i] = g.x, gamma[i + 1] = g.y, gamma[i + 2] = g.z, gamma[i + 3] = g.w;
+            beta[i] = b.x, beta[i + 1] = b.y, beta[i + 2] = b.z, beta[i + 3] = b.w;
+        }
+    }
+};
+
+// The same, kept for many rows of CHUNKS * 256 columns at most.
+struct NormColumns {
+    float gammas[CHUNKS][8], betas[CHUNKS][8];
+
+    DEVICE NormColumns(const NormTable& table, int hidden) {
+#pragma unroll
+        for (int c = 0; c < CHUNKS; c++)
+            if ((int)threadIdx.x % 32 * 8 + c * 256 < hidden) table.of(c, gammas[c], betas[c]);
+    }
+
+    DEVICE void of(int c, float (&gamma)[8], float (&beta)[8]) const {
+#pragma unroll
+        for (int i = 0; i < 8; i++) gamma[i] = gammas[c][i], beta[i] = betas[c][i];
+    }
+};
+
 // Writes (x - mean) / sqrt(variance + epsilon) * gamma + beta; the variance is the biased one, in a second pass.
-DEVICE void write_normalised(float (&x)[CHUNKS][8], const float* gamma, const float* beta, float epsilon, int hidden, Element* out) {
+template <class Columns>
+DEVICE void write_normalised(float (&x)[CHUNKS][8], const Columns& columns, float epsilon, int hidden, Element* out) {
     const int first = threadIdx.x % 32 * 8;
     float sum = 0;
 #pragma unroll
@@ -24,24 +56,17 @@ DEVICE void write_normalised(float (&x)[CHUNKS][8], const float* gamma, const fl
     const float scale = 1 / square_root(warp_sum(squares) / hidden + epsilon);
 #pragma unroll
     for (int c = 0; c < CHUNKS; c++) {
-        const int column = first + c * 256;
-        if (column >= hidden) continue;
-        const float4* gammas = (const float4*)(gamma + column);
-        const float4* betas = (const float4*)(beta + column);
-        const float4 g[2] = {gammas[0], gammas[1]}, b[2] = {betas[0], betas[1]};
+        if (first + c * 256 >= hidden) continue;
+        float gamma[8], beta[8];
+        columns.of(c, gamma, beta);
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            x[c][4 * i] = (x[c][4 * i] - mean) * scale * g[i].x + b[i].x;
-            x[c][4 * i + 1] = (x[c][4 * i + 1] - mean) * scale * g[i].y + b[i].y;
-            x[c][4 * i + 2] = (x[c][4 * i + 2] - mean) * scale * g[i].z + b[i].z;
-            x[c][4 * i + 3] = (x[c][4 * i + 3] - mean) * scale * g[i].w + b[i].w;
-        }
-        store8(out + column, x[c]);
+        for (int i = 0; i < 8; i++) x[c][i] = (x[c][i] - mean) * scale * gamma[i] + beta[i];
+        store8(out + first + c * 256, x[c]);
     }
 }
 
 // out = norm(table[token] + positions[place]), row by row. Grid: rows / NORM_ROWS, rounded up.
-KERNEL(NORM_ROWS * 32, 1)
+KERNEL(NORM_ROWS * 32, 3)
 embed_norm(const u32* __restrict__ tokens, const u32* __restrict__ places, const Element* __restrict__ table,
            const Element* __restrict__ positions, const float* __restrict__ gamma, const float* __restrict__ beta,
            float epsilon, int hidden, int rows, Element* __restrict__ out) {
@@ -59,11 +84,11 @@ embed_norm(const u32* __restrict__ tokens, const u32* __restrict__ places, const
 #pragma unroll
         for (int i = 0; i < 8; i++) x[c][i] += shift[i];
     }
-    write_normalised(x, gamma, beta, epsilon, hidden, out + (size_t)row * hidden);
+    write_normalised(x, NormTable{gamma, beta}, epsilon, hidden, out + (size_t)row * hidden);
 }
 
 // out = norm(x + residual), row by row; out may be residual. Grid: rows / NORM_ROWS, rounded up.
-KERNEL(NORM_ROWS * 32, 1)
+KERNEL(NORM_ROWS * 32, 3)
 residual_norm(const Element* x_rows, const Element* residual, const float* __restrict__ gamma,
               const float* __restrict__ beta, float epsilon, int hidden, int rows, Element* out) {
     const int row = blockIdx.x * NORM_ROWS + threadIdx.x / 32, first = threadIdx.x % 32 * 8;
@@ -79,7 +104,7 @@ residual_norm(const Element* x_rows, const Element* residual, const float* __res
 #pragma unroll
         for (int i = 0; i < 8; i++) x[c][i] += shift[i];
     }
-    write_normalised(x, gamma, beta, epsilon, hidden, out + start);
+    write_normalised(x, NormTable{gamma, beta}, epsilon, hidden, out + start);
 }
 
 const int POOL_THREADS = 128;
