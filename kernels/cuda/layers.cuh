@@ -118,6 +118,7 @@ pool(const Element* __restrict__ states, const u32* __restrict__ offsets, int hi
     SHARED_BYTES(memory, POOL_THREADS / 32 * sizeof(float));
     float* sums = (float*)memory;
     const int begin = offsets[blockIdx.x], end = offsets[blockIdx.x + 1];
+    if (begin == end) return;  // fills a bucket
     const int from = kind == POOL_MEAN || kind == POOL_FIRST ? begin : end - 1;
     const int to = kind == POOL_MEAN ? end : from + 1;
     float* row = out + (size_t)blockIdx.x * hidden;

@@ -56,11 +56,29 @@ pub(super) trait Machine: Send + Sync {
     /// # Safety
     /// `arguments` point to values of the kernel's parameter types, and the addresses among them to memory that is large
     /// enough and stays until the stream is done.
-    unsafe fn launch(&self, stream: u64, shape: Shape, arguments: &mut [*mut c_void]) -> Result<(), CudaError>;
+    unsafe fn launch(&self, stream: u64, shape: Shape, arguments: &mut [Argument]) -> Result<(), CudaError>;
+    /// From now on launches of a stream are written down instead of queued.
+    fn start_recording(&self, stream: u64) -> Result<(), CudaError>;
+    /// What was written down since.
+    fn end_recording(&self, stream: u64) -> Result<u64, CudaError>;
+    /// Queues what was written down.
+    ///
+    /// # Safety
+    /// As `launch`, for each launch in it.
+    unsafe fn replay(&self, stream: u64, recording: u64) -> Result<(), CudaError>;
+    /// Forgets what was written down.
+    fn forget(&self, recording: u64);
     /// Bytes free, and in all.
     fn memory(&self) -> Result<(usize, usize), CudaError>;
     /// Work on it never ends: nothing is to be waited for when it is given back.
     fn abandon(&self);
+}
+
+/// An argument of a kernel: a value that is copied before the launch returns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Argument {
+    pub(super) value: *mut c_void,
+    pub(super) bytes: usize,
 }
 
 /// What a kernel needs to know of a matrix that the copy engine reads: the driver's own words.

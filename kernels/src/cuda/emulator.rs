@@ -8,10 +8,10 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::NonNull;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::{fs, io};
 
-use super::device::{Machine, TileMap};
+use super::device::{Argument, Machine, TileMap};
 use super::launch::Kernel;
 use super::modules::cache_folder;
 use super::plan::Shape;
@@ -48,8 +48,43 @@ pub(super) struct Emulator {
     emulate: Emulate,
     order: ThreadOrder,
     kernels: Vec<Kernel>,
+    recorded: Mutex<Recorded>,
     /// Memory by the device address of its first byte behind the margin.
     memory: Mutex<HashMap<u64, Vec<Aligned>>>,
+}
+
+/// Launches that were written down.
+#[derive(Default)]
+struct Recorded {
+    /// By stream.
+    open: HashMap<u64, Vec<(Shape, Vec<Value>)>>,
+    /// By handle.
+    ready: HashMap<u64, Arc<Vec<(Shape, Vec<Value>)>>>,
+    handle_last: u64,
+}
+
+impl Recorded {
+    fn next_handle(&mut self) -> u64 {
+        self.handle_last += 1;
+        self.handle_last
+    }
+}
+
+/// An argument's own copy; none is larger or more strictly aligned than a tile map.
+#[derive(Clone)]
+#[repr(align(64))]
+struct Value([u8; 128]);
+
+impl Value {
+    /// # Safety
+    /// The argument points to as many bytes as it says.
+    unsafe fn copied(argument: &Argument) -> Self {
+        let mut value = Self([0; 128]);
+        assert!(argument.bytes <= value.0.len(), "an argument of {} bytes", argument.bytes);
+        // SAFETY: both have the bytes; the caller's promise.
+        unsafe { std::ptr::copy_nonoverlapping(argument.value.cast(), value.0.as_mut_ptr(), argument.bytes) };
+        value
+    }
 }
 
 /// Device memory is aligned to 256 bytes.
@@ -79,7 +114,7 @@ impl Emulator {
             kernels.extend(Kernel::HOPPER);
         }
         let emulate = load(&library).map_err(CudaError::Emulation)?;
-        Ok(Self { emulate, order, kernels, memory: Mutex::default() })
+        Ok(Self { emulate, order, kernels, recorded: Mutex::default(), memory: Mutex::default() })
     }
 
     /// Panics unless every margin is as it was: a kernel wrote outside of its memory.
@@ -105,7 +140,16 @@ fn compile(arithmetic: Arithmetic, library: &Path) -> Result<(), String> {
     fs::write(&source, EMULATED_SOURCE).map_err(|error| failed("cannot write the source", &error))?;
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     let output = Command::new(&compiler)
-        .args(["-std=c++17", "-O2", "-fPIC", "-shared", "-w", "-Wno-unknown-pragmas", "-Wno-psabi", arithmetic.define()])
+        .args([
+            "-std=c++17",
+            "-O2",
+            "-fPIC",
+            "-shared",
+            "-w",
+            "-Wno-unknown-pragmas",
+            "-Wno-psabi",
+            arithmetic.define(),
+        ])
         .arg(&source)
         .arg("-o")
         .arg(&built)
@@ -166,7 +210,7 @@ impl Machine for Emulator {
     }
 
     fn open_stream(&self) -> Result<u64, CudaError> {
-        Ok(0)
+        Ok(self.recorded.lock().unwrap_or_else(PoisonError::into_inner).next_handle())
     }
 
     fn close_stream(&self, _: u64) {}
@@ -203,18 +247,53 @@ impl Machine for Emulator {
         Ok(TileMap(words))
     }
 
-    unsafe fn launch(&self, _: u64, shape: Shape, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
+    unsafe fn launch(&self, stream: u64, shape: Shape, arguments: &mut [Argument]) -> Result<(), CudaError> {
+        if let Some(recorded) = self.recorded.lock().unwrap_or_else(PoisonError::into_inner).open.get_mut(&stream) {
+            // SAFETY: the caller's promise.
+            recorded.push((shape, arguments.iter().map(|argument| unsafe { Value::copied(argument) }).collect()));
+            return Ok(());
+        }
+        let mut values: Vec<*mut c_void> = arguments.iter().map(|argument| argument.value).collect();
         let Shape { kernel, grid, threads, .. } = shape;
         let order = u32::from(self.order.falling) | u32::from(self.order.copies_at_once) << 1;
         let _one = ONE_LAUNCH_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the caller's promise about the arguments; one launch at a time.
         let code =
-            unsafe { (self.emulate)(kernel.c_name().as_ptr(), grid.as_ptr(), threads, arguments.as_mut_ptr(), order) };
+            unsafe { (self.emulate)(kernel.c_name().as_ptr(), grid.as_ptr(), threads, values.as_mut_ptr(), order) };
         match code {
             0 => Ok(()),
             1 => Err(CudaError::Emulation(format!("no kernel {} for {threads} threads", kernel.name()))),
             _ => Err(CudaError::Emulation(format!("the threads of {} wait for each other", kernel.name()))),
         }
+    }
+
+    fn start_recording(&self, stream: u64) -> Result<(), CudaError> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).open.insert(stream, Vec::new());
+        Ok(())
+    }
+
+    fn end_recording(&self, stream: u64) -> Result<u64, CudaError> {
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let launches = recorded.open.remove(&stream).ok_or(CudaError::Lost)?;
+        let handle = recorded.next_handle();
+        recorded.ready.insert(handle, Arc::new(launches));
+        Ok(handle)
+    }
+
+    unsafe fn replay(&self, stream: u64, recording: u64) -> Result<(), CudaError> {
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner).ready.get(&recording).cloned();
+        for (shape, values) in recorded.ok_or(CudaError::Lost)?.iter() {
+            let mut values = values.clone();
+            let argument = |value: &mut Value| Argument { value: value.0.as_mut_ptr().cast(), bytes: value.0.len() };
+            let mut arguments: Vec<Argument> = values.iter_mut().map(argument).collect();
+            // SAFETY: the caller's promise.
+            unsafe { self.launch(stream, *shape, &mut arguments)? };
+        }
+        Ok(())
+    }
+
+    fn forget(&self, recording: u64) {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).ready.remove(&recording);
     }
 
     fn memory(&self) -> Result<(usize, usize), CudaError> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cudarc::driver::sys;
 
-use super::device::{Machine, TileMap};
+use super::device::{Argument, Machine, TileMap};
 use super::error::checked;
 use super::launch::Kernel;
 use super::modules::{Image, ModuleOrigin, embedded, native};
@@ -213,15 +213,50 @@ impl Machine for Gpu {
         checked("cuTensorMapEncodeTiled", code).map(|()| TileMap(map.opaque))
     }
 
-    unsafe fn launch(&self, stream: u64, shape: Shape, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
+    unsafe fn launch(&self, stream: u64, shape: Shape, arguments: &mut [Argument]) -> Result<(), CudaError> {
         self.enter()?;
+        let mut values: Vec<*mut c_void> = arguments.iter().map(|argument| argument.value).collect();
         let Shape { kernel, grid: [x, y, z], threads, shared_bytes } = shape;
         let (function, stream, extra) = (self.function(kernel)?, stream as sys::CUstream, std::ptr::null_mut());
         // SAFETY: the caller's promise; the driver copies the arguments before it returns.
         let code = unsafe {
-            sys::cuLaunchKernel(function, x, y, z, threads, 1, 1, shared_bytes, stream, arguments.as_mut_ptr(), extra)
+            sys::cuLaunchKernel(function, x, y, z, threads, 1, 1, shared_bytes, stream, values.as_mut_ptr(), extra)
         };
         checked("cuLaunchKernel", code)
+    }
+
+    fn start_recording(&self, stream: u64) -> Result<(), CudaError> {
+        self.enter()?;
+        let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: a stream of this context's.
+        checked("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(stream as sys::CUstream, mode) })
+    }
+
+    fn end_recording(&self, stream: u64) -> Result<u64, CudaError> {
+        self.enter()?;
+        let (mut graph, mut ready) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: a stream of this context's that records; each is a place for one handle, and the graph is destroyed once.
+        unsafe {
+            checked("cuStreamEndCapture", sys::cuStreamEndCapture(stream as sys::CUstream, &mut graph))?;
+            let code = sys::cuGraphInstantiateWithFlags(&mut ready, graph, 0);
+            let destroyed = checked("cuGraphDestroy", sys::cuGraphDestroy(graph));
+            checked("cuGraphInstantiate", code).and(destroyed)?;
+        }
+        Ok(ready as u64)
+    }
+
+    unsafe fn replay(&self, stream: u64, recording: u64) -> Result<(), CudaError> {
+        self.enter()?;
+        // SAFETY: given by `end_recording` and not forgotten yet; the caller's promise.
+        checked("cuGraphLaunch", unsafe { sys::cuGraphLaunch(recording as sys::CUgraphExec, stream as sys::CUstream) })
+    }
+
+    fn forget(&self, recording: u64) {
+        // SAFETY: given by `end_recording` and forgotten once.
+        let code = self.enter().and_then(|()| {
+            checked("cuGraphExecDestroy", unsafe { sys::cuGraphExecDestroy(recording as sys::CUgraphExec) })
+        });
+        let _ = code.inspect_err(|error| tracing::warn!(%error, "a recording is not given back"));
     }
 
     fn memory(&self) -> Result<(usize, usize), CudaError> {

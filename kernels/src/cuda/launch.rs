@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_void};
 
-use super::device::Shared;
+use super::device::{Argument, Shared};
 use super::memory::Element;
 use super::plan::{self, DeviceKind, Shape, Tiling};
 use super::{Arithmetic, Buffer, CudaError, Stream};
@@ -113,9 +113,11 @@ pub enum PoolKind {
     Last,
 }
 
-/// Pointers to values, as a launch wants them.
+/// Values as a launch wants them.
 macro_rules! arguments {
-    ($($value:expr),+ $(,)?) => { [$((&raw mut $value).cast::<c_void>()),+] };
+    ($($value:expr),+ $(,)?) => {
+        [$(Argument { value: (&raw mut $value).cast::<c_void>(), bytes: size_of_val(&$value) }),+]
+    };
 }
 
 impl Stream {
@@ -382,7 +384,7 @@ impl Stream {
     }
 
     /// The width of rows that a norm is for.
-    fn check_norm(&self, norm: &NormWeights) -> usize {
+    fn check_norm(&mut self, norm: &NormWeights) -> usize {
         let hidden = norm.gamma.len();
         assert!(
             norm.beta.len() == hidden && hidden.is_multiple_of(8) && (8..=plan::WIDTH_MAX).contains(&hidden),
@@ -396,7 +398,7 @@ impl Stream {
 
     /// Panics unless the buffer is this device's and has `count` cells.
     #[track_caller]
-    fn holds<T>(&self, buffer: &Buffer<T>, count: usize) {
+    fn holds<T>(&mut self, buffer: &Buffer<T>, count: usize) {
         self.own(buffer);
         assert!(buffer.len() >= count, "a buffer of {} where {count} are needed", buffer.len());
     }

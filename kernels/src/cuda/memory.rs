@@ -35,10 +35,18 @@ impl Cell for u32 {
     }
 }
 
-/// Memory on a device, given back when dropped.
+/// Bytes on a device, given back when nobody has them any more.
+pub(super) struct Memory {
+    shared: Arc<Shared>,
+    address: u64,
+}
+
+/// Memory on a device for values of one type.
 pub struct Buffer<T> {
     pub(super) shared: Arc<Shared>,
     pub(super) address: u64,
+    /// A recording that names the address holds it too.
+    pub(super) memory: Arc<Memory>,
     count: usize,
     cells: PhantomData<T>,
 }
@@ -47,7 +55,8 @@ impl<T: Cell> Buffer<T> {
     pub(super) fn allocate(shared: &Arc<Shared>, count: usize) -> Result<Self, CudaError> {
         let bytes = (count * T::bytes(shared.arithmetic)).max(1);
         let address = shared.watched(|machine| machine.allocate(bytes))?;
-        Ok(Self { shared: Arc::clone(shared), address, count, cells: PhantomData })
+        let memory = Arc::new(Memory { shared: Arc::clone(shared), address });
+        Ok(Self { shared: Arc::clone(shared), address, memory, count, cells: PhantomData })
     }
 
     /// Bytes of its cells.
@@ -68,7 +77,7 @@ impl<T> Buffer<T> {
     }
 }
 
-impl<T> Drop for Buffer<T> {
+impl Drop for Memory {
     fn drop(&mut self) {
         // To free memory may wait for what runs, and what runs on a lost device may never end.
         if !self.shared.is_lost() {

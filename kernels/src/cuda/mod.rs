@@ -36,9 +36,9 @@ pub use error::CudaError;
 pub use launch::{AttentionSize, NormWeights, PoolKind, Projection};
 pub use memory::{Buffer, Element};
 pub use modules::ModuleOrigin;
-pub use plan::{BatchPlan, HEAD_WIDTHS, PlanError, Tiling, WIDTH_MAX, check_widths};
+pub use plan::{BatchPlan, Bucket, HEAD_WIDTHS, PlanError, Tiling, WIDTH_MAX, check_widths};
 pub use probe::{Absence, Card, Probe, Version, probe};
 pub use sources::{ARCHITECTURES, Arithmetic};
-pub use stream::{Stream, StreamSize};
+pub use stream::{Recording, Stream, StreamSize};
 
 pub use nvrtc::Compiler;

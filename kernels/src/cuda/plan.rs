@@ -64,7 +64,7 @@ pub struct BatchPlan {
 
 impl BatchPlan {
     /// Lays out texts of `tokens` that begin and end at `offsets`, for tables of `vocabulary` tokens and `positions`
-    /// positions.
+    /// positions. With a bucket, what is missing to its sizes is filled with tokens of no text and texts without tokens.
     ///
     /// # Errors
     /// [`PlanError::Batch`] when the offsets do not rise from 0 to the number of tokens, or name what the tables lack.
@@ -74,6 +74,7 @@ impl BatchPlan {
         offsets: &[usize],
         vocabulary: usize,
         positions: usize,
+        bucket: Option<Bucket>,
     ) -> Result<(), PlanError> {
         check_batch(tokens, offsets, vocabulary, positions)?;
         let texts = || offsets.windows(2).map(|text| text[0]..text[1]);
@@ -82,23 +83,56 @@ impl BatchPlan {
             let tile = |query: usize| [text.start as u32, text.len() as u32, query as u32, 0];
             self.words.extend((0..text.len()).step_by(QUERIES).flat_map(tile));
         }
-        (self.tiles, self.tokens, self.rows) = (self.words.len() / 4, tokens.len(), offsets.len() - 1);
+        let tiles = self.words.len() / 4;
+        let exact = Bucket { tokens: tokens.len(), rows: offsets.len() - 1 };
+        let Bucket { tokens: tokens_there, rows } = bucket.unwrap_or(exact);
+        assert!(tokens_there >= exact.tokens && rows >= exact.rows, "a batch of {exact:?} in {bucket:?}");
+        self.tiles = bucket.map_or(tiles, Bucket::tiles_max);
+        (self.tokens, self.rows) = (tokens_there, rows);
         (self.vocabulary, self.positions) = (vocabulary, positions);
-        self.words.extend_from_slice(tokens);
-        self.words.extend(texts().flat_map(|text| 0..text.len() as u32));
-        self.words.extend(offsets.iter().map(|&offset| offset as u32));
+        let mut part = |end: usize, values: &mut dyn Iterator<Item = u32>, filler: u32| {
+            self.words.extend(values);
+            self.words.resize(end, filler);
+            end
+        };
+        let end = part(4 * self.tiles, &mut std::iter::empty(), 0);
+        let end = part(end + tokens_there, &mut tokens.iter().copied(), 0);
+        let end = part(end + tokens_there, &mut texts().flat_map(|text| 0..text.len() as u32), 0);
+        part(end + rows + 1, &mut offsets.iter().map(|&offset| offset as u32), tokens.len() as u32);
         Ok(())
     }
 
-    /// How many texts.
-    pub fn rows(&self) -> usize {
-        self.rows
+    /// Words of the largest batch of so many tokens, in a bucket or not.
+    pub(super) fn words_max(tokens: usize) -> usize {
+        // Never more texts than tokens.
+        4 * Bucket { tokens, rows: tokens }.tiles_max() + 2 * tokens + tokens + 1
+    }
+}
+
+/// Sizes that batches are filled up to, so that launches which were written down for one serve all of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bucket {
+    tokens: usize,
+    rows: usize,
+}
+
+impl Bucket {
+    /// Tokens of the largest: beyond that a batch takes so long that launches are queued while others run.
+    pub const TOKENS_MAX: usize = 4096;
+    const TOKENS_MIN: usize = 64;
+
+    /// The smallest for a batch, within `capacity` tokens; `None` when there is none. At most a quarter of it is filler,
+    /// except where there are less than 64 tokens.
+    pub fn of(tokens: usize, rows: usize, capacity: usize) -> Option<Self> {
+        let step = (tokens.next_power_of_two() / 8).max(Self::TOKENS_MIN / 4);
+        let tokens = tokens.next_multiple_of(step).max(Self::TOKENS_MIN);
+        let rows = rows.next_power_of_two().min(tokens);
+        (tokens <= capacity.min(Self::TOKENS_MAX)).then_some(Self { tokens, rows })
     }
 
-    /// Words of the largest batch of so many tokens.
-    pub(super) fn words_max(tokens: usize) -> usize {
-        // A text of t tokens has t / 64 tiles, rounded up: never more tiles, and never more texts, than tokens.
-        4 * tokens + 2 * tokens + tokens + 1
+    /// A text of t tokens has t / 64 tiles, rounded up.
+    fn tiles_max(self) -> usize {
+        self.tokens / QUERIES + self.rows
     }
 }
 
@@ -280,8 +314,8 @@ mod tests {
         }));
         let tokens: Vec<u32> = (0..*offsets.last().unwrap() as u32).collect();
         let mut plan = BatchPlan::default();
-        plan.lay_out(&[1], &[0, 1], 2, 2).unwrap();
-        plan.lay_out(&tokens, &offsets, 100_000, 512).unwrap();
+        plan.lay_out(&[1], &[0, 1], 2, 2, None).unwrap();
+        plan.lay_out(&tokens, &offsets, 100_000, 512, None).unwrap();
         plan
     }
 
@@ -307,9 +341,36 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_is_filled_with_tokens_of_no_text_and_texts_without_tokens() {
+        let mut plan = BatchPlan::default();
+        let bucket = Bucket { tokens: 6, rows: 4 };
+        plan.lay_out(&[7, 8, 9], &[0, 1, 3], 10, 5, Some(bucket)).unwrap();
+        assert_eq!((plan.tiles, plan.tokens, plan.rows), (4, 6, 4));
+        let tiles = [[0, 1, 0, 0], [1, 2, 0, 0], [0; 4], [0; 4]].concat();
+        let (tokens, places, offsets) = ([7, 8, 9, 0, 0, 0], [0, 0, 1, 0, 0, 0], [0, 1, 3, 3, 3]);
+        assert_eq!(plan.words, [&tiles[..], &tokens, &places, &offsets].concat());
+    }
+
+    #[test]
+    fn buckets_are_few_and_hold_their_batches() {
+        let mut all = std::collections::HashSet::new();
+        for tokens in 1..=Bucket::TOKENS_MAX {
+            for rows in [1, 2, 3, tokens / 30 + 1, tokens].into_iter().filter(|rows| *rows <= tokens) {
+                let bucket = Bucket::of(tokens, rows, usize::MAX).unwrap();
+                assert!(bucket.tokens >= tokens && bucket.rows >= rows && bucket.rows <= bucket.tokens);
+                assert!(tokens < 64 || bucket.tokens <= tokens + tokens / 4, "{tokens} in {bucket:?}");
+                all.insert(bucket.tokens);
+            }
+        }
+        assert!(all.len() < 40, "{}", all.len());
+        assert_eq!(Bucket::of(Bucket::TOKENS_MAX + 1, 1, usize::MAX), None);
+        assert_eq!(Bucket::of(100, 1, 100), None, "128 do not fit");
+    }
+
+    #[test]
     fn a_batch_that_names_what_is_not_there_is_refused() {
         let mut plan = BatchPlan::default();
-        let mut refused = |tokens: &[u32], offsets: &[usize]| plan.lay_out(tokens, offsets, 10, 3).is_err();
+        let mut refused = |tokens: &[u32], offsets: &[usize]| plan.lay_out(tokens, offsets, 10, 3, None).is_err();
         assert!(refused(&[10], &[0, 1]), "a token outside the vocabulary");
         assert!(refused(&[1; 4], &[0, 4]), "longer than the positions");
         assert!(refused(&[1, 1], &[0, 1]), "offsets that end early");

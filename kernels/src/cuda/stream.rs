@@ -1,13 +1,12 @@
 //! A queue of work with the memory that batches pass through on their way in and out.
 
-use std::ffi::c_void;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::device::{Shared, TileMap};
-use super::memory::{Cell, Element};
+use super::device::{Argument, Shared, TileMap};
+use super::memory::{Cell, Element, Memory};
 use super::plan::Shape;
 use super::{Arithmetic, BatchPlan, Buffer, CudaError, Device};
 
@@ -40,10 +39,37 @@ pub struct Stream {
     /// The batch that kernels read, as [`BatchPlan`] lays it out.
     words: Buffer<u32>,
     pub(super) batch: Current,
+    /// While launches are written down: the memory that they name.
+    recording: Option<Vec<Arc<Memory>>>,
+}
+
+/// Launches that were written down once and can be queued together, at a fraction of the cost of one after the other. They
+/// read the batch that their stream has then.
+pub struct Recording {
+    shared: Arc<Shared>,
+    handle: u64,
+    stream: u64,
+    batch: Current,
+    /// What the launches name stays as long as this does.
+    _memory: Vec<Arc<Memory>>,
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if !self.shared.is_lost() {
+            self.shared.machine.forget(self.handle);
+        }
+    }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recording({:?})", self.batch)
+    }
 }
 
 /// The batch that is on the device.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Current {
     pub(super) tiles: usize,
     pub(super) tokens: usize,
@@ -98,7 +124,7 @@ impl Stream {
         let (upload, download) = (Pinned::new(shared, upload_bytes)?, Pinned::new(shared, size.download_bytes)?);
         let (words, shared) = (Buffer::allocate(shared, words)?, Arc::clone(shared));
         let handle = shared.watched(|machine| machine.open_stream())?;
-        Ok(Self { shared, handle, upload, download, words, batch: Current::default() })
+        Ok(Self { shared, handle, upload, download, words, batch: Current::default(), recording: None })
     }
 
     /// Puts a batch on the device: what is launched from now on works on it. Waits for what was queued before.
@@ -211,9 +237,41 @@ impl Stream {
         [0, 4 * tiles, 4 * tiles + tokens, 4 * tiles + 2 * tokens].map(|words| self.words.address + 4 * words as u64)
     }
 
+    /// Writes down what `queue` would queue.
+    ///
+    /// # Errors
+    /// What the device said.
+    pub fn record(&mut self, queue: impl FnOnce(&mut Self) -> Result<(), CudaError>) -> Result<Recording, CudaError> {
+        self.shared.watched(|machine| machine.start_recording(self.handle))?;
+        self.recording = Some(vec![Arc::clone(&self.words.memory)]);
+        let queued = queue(self);
+        let memory = self.recording.take().unwrap_or_default();
+        let handle = self.shared.watched(|machine| machine.end_recording(self.handle))?;
+        let (shared, stream, batch) = (Arc::clone(&self.shared), self.handle, self.batch);
+        let recording = Recording { shared, handle, stream, batch, _memory: memory };
+        queued.map(|()| recording)
+    }
+
+    /// Queues what was written down, for the batch that is on the device.
+    ///
+    /// # Errors
+    /// What the device said.
+    ///
+    /// # Panics
+    /// If it is another stream's, or was written down for a batch of other sizes.
+    pub fn replay(&mut self, recording: &Recording) -> Result<(), CudaError> {
+        let own = Arc::ptr_eq(&self.shared, &recording.shared) && self.handle == recording.stream;
+        assert!(own && self.batch == recording.batch, "{recording:?} for {self:?}");
+        // SAFETY: the recording holds all memory that its launches name, and their sizes are this batch's.
+        self.shared.watched(|machine| unsafe { machine.replay(self.handle, recording.handle) })
+    }
+
     /// Panics unless the buffer is this device's: an address means nothing on another.
-    pub(super) fn own<T>(&self, buffer: &Buffer<T>) {
+    pub(super) fn own<T>(&mut self, buffer: &Buffer<T>) {
         assert!(Arc::ptr_eq(&self.shared, &buffer.shared), "a buffer of another device");
+        if let Some(memory) = &mut self.recording {
+            memory.push(Arc::clone(&buffer.memory));
+        }
     }
 
     /// A matrix of `size` rows and columns at an address, as the copy engine sees it.
@@ -226,7 +284,7 @@ impl Stream {
     /// # Safety
     /// As `Machine::launch`. That memory stays until the stream is done is the buffers' affair: to free device memory
     /// waits for the device.
-    pub(super) unsafe fn launch(&mut self, shape: Shape, arguments: &mut [*mut c_void]) -> Result<(), CudaError> {
+    pub(super) unsafe fn launch(&mut self, shape: Shape, arguments: &mut [Argument]) -> Result<(), CudaError> {
         // SAFETY: the caller's promise.
         self.shared.watched(|machine| unsafe { machine.launch(self.handle, shape, arguments) })
     }

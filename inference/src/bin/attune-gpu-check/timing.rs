@@ -53,7 +53,7 @@ fn launches(device: &Device, repeat: Repeat) -> Result<Value, CudaError> {
     let (tokens, offsets) = texts(&vec![128; rows / 128], 27);
     let mut stream = device.stream(StreamSize { tokens: rows, ..StreamSize::default() })?;
     let mut plan = BatchPlan::default();
-    plan.lay_out(&tokens, &offsets, 27, 512).map_err(|error| CudaError::NoModule(error.to_string()))?;
+    plan.lay_out(&tokens, &offsets, 27, 512, None).map_err(|error| CudaError::NoModule(error.to_string()))?;
     stream.begin(&plan, LIMIT)?;
     // Not zeros: they are faster than real numbers on some cards.
     let values =

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attune_kernels::cuda::{
-    ARCHITECTURES, Arithmetic, AttentionSize, BatchPlan, Buffer, CudaError, Device, Element, NormWeights, PlanError,
-    PoolKind, Projection, Stream, StreamSize,
+    ARCHITECTURES, Arithmetic, AttentionSize, BatchPlan, Bucket, Buffer, CudaError, Device, Element, NormWeights,
+    PlanError, PoolKind, Projection, Recording, Stream, StreamSize,
 };
 
 use super::{Engine, EngineError, EngineInfo, FlatBatch, Precision, Stop};
@@ -22,6 +22,9 @@ use crate::model::{Activation, Architecture, Attention, LoadError, NormPlace, Po
 
 /// How long a batch may take before the card counts as hung. The largest takes some milliseconds.
 const BATCH_MAX: Duration = Duration::from_millis(500);
+
+/// Forward passes that a worker keeps: more buckets than a server's traffic usually falls into.
+const RECORDINGS_MAX: usize = 64;
 
 /// Why a model is not on a GPU.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,14 @@ pub struct CudaEngine {
     model: Arc<CudaModel>,
     plan: BatchPlan,
     stream: Stream,
+    memory: States,
+    /// Forward passes of small batches, the latest used first.
+    recordings: Vec<(Bucket, Recording)>,
+}
+
+/// What a forward pass works on.
+#[derive(Debug)]
+struct States {
     /// tokens x hidden: the states between layers.
     states: Buffer<Element>,
     /// tokens x hidden: what attention gathers.
@@ -124,47 +135,60 @@ impl CudaEngine {
         let (device, tokens) = (&model.device, model.capacity_tokens);
         let Architecture { hidden, intermediate, .. } = model.architecture;
         let size = StreamSize { tokens, download_bytes: tokens * model.width() * size_of::<f32>(), upload_bytes: 0 };
-        Ok(Self {
-            plan: BatchPlan::default(),
-            stream: device.stream(size)?,
+        let memory = States {
             states: device.allocate(tokens * hidden)?,
             gathered: device.allocate(tokens * hidden)?,
             change: device.allocate(tokens * hidden)?,
             wide: device.allocate(tokens * intermediate.max(3 * hidden))?,
             pooled: device.allocate(tokens * hidden)?,
             logits: device.allocate(tokens * model.head.as_ref().map_or(0, |head| head.bias.len()))?,
-            model,
-        })
+        };
+        let stream = device.stream(size)?;
+        Ok(Self { plan: BatchPlan::default(), stream, memory, recordings: Vec::new(), model })
     }
 
     /// Queues a whole forward pass; the rows are then in `pooled` or `logits`.
-    fn enqueue(&mut self) -> Result<(), CudaError> {
-        let Self { model, plan, stream, states, .. } = self;
-        let model = Arc::clone(model);
-        let Embeddings { tokens, positions, norm } = &*model.embeddings;
+    fn enqueue(&mut self, bucket: Option<Bucket>) -> Result<(), CudaError> {
+        let Self { model, plan, stream, memory, recordings } = self;
         stream.begin(plan, BATCH_MAX)?;
-        stream.embed_norm(tokens, positions, norm, states)?;
+        let Some(bucket) = bucket else { return memory.forward(model, stream) };
+        match recordings.iter().position(|(recorded, _)| *recorded == bucket) {
+            Some(place) => recordings[..=place].rotate_right(1),
+            None => {
+                let recording = stream.record(|stream| memory.forward(model, stream))?;
+                recordings.insert(0, (bucket, recording));
+                recordings.truncate(RECORDINGS_MAX);
+            }
+        }
+        stream.replay(&recordings[0].1)
+    }
+}
+
+impl States {
+    fn forward(&mut self, model: &CudaModel, stream: &mut Stream) -> Result<(), CudaError> {
+        let Embeddings { tokens, positions, norm } = &*model.embeddings;
+        stream.embed_norm(tokens, positions, norm, &mut self.states)?;
         for layer in &model.layers {
-            self.layer(layer)?;
+            self.layer(&model.architecture, layer, stream)?;
         }
         let kind = match model.architecture.pooling {
             Pooling::Mean => PoolKind::Mean,
             Pooling::First => PoolKind::First,
             Pooling::Last => PoolKind::Last,
         };
-        self.stream.pool(kind, None, model.architecture.hidden, &self.states, &mut self.pooled)?;
+        stream.pool(kind, None, model.architecture.hidden, &self.states, &mut self.pooled)?;
         match &model.head {
-            Some(head) => self.stream.head(&head.weights, &head.bias, &self.pooled, &mut self.logits),
+            Some(head) => stream.head(&head.weights, &head.bias, &self.pooled, &mut self.logits),
             None => Ok(()),
         }
     }
 
-    fn layer(&mut self, layer: &Layer) -> Result<(), CudaError> {
-        let Self { model, stream, states, gathered, change, wide, .. } = self;
-        let Architecture { hidden, heads, .. } = model.architecture;
+    fn layer(&mut self, architecture: &Architecture, layer: &Layer, stream: &mut Stream) -> Result<(), CudaError> {
+        let Self { states, gathered, change, wide, .. } = self;
+        let Architecture { hidden, heads, .. } = *architecture;
         let head_width = hidden / heads;
-        let (NormPlace::After, Attention::Full) = (model.architecture.norm.place, model.architecture.attention);
-        let Activation::GeluErf = model.architecture.activation;
+        let (NormPlace::After, Attention::Full) = (architecture.norm.place, architecture.attention);
+        let Activation::GeluErf = architecture.activation;
 
         stream.project(&layer.query_key_value, states, wide)?;
         let size = AttentionSize { heads, head_width, scale: 1.0 / (head_width as f32).sqrt() };
@@ -193,15 +217,17 @@ impl Engine for CudaEngine {
         let Architecture { vocabulary, .. } = self.model.architecture;
         batch.check(self, vocabulary, out)?;
         let positions = self.model.architecture.positions_max();
-        self.plan.lay_out(batch.tokens(), batch.offsets(), vocabulary, positions).map_err(|error| match error {
+        let (tokens, offsets) = (batch.tokens(), batch.offsets());
+        let bucket = Bucket::of(tokens.len(), offsets.len() - 1, self.model.capacity_tokens);
+        self.plan.lay_out(tokens, offsets, vocabulary, positions, bucket).map_err(|error| match error {
             PlanError::Batch(what) => EngineError::Batch(what),
             error => EngineError::Compute(error.to_string()),
         })?;
         if stop() {
             return Err(EngineError::Stopped);
         }
-        let rows = self.enqueue().and_then(|()| {
-            let from = if self.model.head.is_some() { &self.logits } else { &self.pooled };
+        let rows = self.enqueue(bucket).and_then(|()| {
+            let from = if self.model.head.is_some() { &self.memory.logits } else { &self.memory.pooled };
             self.stream.finish_into(from, out, BATCH_MAX)
         });
         rows.map_err(|error| EngineError::Compute(error.to_string()))

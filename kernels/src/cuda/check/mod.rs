@@ -11,7 +11,7 @@ use std::time::Duration;
 use self::inputs::Random;
 use super::launch::{AttentionSize, NormWeights, PoolKind, Projection};
 use super::memory::Element;
-use super::{BatchPlan, Buffer, CudaError, Device, HEAD_WIDTHS, Stream, StreamSize};
+use super::{BatchPlan, Bucket, Buffer, CudaError, Device, HEAD_WIDTHS, Recording, Stream, StreamSize};
 use crate::cpu::attention::{AttentionShape, attention};
 use crate::cpu::layers::{gelu_erf, layer_norm};
 use crate::cpu::pool::{inner_products, l2_normalize, pool_first, pool_last, pool_mean};
@@ -47,7 +47,7 @@ impl Finding {
 /// # Errors
 /// [`CudaError`] when the device failed: that is worse than a wrong value.
 pub fn all(device: &Device, seed: u64) -> Result<Vec<Finding>, CudaError> {
-    let checks = [norms, projections, products_with_norms, attentions, company, pools];
+    let checks = [norms, projections, products_with_norms, attentions, company, recordings, pools];
     let mut bench = Bench { device, random: Random(seed) };
     let mut findings = Vec::new();
     for check in checks {
@@ -82,7 +82,7 @@ impl Bench<'_> {
         let size = StreamSize { tokens: tokens.len(), download_bytes: tokens.len() * 4096 * 4, upload_bytes: 0 };
         let mut stream = self.device.stream(size)?;
         let mut plan = BatchPlan::default();
-        plan.lay_out(&tokens, &offsets, VOCABULARY, POSITIONS).expect("made to fit");
+        plan.lay_out(&tokens, &offsets, VOCABULARY, POSITIONS, None).expect("made to fit");
         stream.begin(&plan, LIMIT)?;
         Ok(Texts { stream, tokens, offsets })
     }
@@ -323,6 +323,87 @@ fn company(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
         differ += got.iter().zip(&all[range]).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
     }
     Ok(vec![Finding { kernel: "company", case: format!("texts of {lengths:?}"), error: differ as f64 * 2.0 }])
+}
+
+/// A little of a forward pass.
+struct Little {
+    table: Buffer<Element>,
+    positions: Buffer<Element>,
+    norm: NormWeights,
+    projection: Projection,
+    states: Buffer<Element>,
+    wide: Buffer<Element>,
+    gathered: Buffer<Element>,
+    pooled: Buffer<f32>,
+}
+
+impl Little {
+    const HIDDEN: usize = 64;
+    const TOKENS: usize = 128;
+
+    fn new(bench: &mut Bench<'_>) -> Result<Self, CudaError> {
+        let (hidden, tokens) = (Self::HIDDEN, Self::TOKENS);
+        let weights = bench.elements(3 * hidden * hidden, 0.5)?.1;
+        Ok(Self {
+            table: bench.elements(VOCABULARY * hidden, 2.0)?.1,
+            positions: bench.elements(POSITIONS * hidden, 1.0)?.1,
+            norm: NormWeights {
+                gamma: bench.floats(hidden, 2.0)?.1,
+                beta: bench.floats(hidden, 0.5)?.1,
+                epsilon: 1e-12,
+            },
+            projection: Projection { weights, bias: bench.floats(3 * hidden, 0.5)?.1, gelu: true },
+            states: bench.poisoned(tokens * hidden)?,
+            wide: bench.poisoned(tokens * 3 * hidden)?,
+            gathered: bench.poisoned(tokens * hidden)?,
+            pooled: bench.device.floats(&vec![f32::NAN; tokens * hidden])?,
+        })
+    }
+
+    fn queue(&mut self, stream: &mut Stream) -> Result<(), CudaError> {
+        stream.embed_norm(&self.table, &self.positions, &self.norm, &mut self.states)?;
+        stream.project(&self.projection, &self.states, &mut self.wide)?;
+        stream.attention(AttentionSize { heads: 2, head_width: 32, scale: 0.17 }, &self.wide, &mut self.gathered)?;
+        stream.pool(PoolKind::Mean, None, Self::HIDDEN, &self.gathered, &mut self.pooled)
+    }
+}
+
+/// Launches that were written down for one batch, queued for others of its bucket. The error is the number of values that
+/// differ from those of launches one after the other.
+fn recordings(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
+    let mut little = Little::new(bench)?;
+    let download_bytes = 4 * Little::HIDDEN * 4;
+    let size = StreamSize { tokens: Little::TOKENS, download_bytes, ..StreamSize::default() };
+    let (mut recorded, mut plan, mut recording) = (bench.device.stream(size)?, BatchPlan::default(), None);
+    let mut findings = Vec::new();
+    for lengths in [&[70, 3, 30][..], &[1, 80, 29, 1], &[65, 31, 2, 10]] {
+        let mut texts = bench.texts(lengths)?;
+        let mut expected = vec![0.0; lengths.len() * Little::HIDDEN];
+        little.queue(&mut texts.stream)?;
+        texts.stream.finish_into(&little.pooled, &mut expected, LIMIT)?;
+        // Something else is there now, so that a replay that does nothing shows.
+        let mut other = bench.texts(&[7; 4])?;
+        little.queue(&mut other.stream)?;
+        other.stream.finish(LIMIT)?;
+
+        let bucket = Bucket::of(texts.tokens.len(), lengths.len(), Little::TOKENS);
+        plan.lay_out(&texts.tokens, &texts.offsets, VOCABULARY, POSITIONS, bucket).expect("made to fit");
+        recorded.begin(&plan, LIMIT)?;
+        let recording: &Recording = match &mut recording {
+            Some(recording) => recording,
+            none => none.insert(recorded.record(|stream| little.queue(stream))?),
+        };
+        recorded.replay(recording)?;
+        let mut got = vec![f32::NAN; expected.len()];
+        recorded.finish_into(&little.pooled, &mut got, LIMIT)?;
+        let differ = got.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        findings.push(Finding {
+            kernel: "recording",
+            case: format!("texts of {lengths:?}"),
+            error: differ as f64 * 2.0,
+        });
+    }
+    Ok(findings)
 }
 
 fn pools(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
