@@ -2,7 +2,6 @@
 
 use std::ffi::c_void;
 use std::fmt;
-use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +10,7 @@ use super::emulator::{Emulator, ThreadOrder};
 use super::gpu::Gpu;
 use super::launch::Kernel;
 use super::memory::{Buffer, Cell, Element};
-use super::modules::{ModuleOrigin, cache_folder};
+use super::modules::{Image, ModuleOrigin, cache_folder, native};
 use super::plan::{Shape, Tiling};
 use super::{Arithmetic, Card, CudaError, Probe, Stream, StreamSize};
 
@@ -110,20 +109,24 @@ impl Device {
     /// # Errors
     /// [`CudaError::NoModule`] when the card lacks the arithmetic; [`CudaError::Driver`] when the driver refuses.
     pub fn open(probe: &Probe, card: &Card, arithmetic: Arithmetic) -> Result<Self, CudaError> {
-        Self::open_with_cache(probe, card, arithmetic, cache_folder().as_deref())
+        let cache = cache_folder();
+        Self::open_by(card, arithmetic, || native(&card.architecture(), arithmetic, probe.driver, cache.as_deref()))
     }
 
-    fn open_with_cache(
-        probe: &Probe,
-        card: &Card,
-        arithmetic: Arithmetic,
-        cache: Option<&Path>,
-    ) -> Result<Self, CudaError> {
+    /// [`open`](Self::open) with the kernels that come with the program, as where NVRTC is missing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_embedded(card: &Card, arithmetic: Arithmetic) -> Result<Self, CudaError> {
+        Self::open_by(card, arithmetic, || None)
+    }
+
+    fn open_by(card: &Card, arithmetic: Arithmetic, native: impl FnOnce() -> Option<Image>) -> Result<Self, CudaError> {
         let (major, minor) = arithmetic.capability_min();
         if card.capability < (major, minor) {
             return Err(CudaError::NoModule(format!("{arithmetic} needs compute {major}.{minor}, this is {card}")));
         }
-        let (gpu, origin) = Gpu::open(probe.driver, card, arithmetic, cache)?;
+        let (gpu, origin) = Gpu::open(card, arithmetic, native())?;
         Ok(Self::of(Box::new(gpu), card.clone(), arithmetic, origin))
     }
 

@@ -1,7 +1,6 @@
 //! A real card, through the driver.
 
 use std::ffi::c_void;
-use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,9 +9,9 @@ use cudarc::driver::sys;
 use super::device::{Argument, Machine, TileMap};
 use super::error::checked;
 use super::launch::Kernel;
-use super::modules::{Image, ModuleOrigin, embedded, native};
+use super::modules::{Image, ModuleOrigin, embedded};
 use super::plan::{Shape, hopper_shapes};
-use super::{Arithmetic, Card, CudaError, Version};
+use super::{Arithmetic, Card, CudaError};
 
 /// A context of a card, with the kernels loaded. A context of our own and not the shared primary one: after a failure it is
 /// given up and a new one opened, whatever else this process does with the card.
@@ -29,10 +28,9 @@ unsafe impl Sync for Gpu {}
 
 impl Gpu {
     pub(super) fn open(
-        driver: Version,
         card: &Card,
         arithmetic: Arithmetic,
-        cache: Option<&Path>,
+        native: Option<Image>,
     ) -> Result<(Self, ModuleOrigin), CudaError> {
         let (mut device, mut context) = (0, std::ptr::null_mut());
         // SAFETY: the probe started the driver and found this card; both are places for one handle.
@@ -42,7 +40,6 @@ impl Gpu {
             checked("cuCtxCreate", sys::cuCtxCreate_v4(&mut context, std::ptr::null_mut(), flags, device))?;
         }
         let mut gpu = Self { context, functions: Vec::new(), abandoned: AtomicBool::new(false) };
-        let native = native(&card.architecture(), arithmetic, driver, cache);
         if let Some(image) = native {
             match gpu.load(&image, card.capability, arithmetic) {
                 Ok(()) => return Ok((gpu, image.origin)),
