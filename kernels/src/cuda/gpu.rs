@@ -41,7 +41,7 @@ impl Gpu {
         }
         let mut gpu = Self { context, functions: Vec::new(), abandoned: AtomicBool::new(false) };
         if let Some(image) = native {
-            match gpu.load(&image, card.capability, arithmetic) {
+            match gpu.load(&image, arithmetic) {
                 Ok(()) => return Ok((gpu, image.origin)),
                 Err(error) => {
                     tracing::warn!(%error, "the driver refuses the compiled kernels: the embedded ones are used")
@@ -49,12 +49,12 @@ impl Gpu {
             }
         }
         let image = embedded(arithmetic, card.capability);
-        gpu.load(&image, card.capability, arithmetic).map_err(|error| CudaError::NoModule(error.to_string()))?;
+        gpu.load(&image, arithmetic).map_err(|error| CudaError::NoModule(error.to_string()))?;
         Ok((gpu, image.origin))
     }
 
     /// Loads a module and finds its kernels. The module stays until the context goes.
-    fn load(&mut self, image: &Image, capability: (u32, u32), arithmetic: Arithmetic) -> Result<(), CudaError> {
+    fn load(&mut self, image: &Image, arithmetic: Arithmetic) -> Result<(), CudaError> {
         self.enter()?;
         let mut module = std::ptr::null_mut();
         // SAFETY: machine code of NVRTC's, or PTX that ends in a zero.
@@ -66,11 +66,11 @@ impl Gpu {
             checked("cuModuleGetFunction", code).map(|()| (kernel, function))
         };
         self.functions = Kernel::of(arithmetic).into_iter().map(find).collect::<Result<_, _>>()?;
-        if capability != (9, 0) || arithmetic == Arithmetic::F32 {
+        if !image.has_hopper {
             return Ok(());
         }
-        // A module that was compiled for every card lacks these.
-        self.functions.extend(Kernel::HOPPER.into_iter().filter_map(|kernel| find(kernel).ok()));
+        let hopper = Kernel::HOPPER.into_iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        self.functions.extend(hopper);
         hopper_shapes().into_iter().try_for_each(|shape| self.allow_shared(shape))
     }
 

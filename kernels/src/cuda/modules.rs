@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::sources::{SOURCE_HASH, embedded_ptx};
+use super::sources::{SOURCE_HASH, embedded_ptx, has_hopper_ptx};
 use super::{Arithmetic, Compiler, CudaError, Version};
 
 /// Bytes of the hash in front of the code.
@@ -33,6 +33,8 @@ pub(super) struct Image {
     pub(super) origin: ModuleOrigin,
     /// Machine code, or PTX with a zero behind it.
     pub(super) bytes: Vec<u8>,
+    /// Whether it has the kernels that only Hopper runs.
+    pub(super) has_hopper: bool,
 }
 
 /// Machine code for the card from the cache or from NVRTC. `None` where NVRTC is absent, newer than the driver, or too old
@@ -49,16 +51,17 @@ pub(super) fn native(
         return None;
     }
     let file = cache.map(|folder| folder.join(file_name(architecture, arithmetic, compiler.version())));
-    compiled(file.as_deref(), || compiler.compile(architecture, arithmetic))
+    let (origin, bytes) = compiled(file.as_deref(), || compiler.compile(architecture, arithmetic))
         .inspect_err(|error| tracing::warn!(%error, "the embedded kernels are used"))
-        .ok()
+        .ok()?;
+    Some(Image { origin, bytes, has_hopper: architecture == "sm_90a" && arithmetic != Arithmetic::F32 })
 }
 
 /// The program's own PTX.
 pub(super) fn embedded(arithmetic: Arithmetic, capability: (u32, u32)) -> Image {
     let mut bytes = embedded_ptx(arithmetic, capability).into_bytes();
     bytes.push(0);
-    Image { origin: ModuleOrigin::Embedded, bytes }
+    Image { origin: ModuleOrigin::Embedded, bytes, has_hopper: has_hopper_ptx(arithmetic, capability) }
 }
 
 /// The folder for compiled kernels: `ATTUNE_CACHE_DIR`, else the user's own cache; `None` where there is neither.
@@ -74,9 +77,12 @@ fn file_name(architecture: &str, arithmetic: Arithmetic, nvrtc: Version) -> Stri
     format!("{}-{architecture}-{arithmetic}-nvrtc{nvrtc}.cubin", &SOURCE_HASH[..16])
 }
 
-fn compiled(file: Option<&Path>, compile: impl FnOnce() -> Result<Vec<u8>, CudaError>) -> Result<Image, CudaError> {
+fn compiled(
+    file: Option<&Path>,
+    compile: impl FnOnce() -> Result<Vec<u8>, CudaError>,
+) -> Result<(ModuleOrigin, Vec<u8>), CudaError> {
     if let Some(bytes) = file.and_then(read) {
-        return Ok(Image { origin: ModuleOrigin::Cached, bytes });
+        return Ok((ModuleOrigin::Cached, bytes));
     }
     let bytes = compile()?;
     if let Some(file) = file {
@@ -84,7 +90,7 @@ fn compiled(file: Option<&Path>, compile: impl FnOnce() -> Result<Vec<u8>, CudaE
         let _ = write(file, &bytes)
             .inspect_err(|error| tracing::warn!(%error, file = %file.display(), "compiled kernels are not kept"));
     }
-    Ok(Image { origin: ModuleOrigin::Compiled, bytes })
+    Ok((ModuleOrigin::Compiled, bytes))
 }
 
 /// The code in a file, if it is what was written.
@@ -119,8 +125,7 @@ mod tests {
     }
 
     fn compile(file: &Path, code: &[u8]) -> (ModuleOrigin, Vec<u8>) {
-        let image = compiled(Some(file), || Ok(code.to_vec())).unwrap();
-        (image.origin, image.bytes)
+        compiled(Some(file), || Ok(code.to_vec())).unwrap()
     }
 
     #[test]

@@ -97,6 +97,11 @@ pub(super) fn hash(text: &str) -> String {
 /// [`hash`] of [`SOURCE`].
 pub(super) static SOURCE_HASH: LazyLock<String> = LazyLock::new(|| hash(SOURCE));
 
+/// Whether [`embedded_ptx`] has the kernels that only Hopper runs.
+pub(super) fn has_hopper_ptx(arithmetic: Arithmetic, capability: (u32, u32)) -> bool {
+    arithmetic == Arithmetic::Bf16 && capability == (9, 0)
+}
+
 /// PTX for the lowest capability that has the arithmetic, which every later card's driver can compile; for Hopper, whose own
 /// instructions no other card has, PTX of its own. Made by `kernels/cuda/embed.py`; a test holds it against the sources.
 pub(super) fn embedded_ptx(arithmetic: Arithmetic, capability: (u32, u32)) -> String {
@@ -126,7 +131,8 @@ mod tests {
         ] {
             let ptx = embedded_ptx(arithmetic, capability);
             assert!(ptx.starts_with(&expected), "{arithmetic}: run `make cuda-ptx`, the kernels have changed since");
-            let hopper = crate::cuda::launch::Kernel::HOPPER.into_iter().filter(|_| capability == (9, 0));
+            let has_hopper = has_hopper_ptx(arithmetic, capability);
+            let hopper = crate::cuda::launch::Kernel::HOPPER.into_iter().filter(|_| has_hopper);
             for kernel in crate::cuda::launch::Kernel::of(arithmetic).into_iter().chain(hopper) {
                 assert!(ptx.contains(&format!(".entry {}(", kernel.name())), "{arithmetic}: no {}", kernel.name());
             }
