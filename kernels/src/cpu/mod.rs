@@ -11,6 +11,7 @@ pub(crate) mod bf16;
 mod dispatch;
 mod epilogue;
 pub(crate) mod gemm;
+mod heap;
 pub(crate) mod int8;
 mod lanes;
 pub(crate) mod layers;
@@ -35,6 +36,7 @@ mod scalar;
 
 pub use dispatch::{ISA_VARIABLE, Isa, IsaError};
 pub use epilogue::{Activation, Epilogue};
+pub use heap::trim_heap;
 pub use lines::huge_vec;
 pub use priority::stand_back;
 pub use scratch::Scratch;

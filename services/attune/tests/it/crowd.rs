@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,11 +16,6 @@ const CONNECTIONS: usize = 2_000;
 /// What they may cost together, in KiB: 50 MB, and more where nothing is optimised and what a connection waits with is
 /// larger.
 const RESIDENT_KIB_MAX: u64 = if cfg!(debug_assertions) { 80 << 10 } else { 50_000_000 >> 10 };
-
-fn resident_kib(server: &Server) -> u64 {
-    let said = Command::new("ps").args(["-o", "rss=", "-p", &server.id().to_string()]).output().unwrap();
-    String::from_utf8_lossy(&said.stdout).trim().parse().unwrap()
-}
 
 /// How many files and sockets a process may have open here.
 fn files_max() -> usize {
@@ -57,10 +51,10 @@ fn median_of_asking(server: &Server) -> Duration {
 fn two_thousand_idle_connections_cost_little_memory_and_nobody_elses_time() {
     let server = Server::start(&[]);
     let alone = median_of_asking(&server);
-    let before = resident_kib(&server);
+    let before = server.resident_kib("VmRSS");
     let connections = CONNECTIONS.min(files_max() - 200);
     let open: Vec<TcpStream> = (0..connections).map(|_| idle(&server, server.key())).collect();
-    let more = resident_kib(&server).saturating_sub(before);
+    let more = server.resident_kib("VmRSS").saturating_sub(before);
     let beside = median_of_asking(&server);
     // Times are told, not asserted: they are those of a quiet machine only there.
     eprintln!(

@@ -135,6 +135,13 @@ impl Server {
         self.child.id()
     }
 
+    /// Resident memory in KiB: a line of `/proc/PID/status`, such as `VmRSS` or, without what is mapped of files, `RssAnon`.
+    pub fn resident_kib(&self, line: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|one| one.strip_prefix(line)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Embeds over REST; panics unless it works.
     pub fn embed(&self, texts: &[&str]) -> Vec<Vec<f32>> {
         let body = json!({"model": "all-MiniLM-L6-v2", "input": texts});
