@@ -7,5 +7,5 @@ mod worth;
 
 pub use events::{Event, EventError, EventLog};
 pub use interactions::{Interactions, InteractionsError};
-pub use scorer::{History, Scorer, keep_best};
+pub use scorer::{History, Scorer};
 pub use worth::{KindWorth, Sign, ValueUse, Worth, WorthError, interactions};

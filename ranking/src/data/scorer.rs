@@ -1,7 +1,5 @@
 //! The seam between a model and whoever ranks with it.
 
-use std::cmp::Ordering;
-
 /// What one user did, oldest first; the three slices have one length.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct History<'a> {
@@ -34,17 +32,4 @@ pub trait Scorer: Sync {
         let _ = attributes;
         self.score(user, history, scores);
     }
-}
-
-/// Keeps the best `k` of scored items, best first, equal scores by row: selected first, and only then sorted. No score may
-/// be NaN.
-pub fn keep_best(candidates: &mut Vec<(f32, u32)>, k: usize) {
-    let order = |left: &(f32, u32), right: &(f32, u32)| {
-        right.0.partial_cmp(&left.0).unwrap_or(Ordering::Equal).then(left.1.cmp(&right.1))
-    };
-    if candidates.len() > k {
-        candidates.select_nth_unstable_by(k, order);
-        candidates.truncate(k);
-    }
-    candidates.sort_unstable_by(order);
 }

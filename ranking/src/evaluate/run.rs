@@ -8,7 +8,8 @@ use thiserror::Error;
 use super::lists::{coverage, novelty};
 use super::metrics::{Metric, UserMetrics, user_metrics};
 use super::task::{Case, Group, Stage, Task};
-use crate::data::{Scorer, keep_best};
+use crate::data::Scorer;
+use crate::index::{Scored, keep_best};
 
 /// What a scorer answered: plain data, to be kept, shown and compared.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -156,7 +157,7 @@ fn answer(scorer: &dyn Scorer, task: &Task, cases: &[Case]) -> Result<Vec<UserOu
 }
 
 /// Fills `candidates` with the items that are ranked for `case`, by their place among all that are ranked.
-fn collect(task: &Task, case: &Case, scores: &[f32], candidates: &mut Vec<(f32, u32)>) -> Result<(), EvaluateError> {
+fn collect(task: &Task, case: &Case, scores: &[f32], candidates: &mut Vec<Scored>) -> Result<(), EvaluateError> {
     for place in 0..ranked(task) as u32 {
         let item = task.ranked(place);
         if case.masked.binary_search(&item).is_ok() {
@@ -166,15 +167,15 @@ fn collect(task: &Task, case: &Case, scores: &[f32], candidates: &mut Vec<(f32, 
         if score.is_nan() {
             return Err(EvaluateError::NotANumber { user: case.user, item });
         }
-        candidates.push((score, place));
+        candidates.push(Scored { row: place, score });
     }
     Ok(())
 }
 
 /// The best `k` candidates in order, which are selected first and sorted alone; empties `candidates`.
-fn top(candidates: &mut Vec<(f32, u32)>, k: usize) -> Vec<u32> {
+fn top(candidates: &mut Vec<Scored>, k: usize) -> Vec<u32> {
     keep_best(candidates, k);
-    candidates.drain(..).map(|(_, item)| item).collect()
+    candidates.drain(..).map(|scored| scored.row).collect()
 }
 
 #[cfg(test)]

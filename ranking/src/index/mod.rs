@@ -39,11 +39,11 @@ mod top;
 pub use allowed::Allowed;
 pub use error::IndexError;
 pub use live::{Index, Item, Metric, Query, View};
-pub use rows::{Within, best_first};
+pub use rows::Within;
 pub use search::Search;
 pub use segment::Segment;
 pub use snapshot::SnapshotError;
-pub use top::Scored;
+pub use top::{Scored, keep_best};
 
 /// The largest `k`.
 pub const K_MAX: usize = 10_000;

@@ -2,8 +2,6 @@
 //!
 //! A filter is evaluated once a request, as a set of rows; every source then scans its own vectors within that set.
 
-use std::cmp::Ordering;
-
 use super::live::View;
 use super::sealed::Sealed;
 use super::search::Search;
@@ -82,11 +80,6 @@ impl View {
     fn find(&self, row: u32) -> Option<(&Sealed, u32)> {
         self.sealed.iter().find_map(|segment| Some((segment, segment.place(row)?)))
     }
-}
-
-/// Orders found items best first: the higher score, then the lower row. The one order of every list.
-pub fn best_first(left: &Scored, right: &Scored) -> Ordering {
-    left.rank(right)
 }
 
 #[cfg(test)]

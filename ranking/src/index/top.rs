@@ -10,10 +10,19 @@ pub struct Scored {
 }
 
 impl Scored {
-    /// Best first: the higher score, then the lower row.
+    /// Best first: the higher score, then the lower row. The one order of every list.
     pub(super) fn rank(&self, other: &Self) -> std::cmp::Ordering {
         other.score.total_cmp(&self.score).then(self.row.cmp(&other.row))
     }
+}
+
+/// Keeps the best `k`, best first, equal scores by row: selected first, and only then sorted. No score may be NaN.
+pub fn keep_best(found: &mut Vec<Scored>, k: usize) {
+    if found.len() > k {
+        found.select_nth_unstable_by(k, Scored::rank);
+        found.truncate(k);
+    }
+    found.sort_unstable_by(Scored::rank);
 }
 
 /// An item with its score as one number: the better, the larger.
@@ -123,9 +132,11 @@ mod tests {
                 (0..).zip(&scores).map(|(row, &score)| Scored { row, score: f32::from(score) / 3.0 }).collect();
             let mut top = Top::new(k);
             shown.iter().for_each(|&scored| top.show(scored));
-            let mut expected = shown;
+            let (mut kept, mut expected) = (shown.clone(), shown);
+            keep_best(&mut kept, k);
             expected.sort_by(Scored::rank);
             expected.truncate(k);
+            prop_assert_eq!(&kept, &expected);
             prop_assert_eq!(top.into_sorted(), expected);
         }
     }

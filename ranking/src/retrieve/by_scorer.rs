@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::source::keep_best;
 use super::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
 use crate::data::{History, Scorer};
-use crate::index::Scored;
+use crate::index::{Scored, keep_best};
 
 /// A model that scores every item for every request: EASE, a sequence model, or a blend of several.
 #[derive(Clone)]

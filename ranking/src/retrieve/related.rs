@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::{Sum, keep_best};
+use super::source::Sum;
 use super::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
-use crate::index::Scored;
+use crate::index::{Scored, keep_best};
 use crate::train::{SparseParts, TrainError};
 
 /// Which items of a user are looked at, and how much each counts.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Checked, RequestError};
-use crate::index::{Allowed, IndexError, Scored, best_first};
+use crate::index::{Allowed, IndexError, Scored};
 
 /// Requests that are answered together: they share a filter and a length.
 #[derive(Clone, Copy)]
@@ -124,15 +124,4 @@ impl Batch<'_> {
     pub(super) fn admits(&self, request: &Checked, row: u32) -> bool {
         self.allowed.is_none_or(|allowed| allowed.contains(row)) && request.get().excluded.binary_search(&row).is_err()
     }
-}
-
-/// Keeps the best `k`, in order.
-pub(super) fn keep_best(found: &mut Vec<Scored>, k: usize) {
-    if k < found.len() {
-        if k > 0 {
-            found.select_nth_unstable_by(k - 1, best_first);
-        }
-        found.truncate(k);
-    }
-    found.sort_unstable_by(best_first);
 }

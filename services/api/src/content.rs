@@ -11,7 +11,7 @@ use crate::rest::content::{
     Asset, AssetList, AssetRequest, Item, ItemBody, ItemSchema, Review, ReviewBody, ReviewList, ReviewPatch,
     SearchAnswer, SearchRequest,
 };
-use crate::{ApiError, Call};
+use crate::{ApiError, Call, ErrorCode};
 
 /// The most items of a batch.
 pub const BATCH_ITEMS_MAX: usize = 1_000;
@@ -44,6 +44,24 @@ pub enum Condition {
     Present,
     /// This version: `If-Match: "7"`.
     Version(u64),
+}
+
+impl Condition {
+    /// Whether what is there, by its version, fulfils it. `what` is the kind of thing, in a refusal.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`.
+    pub fn check(self, what: &str, found: Option<u64>) -> Result<(), ApiError> {
+        let fault = match (self, found) {
+            (Self::Absent, Some(_)) => format!("the {what} is there already"),
+            (Self::Present | Self::Version(_), None) => format!("the {what} is not there"),
+            (Self::Version(wanted), Some(version)) if version != wanted => {
+                format!("the {what} is at version {version} and not at {wanted}: read it again")
+            }
+            _ => return Ok(()),
+        };
+        Err(ApiError::new(ErrorCode::PreconditionFailed, fault))
+    }
 }
 
 /// An item as a write left it.
@@ -128,3 +146,30 @@ pub trait Content: Send + Sync {
 
 /// A service that is shared.
 pub type SharedContent = Arc<dyn Content>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_holds_or_says_why_not() {
+        for (condition, found) in [
+            (Condition::None, None),
+            (Condition::None, Some(7)),
+            (Condition::Absent, None),
+            (Condition::Present, Some(7)),
+            (Condition::Version(7), Some(7)),
+        ] {
+            assert_eq!(condition.check("film", found), Ok(()));
+        }
+        for (condition, found, why) in [
+            (Condition::Absent, Some(7), "the film is there already"),
+            (Condition::Present, None, "the film is not there"),
+            (Condition::Version(7), None, "the film is not there"),
+            (Condition::Version(8), Some(7), "the film is at version 7 and not at 8: read it again"),
+        ] {
+            let error = condition.check("film", found).unwrap_err();
+            assert_eq!((error.code, error.detail.as_str()), (ErrorCode::PreconditionFailed, why));
+        }
+    }
+}

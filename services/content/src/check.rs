@@ -1,6 +1,6 @@
 //! What an item may be: from what a client sent to what is kept, with every fault by its place.
 
-use attune_api::content::{Condition, ITEM_ATTRIBUTES_MAX, ITEM_ID_BYTES_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
+use attune_api::content::{ITEM_ATTRIBUTES_MAX, ITEM_ID_BYTES_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
 use attune_api::error::quoted;
 use attune_api::pointer::escaped;
 use attune_api::rest::content::ItemBody;
@@ -91,22 +91,6 @@ fn one(name: &str, value: &Json, schema: &mut Attributes) -> Result<Option<Json>
         }
     };
     Ok(attribute::read(kind, value)?.as_ref().map(attribute::write))
-}
-
-/// Whether what is there fulfils a condition; `edition` is absent where nothing is there.
-///
-/// # Errors
-/// `PreconditionFailed`.
-pub(crate) fn condition(condition: Condition, edition: Option<u64>) -> Result<(), ApiError> {
-    let fault = match (condition, edition) {
-        (Condition::Absent, Some(_)) => "there is an item of this id already".to_owned(),
-        (Condition::Present | Condition::Version(_), None) => "there is no item of this id".to_owned(),
-        (Condition::Version(expected), Some(edition)) if expected != edition => {
-            format!("the item is at version {edition} and not at {expected}: read it again")
-        }
-        _ => return Ok(()),
-    };
-    Err(ApiError::new(ErrorCode::PreconditionFailed, fault))
 }
 
 /// Every fault of a body.

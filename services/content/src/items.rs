@@ -200,7 +200,7 @@ impl Shared {
         }
         for _ in 0..ROUNDS_MAX {
             let there = self.stored(&tenant, &id).await?;
-            check::condition(condition, Some(there.body.edition))?;
+            condition.check("item", Some(there.body.edition))?;
             let edition = there.body.edition;
             let mut merged = serde_json::to_value(there.item().body).map_err(crate::shared::defect)?;
             merge_patch(&mut merged, &patch);
@@ -219,7 +219,7 @@ impl Shared {
     pub async fn delete(self: Arc<Self>, tenant: Tenant, id: String, condition: Condition) -> Result<(), ApiError> {
         for _ in 0..ROUNDS_MAX {
             let there = self.stored(&tenant, &id).await?;
-            check::condition(condition, Some(there.body.edition))?;
+            condition.check("item", Some(there.body.edition))?;
             let plan = Plan { ids: vec![id.clone()], deletes: Some(there.version.0), embed: true, ..Plan::default() };
             let delete = self.stores.documents.delete(&tenant, ITEMS, &id, Expect::Version(there.version));
             match self.entered(&tenant, plan, None, delete).await {
@@ -279,7 +279,8 @@ fn successor(
     condition: Condition,
 ) -> Result<(Body, Expect), ApiError> {
     let there = there.map(Stored::of).transpose()?;
-    check::condition(condition, there.as_ref().map(|there| there.body.edition))
+    condition
+        .check("item", there.as_ref().map(|there| there.body.edition))
         .map_err(|error| ApiError { detail: format!("{}: {}", quoted(id), error.detail), ..error })?;
     let now = now_micros().unsigned_abs();
     Ok(match there {

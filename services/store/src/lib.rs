@@ -22,6 +22,7 @@ pub mod resolve;
 pub mod search;
 mod sql;
 mod tenant;
+pub mod testing;
 mod version;
 
 pub use error::{ErrorKind, StoreError, StoreKind};

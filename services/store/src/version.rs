@@ -23,6 +23,13 @@ pub enum Expect {
     Version(Version),
 }
 
+impl From<Option<Version>> for Expect {
+    /// That nothing has changed since this was found.
+    fn from(found: Option<Version>) -> Self {
+        found.map_or(Self::Absent, Self::Version)
+    }
+}
+
 impl Version {
     /// That of a thing made now.
     pub(crate) fn first() -> Self {

@@ -1,13 +1,12 @@
 //! What a profile may be, and how it lies in its document.
 
-use attune_api::content::Condition;
 use attune_api::error::quoted;
 use attune_api::rest::Timestamp;
 use attune_api::rest::users::{Profile, ProfileBody};
 use attune_api::users::{PROFILE_BYTES_MAX, PROFILE_FIELDS_MAX};
 use attune_api::{ApiError, ErrorCode};
+use attune_store::Version;
 use attune_store::documents::{Collection, merge_patch};
-use attune_store::{Expect, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -144,23 +143,6 @@ pub(crate) fn check_id(id: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What a write expects, given what is there.
-///
-/// # Errors
-/// `PreconditionFailed` where the condition does not hold.
-pub(crate) fn expect(condition: Condition, found: Option<Version>) -> Result<Expect, ApiError> {
-    let failed = |detail: &str| Err(ApiError::new(ErrorCode::PreconditionFailed, detail));
-    match (condition, found) {
-        (Condition::Absent, Some(_)) => failed("there is a profile of this user already"),
-        (Condition::Present | Condition::Version(_), None) => failed("there is no profile of this user"),
-        (Condition::Version(wanted), Some(version)) if version.0 != wanted => {
-            failed("the profile has another version by now: read it again")
-        }
-        (_, Some(version)) => Ok(Expect::Version(version)),
-        (_, None) => Ok(Expect::Absent),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,21 +181,5 @@ mod tests {
         let attributes = object(json!({"a": "x".repeat(PROFILE_BYTES_MAX)}));
         assert_eq!(Kept { attributes, ..Kept::default() }.checked().unwrap_err().code, ErrorCode::BodyTooLarge);
         assert!(check_id("é").is_ok() && check_id("").is_err() && check_id("\0").is_err());
-    }
-
-    #[test]
-    fn a_condition_holds_or_fails() {
-        let seven = Some(Version(7));
-        assert_eq!(expect(Condition::None, None), Ok(Expect::Absent));
-        assert_eq!(expect(Condition::None, seven), Ok(Expect::Version(Version(7))));
-        assert_eq!(expect(Condition::Version(7), seven), Ok(Expect::Version(Version(7))));
-        for (condition, found) in [
-            (Condition::Absent, seven),
-            (Condition::Present, None),
-            (Condition::Version(7), None),
-            (Condition::Version(8), seven),
-        ] {
-            assert_eq!(expect(condition, found).unwrap_err().code, ErrorCode::PreconditionFailed);
-        }
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use crate::erase::{KIND, Spec};
 use crate::export::{self, Place};
-use crate::profile::{Consent, Kept, Patch, USERS, check_id, expect};
+use crate::profile::{Consent, Kept, Patch, USERS, check_id};
 
 /// How often a write is made again that somebody else was quicker than.
 const TRIES_MAX: usize = 5;
@@ -94,10 +94,11 @@ impl Shared {
         let mut tries = 1;
         loop {
             let found = self.found(tenant, id).await?;
-            let expect = expect(condition, found.as_ref().map(|(_, version)| *version))?;
+            let version = found.as_ref().map(|(_, version)| *version);
+            condition.check("profile", version.map(|version| version.0))?;
             let kept = change(found.as_ref().map(|(kept, _)| kept))?;
             let body = serde_json::to_value(&kept).unwrap_or_default();
-            let put = Put { id: id.to_owned(), body, expect };
+            let put = Put { id: id.to_owned(), body, expect: version.into() };
             let written = self.stores.documents.put(tenant, USERS, vec![put]).await?;
             match written.into_iter().next() {
                 Some(Ok(version)) => return Ok((kept, version, found.is_none())),
@@ -179,10 +180,8 @@ impl Users for UsersService {
         let tenant = tenant(call)?;
         check_id(id)?;
         let (_, version) = self.0.found(&tenant, id).await?.ok_or_else(no_profile)?;
-        let wanted = match expect(condition, Some(version))? {
-            Expect::Version(version) if condition != Condition::None => Expect::Version(version),
-            _ => Expect::Any,
-        };
+        condition.check("profile", Some(version.0))?;
+        let wanted = if condition == Condition::None { Expect::Any } else { Expect::Version(version) };
         let deleted = self.0.stores.documents.delete(&tenant, USERS, id, wanted).await?;
         deleted.then_some(()).ok_or_else(no_profile)
     }

@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use attune_ranking::attributes::{self, Columns, ColumnsError};
 use attune_ranking::data::{Event, History, Scorer, Worth};
 use attune_ranking::filter::Filter;
-use attune_ranking::index::{Index, IndexError, Item, K_MAX, Query, View};
+use attune_ranking::index::{Index, IndexError, Item, K_MAX, Query, Scored, View};
 
 use super::rank::best;
 use super::{About, OutputBatch, Task, TaskError};
@@ -85,7 +85,7 @@ pub struct Recommend {
     search: Option<View>,
     allowed: Option<Vec<bool>>,
     /// What everybody likes, best first; `None` where the model does not know.
-    popular: Option<Vec<(f32, u32)>>,
+    popular: Option<List>,
     columns: SchemaRef,
 }
 
@@ -122,7 +122,7 @@ struct Asked<'a> {
     excluded: Vec<u32>,
 }
 
-type List = Vec<(f32, u32)>;
+type List = Vec<Scored>;
 
 impl Recommend {
     /// A task over a loaded recommender.
@@ -198,7 +198,7 @@ impl Recommend {
         };
         for (list, asked) in lists.iter_mut().zip(asked) {
             if let (Basis::Popular, Some(popular)) = (&asked.basis, &self.popular) {
-                let new = popular.iter().filter(|(_, item)| asked.excluded.binary_search(item).is_err());
+                let new = popular.iter().filter(|scored| asked.excluded.binary_search(&scored.row).is_err());
                 *list = new.take(self.options.k).copied().collect();
             }
         }
@@ -233,7 +233,7 @@ impl Recommend {
         let (k, threads) = (self.options.k, self.options.threads);
         let found = view.search(&Query { queries: &queries, k, filter, excluded: &excluded, threads })?;
         for (place, found) in places.into_iter().zip(found) {
-            lists[place] = found.into_iter().map(|scored| (scored.score, scored.row)).collect();
+            lists[place] = found;
         }
         Ok(lists)
     }
@@ -269,8 +269,8 @@ impl Recommend {
         let numbers: UInt64Array = rows().map(|(asked, _)| asked.row.number).collect::<Vec<_>>().into();
         let users: StringArray = rows().map(|(asked, _)| Some(asked.row.row.user_id.as_str())).collect();
         let ranks: UInt32Array = rows().map(|(_, (_, rank))| rank).collect::<Vec<_>>().into();
-        let ids: StringArray = rows().map(|(_, ((_, item), _))| Some(items.name(*item))).collect();
-        let scores: Float32Array = rows().map(|(_, ((score, _), _))| *score).collect::<Vec<_>>().into();
+        let ids: StringArray = rows().map(|(_, (scored, _))| Some(items.name(scored.row))).collect();
+        let scores: Float32Array = rows().map(|(_, (scored, _))| scored.score).collect::<Vec<_>>().into();
         let based_on: StringArray = rows().map(|(asked, _)| Some(asked.basis.name())).collect();
         let versions: StringArray = rows().map(|_| Some(self.recommender.version.as_str())).collect();
         let columns: [arrow::array::ArrayRef; 7] = [

@@ -10,18 +10,10 @@ use attune_api::{ApiError, Call};
 use attune_content::{ContentService, Models, Options, Stores, Workers};
 use attune_inference::testing::{write_tiny_adapter, write_tiny_model};
 use attune_inference::{Inference, InferenceConfig, ModelSpec, PrecisionChoice};
-use attune_store::documents::Documents;
-use attune_store::embedded;
-use attune_store::embedded::documents::SqliteDocuments;
-use attune_store::embedded::events::Log;
-use attune_store::embedded::objects::LocalObjects;
-use attune_store::embedded::search::TantivySearch;
-use attune_store::events::{EventLog, Settings as LogSettings};
-use attune_store::guard::{Faults, Guard, Guarded, Settings};
-use attune_store::objects::Objects;
-use attune_store::relational::Relational;
-use attune_store::search::Search;
-use attune_store::{ErrorKind, StoreError, StoreKind, Tenant};
+use attune_store::events::Settings as LogSettings;
+use attune_store::guard::Faults;
+use attune_store::testing;
+use attune_store::{ErrorKind, StoreError, Tenant};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -69,39 +61,23 @@ pub fn tiny(seed: u64) -> Inference {
     Inference::start(config, vec![spec("tiny", None), spec("tiny-sentiment", Some(adapter))]).unwrap()
 }
 
-/// Embedded stores in a folder, all of whose calls go through the same faults.
+/// Embedded stores in a folder, all of whose calls go through the same faults. A call that a process before was in the
+/// middle of holds the log until it is done, since here that process has not ended.
 pub async fn stores(folder: &Path, faults: &Arc<Faults>) -> Stores {
-    let guard = |store| {
-        let settings = Settings { attempts_max: 1, ..Settings::embedded() };
-        Guard::new(store, "test", settings).with_faults(Arc::clone(faults))
-    };
-    let relational: Arc<dyn Relational> =
-        Arc::new(embedded::relational::open(&folder.join("relational.db")).await.unwrap());
-    let documents: Arc<dyn Documents> = Arc::new(SqliteDocuments::open(&folder.join("documents.db")).await.unwrap());
-    let search: Arc<dyn Search> = Arc::new(TantivySearch::open(&folder.join("search")).await.unwrap());
-    let events: Arc<dyn EventLog> = Arc::new(log(&folder.join("events")).await);
-    let objects: Arc<dyn Objects> =
-        Arc::new(LocalObjects::open(&folder.join("objects"), "http://127.0.0.1:1").await.unwrap());
-    Stores {
-        relational: Arc::new(Guarded::new(relational, guard(StoreKind::Relational))),
-        documents: Arc::new(Guarded::new(documents, guard(StoreKind::Documents))),
-        search: Arc::new(Guarded::new(search, guard(StoreKind::Search))),
-        events: Arc::new(Guarded::new(events, guard(StoreKind::Events))),
-        objects: Arc::new(Guarded::new(objects, guard(StoreKind::Objects))),
-    }
-}
-
-/// Opens the log. A call that a process before was in the middle of holds it until it is done, since here that process has
-/// not ended.
-async fn log(folder: &Path) -> Log {
-    let settings = LogSettings { partitions: 1, ..LogSettings::default() };
+    let events = LogSettings { partitions: 1, ..LogSettings::default() };
+    let options = testing::Options { events, ..testing::Options::default() };
     for _ in 0..1_000 {
-        match Log::open(folder, settings).await {
+        match testing::open(folder, options, |_| Arc::clone(faults)).await {
             Err(error) if error.kind == ErrorKind::Unavailable => tokio::time::sleep(Duration::from_millis(10)).await,
-            opened => return opened.unwrap(),
+            opened => return of_content(opened.unwrap()),
         }
     }
     panic!("{} stays locked", folder.display());
+}
+
+fn of_content(stores: attune_store::resolve::Stores) -> Stores {
+    let attune_store::resolve::Stores { relational, documents, search, events, objects, .. } = stores;
+    Stores { relational, documents, search, events, objects }
 }
 
 impl Fixture {

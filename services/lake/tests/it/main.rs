@@ -9,13 +9,12 @@ use attune_api::log::{Event, Exposure, Record, Shown};
 use attune_lake::{
     Dataset, LakeSettings, LakeWriter, Manifest, Snapshot, load_file, load_manifest, read, rebuild, without,
 };
-use attune_store::embedded::events::Log;
-use attune_store::embedded::objects::LocalObjects;
-use attune_store::events::{EventLog, NewEvent, Settings};
-use attune_store::guard::{Fault, Faults, Guard, Guarded, Settings as GuardSettings};
+use attune_store::events::{EventLog, NewEvent};
+use attune_store::guard::{Fault, Faults};
 use attune_store::objects::{Objects, PAGE_MAX};
 use attune_store::relational::Relational;
-use attune_store::{ErrorKind, StoreKind, Tenant, embedded};
+use attune_store::resolve::Stores;
+use attune_store::{ErrorKind, StoreKind, Tenant, testing};
 use tempfile::TempDir;
 
 const AT_ONCE: LakeSettings = LakeSettings {
@@ -29,6 +28,7 @@ struct World {
     relational: Arc<dyn Relational>,
     events: Arc<dyn EventLog>,
     objects: Arc<dyn Objects>,
+    /// What goes wrong with the objects.
     faults: Arc<Faults>,
     _folder: TempDir,
 }
@@ -40,18 +40,10 @@ fn tenant() -> Tenant {
 impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let faults = Arc::new(Faults::default());
-        let guard = Guard::new(StoreKind::Objects, "file", GuardSettings::embedded()).with_faults(Arc::clone(&faults));
-        let files: Arc<dyn Objects> =
-            Arc::new(LocalObjects::open(&path("objects"), "http://127.0.0.1:1").await.unwrap());
-        Self {
-            relational: Arc::new(embedded::relational::open(&path("rows.db")).await.unwrap()),
-            events: Arc::new(Log::open(&path("events"), Settings::default()).await.unwrap()),
-            objects: Arc::new(Guarded::new(files, guard)),
-            faults,
-            _folder: folder,
-        }
+        let faults = Arc::default();
+        let stores = testing::open_with(folder.path(), StoreKind::Objects, &faults).await.unwrap();
+        let Stores { relational, events, objects, .. } = stores;
+        Self { relational, events, objects, faults, _folder: folder }
     }
 
     fn writer(&self, settings: LakeSettings) -> LakeWriter {

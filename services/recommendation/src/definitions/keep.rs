@@ -8,7 +8,7 @@ use attune_api::rest::definitions::{Definition, DefinitionBody, DefinitionList};
 use attune_api::{ApiError, Call, ErrorCode};
 use attune_ranking::pipeline::PipelineSpec;
 use attune_store::relational::{self, AuditEntry, DefinitionKind, Write};
-use attune_store::{Cursor, Expect, PAGE_ROWS_MAX, PageRequest, Tenant, Version};
+use attune_store::{Cursor, Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
 use serde_json::{Value, json};
 
 use super::check::{self, Against};
@@ -69,23 +69,6 @@ impl InForce {
 
 fn absent(kind: Defined) -> ApiError {
     ApiError::new(ErrorCode::Absent, format!("there is no such {}", kind.name()))
-}
-
-/// What a write expects, given what is there.
-fn expect(kind: Defined, condition: Condition, found: Option<Version>) -> Result<Expect, ApiError> {
-    let failed = |detail: &str| {
-        let detail = format!("the {} {detail}", kind.name());
-        Err(ApiError::new(ErrorCode::PreconditionFailed, detail))
-    };
-    match (condition, found) {
-        (Condition::Absent, Some(_)) => failed("is there already"),
-        (Condition::Present | Condition::Version(_), None) => failed("is not there"),
-        (Condition::Version(wanted), Some(version)) if version.0 != wanted => {
-            failed("has another version by now: read it again")
-        }
-        (_, Some(version)) => Ok(Expect::Version(version)),
-        (_, None) => Ok(Expect::Absent),
-    }
 }
 
 fn shown(kept: relational::Definition) -> Definition {
@@ -171,7 +154,7 @@ impl Definitions for Recommender {
         let DefinitionBody { spec: value, enabled: is_enabled } = body;
         let spec = Spec::read(kind, value.clone())?;
         let found = self.kept(&tenant, kind, name).await?.map(|kept| kept.version);
-        let expect = expect(kind, condition, found)?;
+        condition.check(kind.name(), found.map(|version| version.0))?;
         if found.is_none() {
             self.has_room(&tenant, kind).await?;
         }
@@ -179,7 +162,13 @@ impl Definitions for Recommender {
         let others = InForce::read(self.relational(), &tenant).await?.without(kind, name);
         spec.check(name, is_enabled, Against { world: &replica.world(), others: &others })?;
         let detail = json!({ "spec": value, "enabled": is_enabled });
-        let put = Write::PutDefinition { kind: kept_as(kind), name: name.to_owned(), spec: value, is_enabled, expect };
+        let put = Write::PutDefinition {
+            kind: kept_as(kind),
+            name: name.to_owned(),
+            spec: value,
+            is_enabled,
+            expect: found.into(),
+        };
         self.relational().commit(&tenant, vec![put, audit(call, kind, "put", name, detail)]).await?;
         replica.look_now();
         let definition = self.kept(&tenant, kind, name).await?.map(shown).ok_or_else(|| absent(kind))?;
@@ -189,13 +178,17 @@ impl Definitions for Recommender {
     async fn undefine(&self, call: &Call, kind: Defined, name: &str, condition: Condition) -> Result<(), ApiError> {
         let tenant = tenant(call)?;
         let found = self.kept(&tenant, kind, name).await?.ok_or_else(|| absent(kind))?;
-        let expect = expect(kind, condition, Some(found.version))?;
+        condition.check(kind.name(), Some(found.version.0))?;
         let replica = self.ready(call).await?;
         if kind == Defined::Pipeline {
             let others = InForce::read(self.relational(), &tenant).await?;
             Against { world: &replica.world(), others: &others }.may_go(name)?;
         }
-        let delete = Write::DeleteDefinition { kind: kept_as(kind), name: name.to_owned(), expect };
+        let delete = Write::DeleteDefinition {
+            kind: kept_as(kind),
+            name: name.to_owned(),
+            expect: Expect::Version(found.version),
+        };
         self.relational().commit(&tenant, vec![delete, audit(call, kind, "delete", name, json!({}))]).await?;
         replica.look_now();
         Ok(())

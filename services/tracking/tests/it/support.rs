@@ -7,13 +7,11 @@ use attune_api::Call;
 use attune_api::log::{Event, Recent, Record, recent_list};
 use attune_api::rest::tracking::Tracked;
 use attune_api::tracking::{Given, Tracking};
-use attune_store::cache::Cache;
-use attune_store::embedded::cache::{MemoryCache, MemoryOptions, MonotonicClock};
-use attune_store::embedded::events::Log;
-use attune_store::events::{EventLog, Position, Settings};
-use attune_store::guard::{Faults, Guard, Guarded, Settings as GuardSettings};
-use attune_store::relational::{PersonId, Relational};
-use attune_store::{StoreKind, Tenant, embedded};
+use attune_store::events::Position;
+use attune_store::guard::Faults;
+use attune_store::relational::PersonId;
+use attune_store::testing::{self, Options};
+use attune_store::{StoreKind, Tenant};
 use attune_tracking::{Stores, TrackingService};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -28,27 +26,17 @@ pub struct World {
     pub folder: TempDir,
 }
 
-fn guard(store: StoreKind) -> (Guard, Arc<Faults>) {
-    let faults = Arc::new(Faults::default());
-    (Guard::new(store, "embedded", GuardSettings::embedded()).with_faults(Arc::clone(&faults)), faults)
-}
-
 impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let relational: Arc<dyn Relational> =
-            Arc::new(embedded::relational::open(&folder.path().join("rows.db")).await.unwrap());
-        let cache: Arc<dyn Cache> =
-            Arc::new(MemoryCache::new(MemoryOptions::default(), Arc::new(MonotonicClock::default())));
-        let events: Arc<dyn EventLog> =
-            Arc::new(Log::open(&folder.path().join("events"), Settings::default()).await.unwrap());
-        let (cache_guard, cache_faults) = guard(StoreKind::Cache);
-        let (log_guard, log_faults) = guard(StoreKind::Events);
-        let stores = Stores {
-            relational,
-            cache: Arc::new(Guarded::new(cache, cache_guard)),
-            events: Arc::new(Guarded::new(events, log_guard)),
+        let (cache_faults, log_faults) = (Arc::default(), Arc::default());
+        let faults = |store| match store {
+            StoreKind::Cache => Arc::clone(&cache_faults),
+            StoreKind::Events => Arc::clone(&log_faults),
+            _ => Arc::default(),
         };
+        let all = testing::open(folder.path(), Options::default(), faults).await.unwrap();
+        let stores = Stores { relational: all.relational, cache: all.cache, events: all.events };
         Self { service: TrackingService::new(stores.clone()), stores, cache_faults, log_faults, folder }
     }
 

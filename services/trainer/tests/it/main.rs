@@ -8,13 +8,12 @@ use attune_api::log::{Event, Record};
 use attune_batch::recommender::{Recommender, resolve};
 use attune_lake::{Dataset, LakeSettings, LakeWriter, load_manifest};
 use attune_ranking::data::Worth;
-use attune_store::embedded::events::Log;
-use attune_store::embedded::objects::LocalObjects;
-use attune_store::events::{EventLog, NewEvent, Settings};
-use attune_store::guard::{Fault, Faults, Guard, Guarded, Settings as GuardSettings};
+use attune_store::events::{EventLog, NewEvent};
+use attune_store::guard::{Fault, Faults};
 use attune_store::objects::Objects;
 use attune_store::relational::{Job, JobState, ModelVersion, Relational, Write};
-use attune_store::{PAGE_ROWS_MAX, PageRequest, StoreKind, Tenant, embedded};
+use attune_store::resolve::Stores;
+use attune_store::{PAGE_ROWS_MAX, PageRequest, StoreKind, Tenant, testing};
 use attune_trainer::{MODEL, Seams, Timing, Trainer, TrainerConfig, fetch, read_lake};
 use tempfile::TempDir;
 
@@ -33,8 +32,9 @@ fn subject(user: usize) -> String {
 
 struct World {
     relational: Arc<dyn Relational>,
-    log: Arc<Log>,
+    log: Arc<dyn EventLog>,
     objects: Arc<dyn Objects>,
+    /// What goes wrong with the objects.
     faults: Arc<Faults>,
     folder: TempDir,
 }
@@ -42,18 +42,10 @@ struct World {
 impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let faults = Arc::new(Faults::default());
-        let guard = Guard::new(StoreKind::Objects, "file", GuardSettings::embedded()).with_faults(Arc::clone(&faults));
-        let files: Arc<dyn Objects> =
-            Arc::new(LocalObjects::open(&path("objects"), "http://127.0.0.1:1").await.unwrap());
-        Self {
-            relational: Arc::new(embedded::relational::open(&path("rows.db")).await.unwrap()),
-            log: Arc::new(Log::open(&path("log"), Settings::default()).await.unwrap()),
-            objects: Arc::new(Guarded::new(files, guard)),
-            faults,
-            folder,
-        }
+        let faults = Arc::default();
+        let stores = testing::open_with(folder.path(), StoreKind::Objects, &faults).await.unwrap();
+        let Stores { relational, events: log, objects, .. } = stores;
+        Self { relational, log, objects, faults, folder }
     }
 
     fn trainer(&self, config: TrainerConfig, data: &str) -> Trainer {
@@ -86,12 +78,17 @@ impl World {
             events.push(NewEvent { subject: subject(user), payload });
         }
         self.log.append(&tenant(), events).await.unwrap();
-        let settings = LakeSettings { flush_every: Duration::from_millis(10), ..LakeSettings::default() };
-        let (relational, log) = (Arc::clone(&self.relational), Arc::clone(&self.log) as Arc<dyn EventLog>);
-        let writer = LakeWriter::start(relational, log, Arc::clone(&self.objects), Some(tenant()), settings);
+        let writer = self.writer();
         self.until("the events are in the lake", async || self.in_the_lake().await as usize == USERS * rounds.end)
             .await;
         writer.stop().await;
+    }
+
+    fn writer(&self) -> LakeWriter {
+        let settings = LakeSettings { flush_every: Duration::from_millis(10), ..LakeSettings::default() };
+        let (relational, log, objects) =
+            (Arc::clone(&self.relational), Arc::clone(&self.log), Arc::clone(&self.objects));
+        LakeWriter::start(relational, log, objects, Some(tenant()), settings)
     }
 
     async fn in_the_lake(&self) -> u64 {
@@ -246,9 +243,7 @@ async fn too_little_to_learn_from_fails_once_and_says_why() {
         NewEvent { subject: subject(1), payload: serde_json::to_vec(&Record::Event(event)).unwrap().into() }
     };
     world.log.append(&tenant(), (0..150).map(event).collect()).await.unwrap();
-    let (relational, log) = (Arc::clone(&world.relational), Arc::clone(&world.log) as Arc<dyn EventLog>);
-    let settings = LakeSettings { flush_every: Duration::from_millis(10), ..LakeSettings::default() };
-    let writer = LakeWriter::start(relational, log, Arc::clone(&world.objects), Some(tenant()), settings);
+    let writer = world.writer();
     world.until("they are in the lake", async || world.in_the_lake().await == 150).await;
     writer.stop().await;
     world.train(config("als", 1_000), 1).await;

@@ -6,14 +6,8 @@ use async_trait::async_trait;
 use attune_api::rest::users::{Erased, JobStatus, JobView};
 use attune_api::users::{KeepsOfPeople, Someone, Users};
 use attune_api::{ApiError, Call};
-use attune_store::embedded::cache::{MemoryCache, MemoryOptions, MonotonicClock};
-use attune_store::embedded::documents::SqliteDocuments;
-use attune_store::embedded::events::Log;
-use attune_store::embedded::objects::LocalObjects;
-use attune_store::events::Settings;
-use attune_store::guard::{Faults, Guard, Guarded, Settings as GuardSettings};
-use attune_store::relational::Relational;
-use attune_store::{StoreKind, Tenant, embedded};
+use attune_store::guard::Faults;
+use attune_store::{StoreKind, Tenant, testing};
 use attune_users::{EventsKept, Stores, UsersService};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -60,18 +54,16 @@ impl KeepsOfPeople for Diary {
 impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let rows: Arc<dyn Relational> =
-            Arc::new(embedded::relational::open(&folder.path().join("rows.db")).await.unwrap());
-        let row_faults = Arc::new(Faults::default());
-        let guard = Guard::new(StoreKind::Relational, "sqlite", GuardSettings::embedded());
+        let row_faults = Arc::default();
+        let all = testing::open_with(folder.path(), StoreKind::Relational, &row_faults).await.unwrap();
         let diary = Arc::new(Diary::default());
         let stores = Stores {
-            relational: Arc::new(Guarded::new(rows, guard.with_faults(Arc::clone(&row_faults)))),
-            documents: Arc::new(SqliteDocuments::open(&folder.path().join("documents.db")).await.unwrap()),
-            cache: Arc::new(MemoryCache::new(MemoryOptions::default(), Arc::new(MonotonicClock::default()))),
-            events: Arc::new(Log::open(&folder.path().join("events"), Settings::default()).await.unwrap()),
+            relational: all.relational,
+            documents: all.documents,
+            cache: all.cache,
+            events: all.events,
             events_kept: EventsKept::Forever,
-            objects: Arc::new(LocalObjects::open(&folder.path().join("objects"), "http://test").await.unwrap()),
+            objects: all.objects,
             others: vec![Arc::clone(&diary) as Arc<dyn KeepsOfPeople>],
             of_tenants: Vec::new(),
         };
