@@ -4,14 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use attune_batch::recommender::{Recommender, resolve};
+use attune_batch::recommender::{self, Recommender, resolve};
 use attune_ranking::data::{History, Scorer};
 use attune_ranking::index::Metric;
 use attune_recommendation::{Change, Trained, TrainedModels};
 use attune_store::Tenant;
 use attune_store::objects::Objects;
 use attune_store::relational::Relational;
-use attune_trainer::{MODEL, fetch};
+use attune_trainer::{MODEL, fetch, name_of};
 use tokio::runtime::Handle;
 
 /// The recommenders of a data folder.
@@ -50,6 +50,11 @@ impl TrainedModels for Recommenders {
         let folder = self.folder(&tenant, &live.uri)?;
         let recommender = Recommender::load(&folder).map_err(|error| error.to_string())?;
         Ok(Some(Change::Served(Arc::new(Served { label: live.label, recommender }))))
+    }
+
+    fn forget(&self, tenant: &str) -> Result<(), String> {
+        let tenant: Tenant = tenant.parse().map_err(|error: attune_store::TenantError| error.to_string())?;
+        recommender::forget(&self.data, &name_of(&tenant)).map_err(|error| error.to_string())
     }
 }
 

@@ -17,7 +17,9 @@ use tokio::task::spawn_blocking;
 
 use crate::RecommendationConfig;
 use crate::definitions::InForce;
+use crate::departed;
 use crate::model::{self, Change, Trained, TrainedModels};
+use crate::replay;
 use crate::replica::Replica;
 use crate::shelf::ShelfError;
 use crate::snapshot::{self, SnapshotError};
@@ -48,8 +50,8 @@ pub struct Follower {
     pub log: Arc<dyn EventLog>,
     pub catalogue: SharedCatalogue,
     pub relational: Arc<dyn Relational>,
-    /// The snapshot.
-    pub path: PathBuf,
+    /// Where snapshots are kept.
+    pub folder: PathBuf,
     pub pending: BTreeSet<String>,
     pub in_force: InForce,
     pub more: MoreSources,
@@ -106,7 +108,7 @@ impl Follower {
                 fault = self.follow(&sign) => fault,
             };
             if let Err(Fault::Gone) = fault {
-                self.forget().await;
+                departed::forget(&self.folder, &self.replica.tenant, self.models.clone()).await;
                 sign.leave();
                 return Ended::Gone;
             }
@@ -132,18 +134,9 @@ impl Follower {
         Ok(self.was_there && !is_there)
     }
 
-    /// Removes what was written down of a tenant that is no more.
-    async fn forget(&self) {
-        let removed = match self.path.parent() {
-            Some(folder) => tokio::fs::remove_dir_all(folder).await,
-            None => Ok(()),
-        };
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(tenant = %self.replica.tenant, %error, "the snapshot of a deleted tenant is still there");
-            }
-            _ => tracing::info!(tenant = %self.replica.tenant, "the tenant was deleted: nothing of it is kept here"),
-        }
+    /// The snapshot.
+    fn path(&self) -> PathBuf {
+        replay::path(&self.folder, &self.replica.tenant)
     }
 
     async fn follow(&mut self, sign: &Sign) -> Result<(), Fault> {
@@ -350,7 +343,7 @@ impl Follower {
     }
 
     async fn restore(&self) {
-        let (replica, path) = (self.replica.clone(), self.path.clone());
+        let (replica, path) = (self.replica.clone(), self.path());
         let read = spawn_blocking(move || {
             let state = snapshot::read(&path, &replica.rules)?;
             replica.restore(state);
@@ -367,7 +360,7 @@ impl Follower {
 
     /// Writes the state down.
     fn keep(&self) -> impl Future<Output = Result<(), Fault>> + use<> {
-        let (replica, path) = (self.replica.clone(), self.path.clone());
+        let (replica, path) = (self.replica.clone(), self.path());
         async move {
             let written = spawn_blocking(move || {
                 let bytes = snapshot::write(&replica.state(), &replica.rules);

@@ -19,6 +19,7 @@ mod ask;
 mod config;
 mod cursor;
 mod definitions;
+mod departed;
 mod exposures;
 mod features;
 pub mod fold;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use attune_ranking::attributes::Schema;
 use attune_ranking::data::History;
-use attune_ranking::index::{Index, IndexError, Item, Metric, Scored, View, Within};
+use attune_ranking::index::{Index, IndexError, Item, Metric, Scored, View, Within, keep_best};
 use attune_ranking::retrieve::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
 
 use crate::stage::NO_ROW;
@@ -44,6 +44,12 @@ pub trait TrainedModels: Send + Sync {
     /// # Errors
     /// In words for the log. The model that is served stays.
     fn changed(&self, tenant: &str, known: Option<&str>) -> Result<Option<Change>, String>;
+
+    /// Removes what is kept here of a tenant that is no more.
+    ///
+    /// # Errors
+    /// In words for the log. It is asked again with the next start.
+    fn forget(&self, tenant: &str) -> Result<(), String>;
 }
 
 /// What is to be served from now on.
@@ -162,9 +168,9 @@ impl Source for Scoring {
                 batch.allowed.is_none_or(|allowed| allowed.contains(row)) && excluded.binary_search(&row).is_err()
             };
             let scored = self.rows.ours.iter().zip(&scores).filter(|(row, score)| !score.is_nan() && admitted(**row));
-            let mut best: Vec<(f32, u32)> = scored.map(|(row, score)| (*score, *row)).collect();
-            attune_ranking::data::keep_best(&mut best, batch.k);
-            let proposal = |(score, row): (f32, u32)| Proposal { row, score, reason: Reason::Model };
+            let mut best: Vec<Scored> = scored.map(|(row, score)| Scored { row: *row, score: *score }).collect();
+            keep_best(&mut best, batch.k);
+            let proposal = |Scored { row, score }| Proposal { row, score, reason: Reason::Model };
             Some(best.into_iter().map(proposal).collect())
         };
         Ok(batch.requests.iter().map(list).collect())

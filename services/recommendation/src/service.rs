@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::RecommendationConfig;
 use crate::answer::{Lacks, response};
 use crate::ask::{Ask, Who};
+use crate::departed;
 use crate::exposures::{self, Exposures, Shown};
 use crate::fold::{Rules, key_of};
 use crate::follow::{Ended, Follower};
@@ -32,7 +33,6 @@ use crate::fresh::{Fresh, fresh};
 use crate::model::TrainedModels;
 use crate::people::People;
 use crate::pool::Pool;
-use crate::replay;
 use crate::replica::Replica;
 use crate::stage::{self, Known, Made, Settings};
 use crate::world::MoreSources;
@@ -149,7 +149,7 @@ impl Recommender {
             log,
             catalogue,
             relational,
-            path: replay::path(&folder, &tenant),
+            folder,
             pending: Default::default(),
             in_force: Default::default(),
             more: MoreSources::default(),
@@ -227,8 +227,10 @@ pub(crate) fn tenant(call: &Call) -> Result<Tenant, ApiError> {
     call.tenant.parse().map_err(wrong)
 }
 
-/// Follows every tenant that there is.
+/// Follows every tenant that there is, and forgets those that were deleted while nobody followed them.
 async fn warm(recommender: Arc<Recommender>) {
+    let Seams { folder, relational, models, .. } = &recommender.seams;
+    departed::sweep(folder, &**relational, models.clone()).await;
     let mut after = None;
     loop {
         let request = PageRequest { after, rows: attune_store::PAGE_ROWS_MAX };

@@ -48,4 +48,4 @@ pub use model::{Factors, Model};
 pub use settings::{BlendSettings, ContentSettings, Kind, Settings, SettingsError, VectorSettings};
 pub use store::{DataCard, InputFile, Place, Recommender, Stored, config, measured, resolve};
 pub use train::{About, Trained, train, train_model};
-pub use travel::{Arriving, files, prune};
+pub use travel::{Arriving, files, forget, prune};

@@ -86,6 +86,18 @@ pub fn prune(data: &Path, name: &str, kept: &[&str], newest: usize) -> Result<us
     remove().map_err(|source: io::Error| FolderError { path: parent.clone(), source }.into())
 }
 
+/// Removes a name with all of its versions; one that is not there is gone already.
+///
+/// # Errors
+/// The folder cannot be removed.
+pub fn forget(data: &Path, name: &str) -> Result<(), RecommenderError> {
+    let path = store::recommenders(data).join(name);
+    match fs::remove_dir_all(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FolderError { path, source }.into()),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::store::tests::{small, stored};
@@ -136,5 +148,9 @@ mod tests {
         assert_eq!(prune(data.path(), "tiny", &[&versions[0]], 2).unwrap(), 1);
         let is_there = |version: &String| data.path().join("recommenders/tiny").join(version).is_dir();
         assert_eq!(versions.iter().map(is_there).collect::<Vec<_>>(), [true, false, true, true]);
+        stored(&small(Kind::Popular)).write(Place::Named(data.path(), "other")).unwrap();
+        forget(data.path(), "tiny").unwrap();
+        forget(data.path(), "tiny").unwrap();
+        assert!(!data.path().join("recommenders/tiny").exists() && data.path().join("recommenders/other").is_dir());
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use attune_api::log::Record;
-use attune_api::rest::recommendation::RecommendRequest;
+use attune_api::recommendation::Recommendation;
+use attune_api::rest::recommendation::{RecommendRequest, TrendingRequest};
 use attune_ranking::data::Worth;
 use attune_recommendation::RecommendationConfig;
-use attune_store::relational::PersonId;
+use attune_store::relational::{PersonId, Write};
 
-use crate::shop::{Shop, config, ids};
+use crate::shop::{Shop, call, config, ids};
 
 /// What each source but those that fade says of each film, to everybody and to two people.
 async fn said(shop: &Shop) -> BTreeMap<(&'static str, String, String), i64> {
@@ -87,4 +88,33 @@ async fn a_replay_makes_the_same_state_and_brings_nobody_back() {
     assert!(crate::shop::codes(&list).contains(&"no_history"), "{list:?}");
     let seen = ["film-2", "film-4", "film-5"];
     assert!(ids(&shop.list("zoe").await).iter().all(|id| !seen.contains(id)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_down_while_a_tenant_was_deleted_forgets_it_at_its_start() {
+    let mut shop = Shop::open().await;
+    // Another replica, which had the tenant too and goes on with others.
+    let (another, following) = shop.replica();
+    shop.until("the other replica answers", async || {
+        another.trending(&call(), TrendingRequest::default()).await.is_ok()
+    })
+    .await;
+    following.stop().await;
+    shop.stop().await;
+    let of = |folder: &str| shop.folder.path().join(folder).join("recommendation");
+    let (ours, theirs) = (of("."), of("another"));
+    let others = theirs.join("not a tenant");
+    fs::create_dir(&others).unwrap();
+    assert!(ours.join("shop/state.bin").is_file() && theirs.join("shop/state.bin").is_file());
+
+    // Started again with its tenant still there, a replica keeps what it has.
+    let (_, following) = shop.replica();
+    following.stop().await;
+    assert!(theirs.join("shop/state.bin").is_file());
+    shop.relational.commit(&shop.tenant, vec![Write::DeleteTenant]).await.unwrap();
+    let (_, following) = shop.replica();
+    shop.until("the snapshot goes", async || !theirs.join("shop").exists()).await;
+    following.stop().await;
+    assert!(others.is_dir() && !theirs.join("shop").exists(), "nobody follows it, and nothing else goes");
+    assert!(ours.join("shop/state.bin").is_file(), "the folder of another replica is its own");
 }

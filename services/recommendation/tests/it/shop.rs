@@ -12,12 +12,12 @@ use attune_api::rest::recommendation::{RecommendRequest, RecommendResponse, Tren
 use attune_api::{ApiError, Call};
 use attune_ranking::data::Worth;
 use attune_recommendation::{Following, RecommendationConfig, Recommender, Seams};
-use attune_store::Tenant;
 use attune_store::cache::Cache;
 use attune_store::embedded::cache::{MemoryCache, MemoryOptions, MonotonicClock};
 use attune_store::embedded::events::Log;
 use attune_store::events::{EventLog, NewEvent, Position, Settings};
-use attune_store::relational::{PersonId, Relational};
+use attune_store::relational::{PersonId, Relational, Write};
+use attune_store::{Expect, Tenant};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -127,9 +127,11 @@ impl Shop {
         let cache: Arc<dyn Cache> = Arc::new(MemoryCache::new(options, Arc::new(MonotonicClock::default())));
         let rows = attune_store::embedded::relational::open(&folder.path().join("rows.db")).await.unwrap();
         let relational: Arc<dyn Relational> = Arc::new(rows);
+        let tenant: Tenant = "shop".parse().unwrap();
+        let ours = Write::PutTenant { title: "The shop".into(), settings: json!({}), expect: Expect::Absent };
+        relational.commit(&tenant, vec![ours]).await.unwrap();
         let films = Arc::new(Films::default());
         let (service, following) = start(config, &log, &cache, &relational, &films, folder.path());
-        let tenant = "shop".parse().unwrap();
         let following = Some(following);
         let shop = Self { log, cache, relational, films, service, following, tenant, folder, events: Mutex::new(0) };
         shop.until_ready().await;
