@@ -3,8 +3,9 @@
 //! `cargo bench --package attune-benches --bench store_search`. Words are drawn by Zipf's law, so that a query has common
 //! and rare ones as real ones do. The figures are for one caller; facets count every match.
 
-use std::io::Write;
-use std::time::{Duration, Instant};
+mod times;
+
+use std::time::Instant;
 
 use attune_ranking::attributes::{Kind, Schema, Value};
 use attune_ranking::filter::parse;
@@ -42,21 +43,18 @@ async fn run() {
         search.write(&tenant, &changes).await.expect("write");
     }
     let took = begun.elapsed();
-    say(&format!(
+    times::say(&format!(
         "write      {ITEMS} items in {:.1} s, {:.0} items/s",
         took.as_secs_f64(),
         ITEMS as f64 / took.as_secs_f64()
     ));
-    say(&format!("resident   {} MiB", resident_bytes() >> 20));
+    times::say(&format!("resident   {} MiB", resident_bytes() >> 20));
     for name in ["words", "filter", "facets", "typo", "sorted", "deep page"] {
-        let mut times = Vec::with_capacity(QUERIES);
-        for _ in 0..QUERIES {
-            let query = query(name, &mut random);
-            let begun = Instant::now();
-            search.search(&tenant, &query).await.expect("search");
-            times.push(begun.elapsed());
-        }
-        say(&report(name, times));
+        let queries: Vec<Query> = (0..QUERIES).map(|_| query(name, &mut random)).collect();
+        times::time(name, QUERIES, async |number| {
+            search.search(&tenant, &queries[number]).await.expect("search");
+        })
+        .await;
     }
 }
 
@@ -110,19 +108,9 @@ fn query(name: &str, random: &mut StdRng) -> Query {
     }
 }
 
-fn report(name: &str, mut times: Vec<Duration>) -> String {
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() as f64 * share) as usize).min(times.len() - 1)].as_secs_f64() * 1e3;
-    format!("{name:<10} p50 {:>6.2} ms   p99 {:>6.2} ms   most {:>6.2} ms", at(0.5), at(0.99), at(1.0))
-}
-
 /// Memory of this process in RAM; 0 where the system does not say.
 fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).map_or(0, |kib| kib << 10)
-}
-
-fn say(line: &str) {
-    let _closed = writeln!(std::io::stdout(), "{line}");
 }

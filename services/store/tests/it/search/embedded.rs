@@ -6,6 +6,7 @@ use std::path::Path;
 use attune_store::embedded::search::TantivySearch;
 
 use super::*;
+use crate::small_disk::SmallDisk;
 
 async fn filled(folder: &Path, tenant: &Tenant) {
     let search = TantivySearch::open(folder).await.unwrap();
@@ -110,4 +111,49 @@ async fn what_a_change_left_behind_is_removed() {
     let search = TantivySearch::open(folder.path()).await.unwrap();
     assert_eq!(found(&search, &tenant, &all()).await, ["a", "b"]);
     assert!(index("1").exists() && !index("2").exists());
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_a_write_whole_or_not_at_all_and_goes_on_when_there_is_room() {
+    const WRITES_MAX: usize = 1_000;
+    let Some(disk) = SmallDisk::mount(8 << 20) else { return };
+    let (tenant, folder) = (servers::tenant(), disk.path().join("search"));
+    filled(&folder, &tenant).await;
+    let search = TantivySearch::open(&folder).await.unwrap();
+    let batch = |n: usize| {
+        let changes =
+            (0..10).map(|i| Change::Put(put(&format!("{n:04}-{i}"), "batch", &noise(1_000 * n + 100 * i, 100))));
+        changes.collect::<Vec<_>>()
+    };
+    search.write(&tenant, &batch(0)).await.unwrap();
+    let filler = disk.fill();
+    let mut acknowledged = 1;
+    let error = loop {
+        match search.write(&tenant, &batch(acknowledged)).await {
+            Ok(_) if acknowledged < WRITES_MAX => acknowledged += 1,
+            Ok(_) => panic!("a full disk takes {WRITES_MAX} writes"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, ErrorKind::Full, "{error}");
+    // More than a writer keeps in memory, so that it meets the disk before the commit.
+    let large: Vec<Change> =
+        (0..80).map(|i| Change::Put(put(&format!("l{i}"), "", &noise(i * 8_000, 8_000)))).collect();
+    assert_eq!(kind(search.write(&tenant, &large).await), ErrorKind::Full);
+    assert_eq!(kind(search.begin(&tenant, &schema()).await), ErrorKind::Full);
+    // What was there is still found, and of the refused write nothing.
+    assert_eq!(search.search(&tenant, &all()).await.unwrap().matches, 2 + 10 * acknowledged as u64);
+
+    fs::remove_file(filler).unwrap();
+    search.write(&tenant, &batch(acknowledged)).await.unwrap();
+    search.begin(&tenant, &schema()).await.unwrap();
+    search.abandon(&tenant).await.unwrap();
+    drop(search);
+    let search = TantivySearch::open(&folder).await.unwrap();
+    assert_eq!(search.search(&tenant, &all()).await.unwrap().matches, 2 + 10 * (acknowledged as u64 + 1));
+}
+
+/// Words that occur once, so that they take room.
+fn noise(first: usize, words: usize) -> String {
+    (first..first + words).map(|word| format!("w{:x} ", word.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
 }
