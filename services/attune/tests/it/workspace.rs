@@ -38,15 +38,15 @@ const TOPS: [&str; 2] = ["attune", "attune-benches"];
 /// Written in two parts: this file is searched too.
 const UNSAFE: &str = concat!("un", "safe");
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-fn read(path: &Path) -> String {
+pub fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn toml(path: &Path) -> toml::Table {
+pub fn toml(path: &Path) -> toml::Table {
     read(path).parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
