@@ -14,7 +14,7 @@ import re
 import sys
 
 HERE = pathlib.Path(__file__).parent
-PARTS = ["ptx.cuh", "element.cuh", "layers.cuh", "project.cuh", "hopper.cuh", "attention.cuh"]
+PARTS = ["ptx.cuh", "element.cuh", "layers.cuh", "project.cuh", "hopper.cuh", "attention.cuh", "topk.cuh"]
 # Precision and capability. What Hopper alone can do no later card can: its PTX is for compute 9.0 and nothing else.
 TARGETS = [("f32", 0, "75"), ("bf16", 1, "80"), ("bf16", 1, "90a"), ("f16", 2, "75")]
 

@@ -53,6 +53,7 @@ extern "C" int attune_emulate(const char* name, const unsigned* grid, unsigned t
 #define FIND(KERNEL_NAME) \
     if (!strcmp(name, #KERNEL_NAME)) emulated.body = [](void** arguments) { call(KERNEL_NAME, arguments); };
     ATTUNE_KERNELS(FIND)
+    ATTUNE_TOPK_KERNELS(FIND)
     if (!emulated.body || threads % 32 || threads > THREADS_MAX) return 1;
     emulated.threads = threads;
     emulated.arguments = arguments;

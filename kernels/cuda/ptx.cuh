@@ -130,6 +130,15 @@ DEVICE float divide(float x, float y) {
     return x * inverse;
 }
 
+// a b + c, rounded once.
+DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+
+DEVICE u32 as_bits(float x) { return __float_as_uint(x); }
+DEVICE float as_float(u32 bits) { return __uint_as_float(bits); }
+
+// Adds to a counter in global or shared memory, and gives what it was before.
+DEVICE u32 atomic_add(u32* counter, u32 more) { return atomicAdd(counter, more); }
+
 #if ATTUNE_PRECISION != 0 && defined(__CUDA_ARCH_FEAT_SM90_ALL)
 // Hopper alone: a copy engine that brings whole tiles, and products of tiles in shared memory by four warps together (PTX
 // ISA: cp.async.bulk.tensor, mbarrier, wgmma). A tile is rows of 64 elements, 128 bytes, whose pieces of 16 bytes lie as

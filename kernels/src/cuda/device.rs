@@ -170,6 +170,11 @@ impl Device {
         Tiling::of(self.arithmetic(), self.0.has_hopper())
     }
 
+    /// Whether it is no card but its emulation.
+    pub fn is_emulated(&self) -> bool {
+        self.0.origin == ModuleOrigin::Emulated
+    }
+
     /// Whether it failed. Nothing works on a lost device; open the card again.
     pub fn is_lost(&self) -> bool {
         self.0.is_lost()

@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_void};
 use super::device::{Argument, Shared};
 use super::memory::Element;
 use super::plan::{self, DeviceKind, Shape, Tiling};
+use super::topk::TopkKernel;
 use super::{Arithmetic, Buffer, CudaError, Stream};
 
 /// A kernel of the module.
@@ -23,6 +24,7 @@ pub(super) enum Kernel {
     Attention32,
     Attention64,
     Attention128,
+    Topk(TopkKernel),
 }
 
 impl Kernel {
@@ -39,7 +41,12 @@ impl Kernel {
             Self::Attention64,
             Self::Attention128,
         ];
-        all.into_iter().filter(|kernel| arithmetic != Arithmetic::F32 || *kernel != Self::Project128).collect()
+        let has = |kernel: &Self| match kernel {
+            Self::Project128 => arithmetic != Arithmetic::F32,
+            Self::Topk(_) => arithmetic == Arithmetic::Bf16,
+            _ => true,
+        };
+        all.into_iter().chain(TopkKernel::ALL.map(Self::Topk)).filter(has).collect()
     }
 
     /// Those that a module has besides if it was compiled for Hopper.
@@ -61,6 +68,7 @@ impl Kernel {
             Self::Attention32 => c"attention_32",
             Self::Attention64 => c"attention_64",
             Self::Attention128 => c"attention_128",
+            Self::Topk(kernel) => kernel.c_name(),
         }
     }
 
@@ -119,6 +127,7 @@ macro_rules! arguments {
         [$(Argument { value: (&raw mut $value).cast::<c_void>(), bytes: size_of_val(&$value) }),+]
     };
 }
+pub(super) use arguments;
 
 impl Stream {
     /// `out = norm(table[token] + positions[place])` for each token of the batch.

@@ -35,6 +35,12 @@ impl Cell for u32 {
     }
 }
 
+impl Cell for u64 {
+    fn bytes(_: Arithmetic) -> usize {
+        8
+    }
+}
+
 /// Bytes on a device, given back when nobody has them any more.
 pub(super) struct Memory {
     shared: Arc<Shared>,

@@ -28,6 +28,7 @@ mod plan;
 mod probe;
 mod sources;
 mod stream;
+mod topk;
 
 pub use choice::{ChoiceError, Chosen, DeviceChoice, choose};
 pub use device::Device;
@@ -40,5 +41,8 @@ pub use plan::{BatchPlan, Bucket, HEAD_WIDTHS, PlanError, Tiling, WIDTH_MAX, che
 pub use probe::{Absence, Card, Probe, Version, probe};
 pub use sources::{ARCHITECTURES, Arithmetic};
 pub use stream::{Recording, Stream, StreamSize};
+pub use topk::{
+    Found, ItemTable, NO_ROW, TOPK_MAX, TOPK_QUERIES_MAX, TOPK_WANTED_MAX, TopkPass, TopkQuery, TopkWorker,
+};
 
 pub use nvrtc::Compiler;

@@ -16,6 +16,7 @@ macro_rules! kernels {
             include_str!("../../cuda/project.cuh"),
             include_str!("../../cuda/hopper.cuh"),
             include_str!("../../cuda/attention.cuh"),
+            include_str!("../../cuda/topk.cuh"),
             $end
         )
     };

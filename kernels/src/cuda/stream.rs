@@ -209,24 +209,50 @@ impl Stream {
     }
 
     /// Waits, and gives `bytes` bytes from an address inside of a buffer.
-    fn read(&mut self, from: u64, bytes: usize, limit: Duration) -> Result<&[u8], CudaError> {
+    pub(super) fn read(&mut self, from: u64, bytes: usize, limit: Duration) -> Result<&[u8], CudaError> {
         self.download.bytes("bytes of results", bytes)?;
         let to = self.download.memory.as_ptr();
         // SAFETY: both places have the bytes; the host's is this stream's and not touched before it is done.
         self.shared.watched(|machine| unsafe { machine.download(self.handle, to, from, bytes) })?;
         self.finish(limit)?;
+        self.staged(bytes)
+    }
+
+    /// The first `bytes` bytes of what was read last. Nothing may have been queued since.
+    pub(super) fn staged(&mut self, bytes: usize) -> Result<&[u8], CudaError> {
         Ok(self.download.bytes("bytes of results", bytes)?)
     }
 
     /// Copies `bytes`, all of a buffer, to the device, and waits.
     pub(super) fn fill<T: Cell>(&mut self, to: &Buffer<T>, bytes: &[u8]) -> Result<(), CudaError> {
         assert!(bytes.len() == to.bytes(), "{} bytes for a buffer of {}", bytes.len(), to.bytes());
+        self.fill_at(to, 0, bytes)
+    }
+
+    /// Copies `bytes` to the device, from byte `start` of a buffer on, and waits.
+    pub(super) fn fill_at<T: Cell>(&mut self, to: &Buffer<T>, start: usize, bytes: &[u8]) -> Result<(), CudaError> {
+        assert!(start + bytes.len() <= to.bytes(), "{} bytes from {start} of {}", bytes.len(), to.bytes());
+        self.own(to);
+        self.put(to.address + start as u64, bytes, FILL_MAX)?;
+        self.finish(FILL_MAX)
+    }
+
+    /// Queues a copy of `bytes` to the start of a buffer, behind all that was queued before: waits for that.
+    pub(super) fn send<T: Cell>(&mut self, to: &Buffer<T>, bytes: &[u8], limit: Duration) -> Result<(), CudaError> {
+        assert!(bytes.len() <= to.bytes(), "{} bytes for a buffer of {}", bytes.len(), to.bytes());
+        self.own(to);
+        self.put(to.address, bytes, limit)
+    }
+
+    /// Queues copies through the staging memory, which is waited for.
+    fn put(&mut self, to: u64, bytes: &[u8], limit: Duration) -> Result<(), CudaError> {
         for (number, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
-            self.upload.bytes("bytes of weights", piece.len())?.copy_from_slice(piece);
-            let (place, from) = (to.address + (number * PIECE_BYTES) as u64, self.upload.memory.as_ptr());
-            // SAFETY: the piece lies inside the buffer; the staging memory is this stream's and done is waited for.
+            self.finish(limit)?;
+            self.upload.bytes("bytes of an upload", piece.len())?.copy_from_slice(piece);
+            let (place, from) = (to + (number * PIECE_BYTES) as u64, self.upload.memory.as_ptr());
+            // SAFETY: the piece lies inside the buffer, see the callers; the staging memory is this stream's and not touched
+            // before it is done.
             self.shared.watched(|machine| unsafe { machine.upload(self.handle, place, from, piece.len()) })?;
-            self.finish(FILL_MAX)?;
         }
         Ok(())
     }

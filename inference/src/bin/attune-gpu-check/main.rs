@@ -7,6 +7,7 @@
 
 mod engine;
 mod timing;
+mod topk;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -112,6 +113,13 @@ fn run(options: &Options) -> Result<usize, String> {
     wrong += failures;
     if options.times {
         report.insert("times".into(), timing::measure(&open, options.seconds));
+    }
+    if options.times || options.emulated {
+        let (extent, seconds) =
+            if options.emulated { (topk::THOUSANDS, 0.0) } else { (topk::MILLION, options.seconds) };
+        let (answer, failures) = topk::measure(&open, extent, seconds);
+        report.insert("topk".into(), answer);
+        wrong += failures;
     }
     report.insert("failed".into(), json!(wrong));
     let text = serde_json::to_string_pretty(&Value::Object(report)).map_err(|error| error.to_string())?;

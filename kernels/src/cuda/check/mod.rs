@@ -5,6 +5,7 @@
 //! function behind them, and the one rounding of what is stored.
 
 mod inputs;
+mod topk;
 
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub fn all(device: &Device, seed: u64) -> Result<Vec<Finding>, CudaError> {
     for check in checks {
         findings.extend(check(&mut bench)?);
     }
+    findings.extend(topk::checks(device, &mut bench.random)?);
     Ok(findings)
 }
 

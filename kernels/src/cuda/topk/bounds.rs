@@ -1,0 +1,144 @@
+//! How far a screened score may be from the exact one: the proof that no item of an answer is lost.
+//!
+//! Let `q` be a query, `x` an item, `q'` and `x'` what bf16 makes of them, `t = q - q'` and `r = x - x'`. All norms are
+//! Euclidean. Then
+//!
+//! ```text
+//! q.x - q'.x' = t.x' + q.r,    so    |q.x - q'.x'| <= |t| |x'| + |q| |r|
+//! ```
+//!
+//! by Cauchy and Schwarz. The exact score is a sum of `n` products in f32, off by no more than `g |q| |x|`, `g = (n + 16) u`
+//! with `u = 2^-23` (as in `attune-ranking`'s bounds). The screened one is a sum on tensor cores: products of bf16 are exact
+//! in f32, and what is cut when 16 of them and a sum are brought to one exponent is below 17 units of 2^-23 of the largest
+//! term, which is not above `|q'| |x'|`; that happens n / 16 times. [`Bounds::sum_error`] is `(n + 32) 2^-22`, which is more than
+//! twice that and leaves room for the few operations with thresholds. Where a product underflows it is off by less than the
+//! smallest normal number. Values below the normal numbers are no part of `q'` and `x'`, so nothing depends on how a tensor
+//! core treats those. So both scores differ by no more than
+//!
+//! ```text
+//! e = |t| W + |q| (R + g X) + |q'| W (n + 32) 2^-22 + underflow
+//! ```
+//!
+//! where `W`, `R` and `X` are the largest `|x'|`, `|r|` and `|x|`, computed from what is stored and rounded up.
+
+use std::thread;
+
+/// What is known of all items of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Bounds {
+    /// `W`.
+    pub items_max: f32,
+    /// `R + g X`.
+    pub unseen_max: f32,
+    /// Of a sum on tensor cores, as a part of both norms.
+    pub sum_error: f32,
+    /// What underflow may add.
+    pub underflow: f32,
+}
+
+/// The largest norms so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Norms {
+    rounded: f64,
+    left: f64,
+    whole: f64,
+}
+
+impl Norms {
+    fn max(self, other: Self) -> Self {
+        Self {
+            rounded: self.rounded.max(other.rounded),
+            left: self.left.max(other.left),
+            whole: self.whole.max(other.whole),
+        }
+    }
+
+    fn bounds(self, width: usize) -> Bounds {
+        let rounding = (width + 16) as f64 * f64::from(f32::EPSILON);
+        Bounds {
+            items_max: (self.rounded as f32).next_up(),
+            unseen_max: ((self.left + rounding * self.whole) as f32).next_up(),
+            sum_error: (width + 32) as f32 / (1 << 22) as f32,
+            underflow: (2 * width + 2) as f32 * f32::MIN_POSITIVE,
+        }
+    }
+}
+
+/// A value as the screen sees it: bf16, and 0 below the normal numbers.
+pub(super) fn rounded(value: f32) -> half::bf16 {
+    let rounded = half::bf16::from_f32(value);
+    if rounded.to_f32().abs() < f32::MIN_POSITIVE { half::bf16::ZERO } else { rounded }
+}
+
+/// Rows of `width` values, rounded and filled up with zeros to `padded`, and their bounds. `row(i)` is the i-th of `count`.
+pub(super) fn round_rows<'a>(
+    count: usize,
+    width: usize,
+    padded: usize,
+    row: impl Fn(usize) -> &'a [f32] + Sync,
+) -> (Vec<u16>, Bounds) {
+    let mut all = vec![0_u16; count * padded];
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get()).min(count.div_ceil(4096)).max(1);
+    let share = count.div_ceil(threads).max(1);
+    let norms = thread::scope(|scope| {
+        let row = &row;
+        let part = |(number, rows): (usize, &mut [u16])| {
+            let mut norms = Norms::default();
+            for (i, to) in rows.chunks_exact_mut(padded).enumerate() {
+                norms = norms.max(round_row(row(number * share + i), to));
+            }
+            norms
+        };
+        let parts = all.chunks_mut(share * padded).enumerate();
+        let handles: Vec<_> = parts.map(|both| scope.spawn(move || part(both))).collect();
+        let joined = handles.into_iter().map(|handle| handle.join().expect("rounding does not panic"));
+        joined.fold(Norms::default(), Norms::max)
+    });
+    (all, norms.bounds(width))
+}
+
+fn round_row(row: &[f32], to: &mut [u16]) -> Norms {
+    // Four sums each, which one instruction adds to.
+    let (mut whole, mut kept, mut left) = ([0.0_f64; 4], [0.0_f64; 4], [0.0_f64; 4]);
+    for (i, (&value, to)) in row.iter().zip(to).enumerate() {
+        let rounded = rounded(value);
+        *to = rounded.to_bits();
+        let (value, rounded) = (f64::from(value), rounded.to_f64());
+        whole[i % 4] += value * value;
+        kept[i % 4] += rounded * rounded;
+        left[i % 4] += (value - rounded) * (value - rounded);
+    }
+    let norm = |sums: [f64; 4]| (sums.iter().sum::<f64>()).sqrt() * (1.0 + 1e-9);
+    Norms { rounded: norm(kept), left: norm(left), whole: norm(whole) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_those_of_the_worst_row() {
+        let rows = [[3.0_f32, 4.0], [1.0 + 1.0 / 256.0, 0.0], [1e-39, 0.0]];
+        let (stored, bounds) = round_rows(3, 2, 64, |i| &rows[i]);
+        assert_eq!(stored[..3], [half::bf16::from_f32(3.0).to_bits(), half::bf16::from_f32(4.0).to_bits(), 0]);
+        assert_eq!(stored[64..66], [half::bf16::from_f32(1.0).to_bits(), 0], "a tie goes to the even one");
+        assert_eq!(stored[128], 0, "below the normal numbers");
+        assert!((5.0..5.000_01).contains(&bounds.items_max));
+        let rounding = 18.0 * f32::EPSILON * 5.0;
+        assert!((1.0 / 256.0..1.0 / 256.0 + 1.01 * rounding).contains(&bounds.unseen_max), "{bounds:?}");
+    }
+
+    #[test]
+    fn many_rows_on_several_threads_are_as_one() {
+        let values: Vec<f32> = (0..20_000 * 3).map(|i| (i as f32 * 0.37).sin()).collect();
+        let row = |i: usize| &values[i * 3..][..3];
+        let (stored, bounds) = round_rows(20_000, 3, 64, row);
+        let mut worst = Norms::default();
+        for (i, expected) in stored.chunks_exact(64).enumerate() {
+            let mut one = [0; 64];
+            worst = worst.max(round_row(row(i), &mut one));
+            assert_eq!(one, expected);
+        }
+        assert_eq!(worst.bounds(3), bounds);
+    }
+}
