@@ -68,7 +68,8 @@ pub struct TopkWorker {
     lost: Buffer<u32>,
     list: Buffer<u32>,
     words: Vec<u32>,
-    passes: Option<Vec<TopkPass>>,
+    /// In a search whose passes are timed: the end of the last, and all of them.
+    timed: Option<(Instant, Vec<TopkPass>)>,
     /// Scans that were done again for candidates that had found no room.
     pub(super) scans_again: u64,
 }
@@ -111,7 +112,7 @@ impl TopkWorker {
             lost: device.allocate(space.queries)?,
             list: device.allocate(table.count)?,
             words: Vec::new(),
-            passes: None,
+            timed: None,
             scans_again: 0,
         })
     }
@@ -155,6 +156,7 @@ impl TopkWorker {
             let batch = self.bring(query, first..first + fit, allowed, limit)?;
             self.run(&batch, limit)?;
             self.answers(&batch, limit, &mut answers)?;
+            self.passed("answer", limit)?;
         }
         Ok(answers)
     }
@@ -167,9 +169,9 @@ impl TopkWorker {
     /// # Panics
     /// As [`search`](Self::search).
     pub fn passes(&mut self, query: &TopkQuery<'_>, limit: Duration) -> Result<Vec<TopkPass>, CudaError> {
-        self.passes = Some(Vec::new());
+        self.timed = Some((Instant::now(), Vec::new()));
         let answers = self.search(query, limit);
-        let passes = self.passes.take().unwrap_or_default();
+        let (_, passes) = self.timed.take().unwrap_or((Instant::now(), Vec::new()));
         answers.map(|_| passes)
     }
 
@@ -212,6 +214,7 @@ impl TopkWorker {
             bits: at(offsets + queries + 2 + offset),
         };
         self.stream.send(&self.input, bytes_of(words), limit)?;
+        self.passed("bring", limit)?;
         Ok(batch)
     }
 
@@ -245,14 +248,11 @@ impl TopkWorker {
 
     /// In a search whose passes are timed: waits, and takes the time since the last.
     fn passed(&mut self, name: &'static str, limit: Duration) -> Result<(), CudaError> {
-        if self.passes.is_none() {
-            return Ok(());
-        }
-        let started = Instant::now();
+        let Some((last, passes)) = &mut self.timed else { return Ok(()) };
         self.stream.finish(limit)?;
-        if let Some(passes) = &mut self.passes {
-            passes.push(TopkPass { name, time: started.elapsed() });
-        }
+        let now = Instant::now();
+        passes.push(TopkPass { name, time: now - *last });
+        *last = now;
         Ok(())
     }
 
