@@ -30,9 +30,10 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
                    int query_count, const float* thresholds, u32* counts, u64* candidates, int capacity, float* maxima,
                    int groups) {
     constexpr int SLICE = WIDTH < SLICE_MAX ? WIDTH : SLICE_MAX, SLICES = WIDTH / SLICE;
-    constexpr int PIECES = SLICE / 8, STEPS = SLICE / 16, STAGE = TILE_ITEMS * SLICE;
+    constexpr int PIECES = SLICE / 8, STEPS = SLICE / 16, ROW_BYTES = SLICE * 2, STAGE_BYTES = TILE_ITEMS * ROW_BYTES;
+    constexpr int ROWS_A_TIME = SCREEN_THREADS / PIECES;
     constexpr int ITEM_WARPS = SCREEN_THREADS / 32 / QUERY_WARPS, COLUMNS = TILE_ITEMS / ITEM_WARPS;
-    Element* tiles = (Element*)memory;
+    const Shared stages = shared_address(memory);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int query = (blockIdx.x * QUERY_WARPS + warp % QUERY_WARPS) * BANDS * 16, row = query + lane / 4;
     const int column = warp / QUERY_WARPS * COLUMNS;
@@ -41,15 +42,19 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
     // A warp without queries only helps to load.
     const bool active = query < query_count;
 
+    // What a thread copies, and what a lane reads: rows a multiple of 8 apart, so at the same piece (see place).
+    const int own_row = threadIdx.x / PIECES, own_piece = threadIdx.x % PIECES;
+    const int copied = place<PIECES>(own_row, own_piece) * 2;
+    const int read_row = (column + lane / 16 * 8 + lane % 8) * ROW_BYTES, read_piece = (lane / 8 % 2 ^ lane % 8) * 16;
     auto load = [&](int step) {
-        Element* stage = tiles + step % SCREEN_STAGES * STAGE;
-        const int start = first + ((int)blockIdx.y + step / SLICES * (int)gridDim.y) * TILE_ITEMS;
+        const Shared stage = stages + step % SCREEN_STAGES * STAGE_BYTES + copied;
+        const int start = first + ((int)blockIdx.y + step / SLICES * (int)gridDim.y) * TILE_ITEMS + own_row;
+        const Element* from = items + step % SLICES * SLICE + own_piece * 8;
 #pragma unroll
-        for (int i = threadIdx.x; i < TILE_ITEMS * PIECES; i += SCREEN_THREADS) {
-            const int r = i / PIECES, piece = i % PIECES;
-            const bool inside = start + r < last;
-            const u32 place_of = inside ? list ? list[start + r] : start + r : 0;
-            copy16(stage + place<PIECES>(r, piece), items + (size_t)place_of * WIDTH + step % SLICES * SLICE + piece * 8, inside);
+        for (int i = 0; i < TILE_ITEMS / ROWS_A_TIME; i++) {
+            const int index = start + i * ROWS_A_TIME;
+            const u32 item = index < last ? list ? list[index] : index : 0;
+            copy16(stage + i * ROWS_A_TIME * ROW_BYTES, from + (size_t)item * WIDTH, index < last);
         }
     };
 #pragma unroll
@@ -85,13 +90,13 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
             if (step + SCREEN_STAGES - 1 < steps) load(step + SCREEN_STAGES - 1);
             copies_commit();
             if (!active) continue;
-            const Element* tile = tiles + step % SCREEN_STAGES * STAGE;
+            const Shared tile = stages + step % SCREEN_STAGES * STAGE_BYTES + read_row;
 #pragma unroll
             for (int k = 0; k < STEPS; k++)
 #pragma unroll
                 for (int j = 0; j < COLUMNS / 16; j++) {
                     u32 b[4];
-                    load_matrices(b, tile + place<PIECES>(column + j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+                    load_matrices(b, tile + (read_piece ^ k * 32) + j * 16 * ROW_BYTES);
 #pragma unroll
                     for (int band = 0; band < BANDS; band++) {
                         multiply_add(sums[band][j * 2], a[slice][k][band], b[0], b[1]);
