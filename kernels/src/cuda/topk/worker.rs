@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::CudaError;
+use super::super::device::Argument;
 use super::super::launch::arguments;
 use super::super::memory::{Buffer, Element};
 use super::super::plan::Shape;
