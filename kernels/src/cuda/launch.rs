@@ -327,12 +327,12 @@ impl Stream {
         let (hidden, batch) = (size.heads * size.head_width, self.batch);
         self.holds(qkv, batch.tokens * 3 * hidden);
         self.holds(out, batch.tokens * hidden);
-        let shape = plan::attention(batch.tiles, size.heads, size.head_width);
-        let shape = shape.unwrap_or_else(|| panic!("no kernel for heads of {}", size.head_width));
+        let plan = plan::attention(self.device_kind(), batch.tiles, size.heads, size.head_width);
+        let (shape, heads) = plan.unwrap_or_else(|| panic!("no kernel for heads of {}", size.head_width));
         let [mut tiles, ..] = self.batch_addresses();
-        let (mut qkv, mut out, mut hidden) = (qkv.address, out.address, hidden as i32);
+        let (mut qkv, mut out, mut hidden, mut heads) = (qkv.address, out.address, hidden as i32, heads as i32);
         let mut scale_log2 = size.scale * std::f32::consts::LOG2_E;
-        let mut arguments = arguments![qkv, tiles, hidden, scale_log2, out];
+        let mut arguments = arguments![qkv, tiles, hidden, heads, scale_log2, out];
         // SAFETY: the types are the kernel's; lengths were checked above, tiles by the batch's plan.
         unsafe { self.launch(shape, &mut arguments) }
     }

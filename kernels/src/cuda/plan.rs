@@ -288,15 +288,23 @@ pub(super) fn norm(kernel: Kernel, rows: usize) -> Shape {
     Shape { kernel, grid: [rows.div_ceil(8) as u32, 1, 1], threads: 256, shared_bytes: 0 }
 }
 
-/// For attention. `None` when no kernel is as wide as the head.
-pub(super) fn attention(tiles: usize, heads: usize, head_width: usize) -> Option<Shape> {
+/// For attention, and how many heads a block has. `None` when no kernel is as wide as the head.
+///
+/// A block with several heads reads the next while it works on one; but every multiprocessor should have a dozen blocks to
+/// take in turn, so there have to be many tiles.
+pub(super) fn attention(kind: DeviceKind, tiles: usize, heads: usize, head_width: usize) -> Option<(Shape, usize)> {
+    const BLOCKS_EACH: usize = 12;
     let kernel = match head_width {
         32 => Kernel::Attention32,
         64 => Kernel::Attention64,
         128 => Kernel::Attention128,
         _ => return None,
     };
-    Some(Shape { kernel, grid: [tiles as u32, heads as u32, 1], threads: 128, shared_bytes: 0 })
+    let blocks_min = BLOCKS_EACH * kind.multiprocessors as usize;
+    let suits = |each: &usize| heads.is_multiple_of(*each) && tiles * heads / each >= blocks_min;
+    let each = (2..=4).rev().find(suits).unwrap_or(1);
+    let grid = [tiles as u32, (heads / each) as u32, 1];
+    Some((Shape { kernel, grid, threads: 128, shared_bytes: 0 }, each))
 }
 
 /// For pooling and the head: a block for each text.
@@ -422,6 +430,16 @@ mod tests {
         let shapes = hopper_shapes();
         assert!(shapes.iter().all(|shape| shape.shared_bytes <= BYTES));
         assert!(Kernel::HOPPER.iter().all(|kernel| shapes.iter().any(|shape| shape.kernel == *kernel)));
+    }
+
+    #[test]
+    fn blocks_have_several_heads_where_there_are_tiles_enough() {
+        let each = |tiles, heads| attention(kind(false), tiles, heads, 32).map(|(shape, each)| (shape.grid[1], each));
+        assert_eq!(each(1, 12), Some((12, 1)));
+        assert_eq!(each(512, 12), Some((4, 3)), "2,048 blocks, where 4 heads would leave 1,536 of 1,584");
+        assert_eq!(each(10_000, 12), Some((3, 4)));
+        assert_eq!(each(10_000, 5), Some((5, 1)));
+        assert!(attention(kind(false), 1, 12, 48).is_none());
     }
 
     #[test]
