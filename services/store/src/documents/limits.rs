@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Collection, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENTS_MAX};
+use super::{Collection, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, Put};
 use crate::key::{self, KEY_BYTES_MAX};
 use crate::{ErrorKind, Expect, StoreError, StoreKind, Version};
 
@@ -32,13 +32,23 @@ fn depth(value: &Value) -> usize {
     1 + deepest.unwrap_or(0)
 }
 
-/// Checks that documents of the collection can be found by this field.
-pub(crate) fn check_lookup(call: &'static str, collection: Collection, lookup: &str) -> Result<(), StoreError> {
+/// The bodies of all that is to be put as JSON, when each of them and their number are within the limits.
+pub(crate) fn check_puts(puts: &[Put]) -> Result<Vec<String>, StoreError> {
+    check_count("put", puts.len())?;
+    let body = |put: &Put| {
+        key::check(STORE, "put", &put.id)?;
+        check_body("put", &put.id, &put.body)
+    };
+    puts.iter().map(body).collect()
+}
+
+/// Checks that documents of the collection can be found by this text in this field.
+pub(crate) fn check_find(collection: Collection, lookup: &str, text: &str) -> Result<(), StoreError> {
     if collection.lookups.contains(&lookup) {
-        return Ok(());
+        return key::check(STORE, "find", text);
     }
     let detail = format!("{} are found by {:?}, not by {lookup:?}", collection.name, collection.lookups);
-    Err(StoreError::new(STORE, call, ErrorKind::Invalid, detail))
+    Err(StoreError::new(STORE, "find", ErrorKind::Invalid, detail))
 }
 
 /// Checks the number of documents of a call.

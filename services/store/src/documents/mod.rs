@@ -15,7 +15,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use serde_json::Value;
 
-pub(crate) use limits::{absent, check_body, check_count, check_lookup, conflict, fits, lookups};
+pub(crate) use limits::{absent, check_body, check_count, check_find, check_puts, conflict, fits, lookups};
 pub use patch::merge_patch;
 
 use crate::{Expect, Health, Page, PageRequest, StoreError, Tenant, Version};

@@ -18,7 +18,8 @@ use sqlx::{
 use tokio::sync::Semaphore;
 
 use crate::documents::{
-    Collection, Document, Documents, Put, absent, check_body, check_count, check_lookup, conflict, fits, merge_patch,
+    Collection, Document, Documents, Put, absent, check_body, check_count, check_find, check_puts, conflict, fits,
+    merge_patch,
 };
 use crate::key;
 use crate::sql::{Dialect, SQLITE_PRAGMAS};
@@ -149,12 +150,7 @@ impl Documents for SqliteDocuments {
         collection: Collection,
         puts: Vec<Put>,
     ) -> Result<Vec<Result<Version, StoreError>>, StoreError> {
-        check_count("put", puts.len())?;
-        let bodies = puts.iter().map(|put| {
-            key::check(STORE, "put", &put.id)?;
-            check_body("put", &put.id, &put.body)
-        });
-        let bodies = bodies.collect::<Result<Vec<String>, _>>()?;
+        let bodies = check_puts(&puts)?;
         self.index("put", collection).await?;
         let _turn = self.turn().await;
         let mut transaction = self.begin("put").await?;
@@ -276,8 +272,7 @@ impl Documents for SqliteDocuments {
         text: &str,
         page: PageRequest,
     ) -> Result<Page<Document>, StoreError> {
-        check_lookup("find", collection, lookup)?;
-        key::check(STORE, "find", text)?;
+        check_find(collection, lookup, text)?;
         self.index("find", collection).await?;
         let sql = find_sql(collection, lookup);
         let after = page.after.as_ref().map(|cursor| cursor.key::<String>(STORE, "find")).transpose()?;

@@ -24,7 +24,8 @@ use serde_json::Value;
 use url::Url;
 
 use crate::documents::{
-    Collection, Document, Documents, Put, absent, check_body, check_count, check_lookup, conflict, fits, merge_patch,
+    Collection, Document, Documents, Put, absent, check_body, check_count, check_find, check_puts, conflict, fits,
+    merge_patch,
 };
 use crate::{ErrorKind, Expect, Health, Page, PageRequest, StoreError, StoreKind, Tenant, Version, key};
 use error::fail;
@@ -155,11 +156,7 @@ impl Documents for MongoDocuments {
         collection: Collection,
         puts: Vec<Put>,
     ) -> Result<Vec<Result<Version, StoreError>>, StoreError> {
-        check_count("put", puts.len())?;
-        for put in &puts {
-            key::check(STORE, "put", &put.id)?;
-            check_body("put", &put.id, &put.body)?;
-        }
+        check_puts(&puts)?;
         self.index("put", collection).await?;
         write::put_all(&self.collection(collection), tenant, collection, &puts).await
     }
@@ -246,8 +243,7 @@ impl Documents for MongoDocuments {
         text: &str,
         page: PageRequest,
     ) -> Result<Page<Document>, StoreError> {
-        check_lookup("find", collection, lookup)?;
-        key::check(STORE, "find", text)?;
+        check_find(collection, lookup, text)?;
         self.index("find", collection).await?;
         let filter = doc! { "tenant": tenant.as_str(), found_by(lookup): text };
         self.page("find", tenant, collection, page, filter).await
