@@ -331,13 +331,20 @@ DEVICE float reached_by(Selection& s, int count, u32 k, Value value) {
 
 // Moves the candidates of at least a score to the front, in no order; how many.
 DEVICE int keep_from(Selection& s, u64* candidates, int count, float limit) {
+    const int EACH = 4;
     if (threadIdx.x == 0) s.kept = 0;
-    for (int start = 0; start < count; start += SELECT_THREADS) {
-        const int i = start + threadIdx.x;
-        const u64 candidate = i < count ? candidates[i] : 0;
+    for (int start = threadIdx.x; start - (int)threadIdx.x < count; start += EACH * SELECT_THREADS) {
+        u64 some[EACH];
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            const int at = start + i * SELECT_THREADS;
+            some[i] = at < count ? candidates[at] : 0;
+        }
         // Places that are written now were read by everybody.
         block_barrier();
-        if (i < count && score_of(candidate) >= limit) candidates[atomic_add(&s.kept, 1)] = candidate;
+#pragma unroll
+        for (int i = 0; i < EACH; i++)
+            if (start + i * SELECT_THREADS < count && score_of(some[i]) >= limit) candidates[atomic_add(&s.kept, 1)] = some[i];
     }
     block_barrier();
     const int kept = s.kept;
@@ -377,20 +384,31 @@ topk_narrow(u32* counts, u64* candidates, int capacity, const u32* __restrict__ 
     if (came > (u32)capacity) lost[blockIdx.x] = 1;
 }
 
-// The inner product in f32 of two rows, by 16 lanes: the sums of kernels/src/cpu/pool.rs in the same order, and zero without
-// a sign. Every lane of the 16 knows it.
-DEVICE float exact(const float* a, const float* b, int width) {
-    const int lane = threadIdx.x % 16;
-    float sums[4] = {};
-    int column = lane;
-    for (; column - lane + 64 <= width; column += 64)
+// Candidates that 16 lanes score at a time: that many rows are on their way from memory together.
+const int SCORED_TOGETHER = 4;
+
+// The inner products in f32 of a query with some rows, by 16 lanes: the sums of kernels/src/cpu/pool.rs in the same order,
+// and zero without a sign. Every lane of the 16 knows them.
+DEVICE void exact(float (&scores)[SCORED_TOGETHER], const float* query, const float* const (&rows)[SCORED_TOGETHER], int width) {
+    const int lane = threadIdx.x % 16, whole = width / 64 * 64;
+    float sums[SCORED_TOGETHER][4] = {};
+    for (int column = lane; column < whole; column += 64)
 #pragma unroll
-        for (int i = 0; i < 4; i++) sums[i] = fused(a[column + i * 16], b[column + i * 16], sums[i]);
-    for (; column < width; column += 16) sums[0] = fused(a[column], b[column], sums[0]);
-    float sum = sums[0] + sums[1] + (sums[2] + sums[3]);
+        for (int i = 0; i < 4; i++) {
+            const float value = query[column + i * 16];
 #pragma unroll
-    for (int distance = 8; distance > 0; distance /= 2) sum += shuffle_xor(sum, distance);
-    return sum + 0.0f;
+            for (int r = 0; r < SCORED_TOGETHER; r++) sums[r][i] = fused(value, rows[r][column + i * 16], sums[r][i]);
+        }
+    for (int column = whole + lane; column < width; column += 16)
+#pragma unroll
+        for (int r = 0; r < SCORED_TOGETHER; r++) sums[r][0] = fused(query[column], rows[r][column], sums[r][0]);
+#pragma unroll
+    for (int r = 0; r < SCORED_TOGETHER; r++) {
+        float sum = sums[r][0] + sums[r][1] + (sums[r][2] + sums[r][3]);
+#pragma unroll
+        for (int distance = 8; distance > 0; distance /= 2) sum += shuffle_xor(sum, distance);
+        scores[r] = sum + 0.0f;
+    }
 }
 
 DEVICE bool holds(const u32* sorted, u32 begin, u32 end, u32 row) {
@@ -443,16 +461,28 @@ topk_finish(u32* counts, u64* candidates, int capacity, const u32* __restrict__ 
         return;
     }
     count = keep_from(s, own, count, limit);
-    for (int start = 0; start < count; start += SELECT_THREADS / 16) {
-        const int i = start + threadIdx.x / 16;
-        // The others of a warp may still have one: all stay for the sums.
-        const u32 item = (u32)own[i < count ? i : 0];
-        const float score = exact(queries + (size_t)query * width, items + (size_t)item * width, width);
-        const bool out = holds(excluded, offsets[query], offsets[query + 1], rows[item]);
-        block_barrier();
-        if (i < count && lane == 0) own[i] = (u64)as_bits(out ? -INFINITY : score) << 32 | item;
-        block_barrier();
+    // A warp has two runs of candidates, its first half's and its second half's; it ends where the first ends, so that all
+    // lanes are there for the sums.
+    const int run = SELECT_THREADS / 16, group = threadIdx.x / 16;
+    for (int start = group; start - group % 2 < count; start += run * SCORED_TOGETHER) {
+        const float* vectors[SCORED_TOGETHER];
+        u32 found[SCORED_TOGETHER];
+#pragma unroll
+        for (int r = 0; r < SCORED_TOGETHER; r++) {
+            const int at = start + r * run;
+            found[r] = at < count ? (u32)own[at] : 0;
+            vectors[r] = items + (size_t)found[r] * width;
+        }
+        float scores[SCORED_TOGETHER];
+        exact(scores, queries + (size_t)query * width, vectors, width);
+#pragma unroll
+        for (int r = 0; r < SCORED_TOGETHER; r++) {
+            if (start + r * run >= count || lane != 0) continue;
+            const bool out = holds(excluded, offsets[query], offsets[query + 1], rows[found[r]]);
+            own[start + r * run] = (u64)as_bits(out ? -INFINITY : scores[r]) << 32 | found[r];
+        }
     }
+    block_barrier();
     if (count > SORTED_MAX) {
         const float enough = reached_by(s, count, k, [&](int i) { return score_of(own[i]); });
         count = keep_from(s, own, count, enough);
