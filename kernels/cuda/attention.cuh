@@ -21,7 +21,9 @@ DEVICE void load_rows(Shared tile, const Element* from, int pitch, int rows) {
     tile += place<PIECES>(row, piece) * 2;
 #pragma unroll
     for (int i = 0; i < KEYS / APART; i++) {
-        copy16(tile + i * APART * WIDTH * 2, source, row + i * APART < rows);
+        // What is not copied is not to be named either: it may lie outside of all memory.
+        const bool inside = row + i * APART < rows;
+        copy16(tile + i * APART * WIDTH * 2, inside ? source : from, inside);
         source += APART * pitch;
     }
 }

@@ -285,9 +285,10 @@ static void land(const TileCopy& copy) {
 }
 
 static void arrival_wait(Shared arrival, int turn) {
-    // The hardware knows a turn's last bit only.
-    if ((int)state(arrival).turns > turn + 1) abort();
-    while ((int)state(arrival).turns <= turn) {
+    // The hardware knows a turn's last bit only: who waits for another than the one under way, or the one before, waits for
+    // the wrong one.
+    if ((int)state(arrival).turns > turn + 1 || (int)state(arrival).turns < turn) abort();
+    while ((int)state(arrival).turns == turn) {
         bool landed = false;
         auto& copies = emulated.tile_copies;
         for (size_t i = 0; i < copies.size();)

@@ -122,23 +122,22 @@ DEVICE void project_tiles(Shared memory, const TileMap& x, const TileMap& w, con
 PROJECT_HOPPER(64, 64, 4, 3)
 PROJECT_HOPPER(128, 128, 3, 2)
 
-// Slices of x that fit beside the stages of w, and those stages: more than a tile has, so that one can be on its way while
-// another is in use.
-const int RESIDENT_SLICES = 6, RESIDENT_STAGES = 10;
+// Slices of x that fit beside the stages of w, and those stages.
+const int RESIDENT_SLICES = 6, RESIDENT_STAGES = 5;
 
-// For few inputs and many outputs: 128 rows of x stay in shared memory while the rows of w pass, 96 at a time. One warp tells
-// the copy engine what to bring, as soon as there is room. Two pairs of groups take turns with the tiles: while one pair
-// multiplies, the other applies the activation to the tile before and writes it. A block has its share of all tiles, those of
-// a row of tiles one after the other. Grid: at most as many blocks as there are tiles; outputs are a multiple of 96.
-KERNEL(544, 1)
+// For few inputs and many outputs: 128 rows of x stay in shared memory while the rows of w pass, 192 at a time. One warp
+// tells the copy engine what to bring, as soon as there is room; two groups of four multiply, each at its own pace, so that
+// one multiplies while the other writes y. A block has its share of all tiles, those of a row of tiles one after the other.
+// Grid: at most as many blocks as there are tiles; outputs are a multiple of 192.
+KERNEL(288, 1)
 project_resident(TILE_MAP x, TILE_MAP w, const float* __restrict__ bias, Element* __restrict__ y, int rows, int outputs,
                  int inputs, int activation) {
-    constexpr int BM = 128, BN = 96, X_BYTES = BM * ROW_BYTES, W_BYTES = BN * ROW_BYTES;
+    constexpr int BM = 128, BN = 192, X_BYTES = BM * ROW_BYTES, W_BYTES = BN * ROW_BYTES;
     SHARED_TILES(shared);
     const Shared memory = shared_address(shared), w_tiles = memory + RESIDENT_SLICES * X_BYTES;
     const Shared x_there = w_tiles + RESIDENT_STAGES * W_BYTES, w_there = x_there + RESIDENT_SLICES * 8;
     const Shared w_free = w_there + RESIDENT_STAGES * 8, x_free = w_free + RESIDENT_STAGES * 8;
-    const int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32), group = warp / 4 % 2, pair = warp / 8;
+    const int lane = threadIdx.x % 32, warp = warp_uniform(threadIdx.x / 32), group = warp / 4;
     const int steps = (inputs + SLICE - 1) / SLICE, columns = outputs / BN, tiles = (rows + BM - 1) / BM * columns;
     const int first = (long long)blockIdx.x * tiles / gridDim.x, end = (long long)(blockIdx.x + 1) * tiles / gridDim.x;
     if (threadIdx.x == 0) {
@@ -147,11 +146,10 @@ project_resident(TILE_MAP x, TILE_MAP w, const float* __restrict__ bias, Element
             arrival_begin(w_there + stage * 8, 1);
             arrival_begin(w_free + stage * 8, 8);
         }
-        arrival_begin(x_free, 16);
+        arrival_begin(x_free, 8);
     }
     block_barrier();
 
-    // Where a tile is, and how often x was read before its rows.
     int row = first / columns * BM, column = first % columns * BN, turn = 0;
     bool is_other_row = true;
     auto next_tile = [&] {
@@ -159,7 +157,7 @@ project_resident(TILE_MAP x, TILE_MAP w, const float* __restrict__ bias, Element
         if (is_other_row) row += BM, column = 0, turn++;
     };
     Ring<RESIDENT_STAGES> ring;
-    if (pair == 2) {
+    if (warp == 8) {
         if (lane != 0) return;
         for (int tile = first; tile < end; tile++, next_tile()) {
             if (is_other_row && turn > 0) arrival_wait(x_free, turn - 1);
@@ -178,16 +176,10 @@ project_resident(TILE_MAP x, TILE_MAP w, const float* __restrict__ bias, Element
 
     const Tile a = tile_at(memory + group * 64 * ROW_BYTES), b = tile_at(w_tiles);
     for (int tile = first; tile < end; tile++, next_tile()) {
-        const bool is_last_of_row = column + BN == outputs;
-        if ((tile - first) % 2 != pair) {
-            for (int step = 0; step < steps; step++) ring.advance();
-            if (is_last_of_row && lane == 0) arrival_tell(x_free);
-            continue;
-        }
         float sums[BN / 2];
         Shared before = 0;
         for (int step = 0; step < steps; step++, ring.advance()) {
-            arrival_wait(x_there + step * 8, turn);
+            if (is_other_row) arrival_wait(x_there + step * 8, turn);
             arrival_wait(w_there + ring.stage * 8, ring.turn);
             products_begin();
             multiply_slice<BN>(sums, a + step * (X_BYTES / 16), b + ring.stage * (W_BYTES / 16), step > 0);
@@ -201,9 +193,9 @@ project_resident(TILE_MAP x, TILE_MAP w, const float* __restrict__ bias, Element
         warp_barrier();
         if (lane == 0) {
             arrival_tell(before);
-            if (is_last_of_row) arrival_tell(x_free);
+            if (column + BN == outputs) arrival_tell(x_free);
         }
-        const int own = row + warp % 8 * 16 + lane / 4;
+        const int own = row + warp * 16 + lane / 4;
         if (activation == ACTIVATION_GELU) write_sums<BN, true>(sums, bias, y, own, rows, column, outputs);
         else write_sums<BN, false>(sums, bias, y, own, rows, column, outputs);
     }

@@ -202,8 +202,7 @@ DEVICE Tile tile_at(Shared address) { return 1 << 16 | address >> 4; }
 #define SUMS_8(I) "+f"(sum[I]), "+f"(sum[I + 1]), "+f"(sum[I + 2]), "+f"(sum[I + 3]), "+f"(sum[I + 4]), "+f"(sum[I + 5]), "+f"(sum[I + 6]), "+f"(sum[I + 7])
 #define SUMS_32(I) SUMS_8(I), SUMS_8(I + 8), SUMS_8(I + 16), SUMS_8(I + 24)
 #define NAMES_32 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define NAMES_48 NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
-#define NAMES_64 NAMES_48 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define NAMES_64 NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define NAMES_96 NAMES_64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 
 // sum = a b, or sum += a b if ADD, for the 64 rows of a tile A and the N rows of a tile B, over 16 of their elements: those behind the two
@@ -221,7 +220,6 @@ DEVICE void multiply_add_tiles(float (&sum)[N / 2], Tile a, Tile b, bool add);
                      : __VA_ARGS__ : "r"(a), "r"(b), "r"((int)add) : "memory");                                              \
     }
 MULTIPLY_ADD_TILES(64, NAMES_32, "%32", "%33", "%34", SUMS_32(0))
-MULTIPLY_ADD_TILES(96, NAMES_48, "%48", "%49", "%50", SUMS_32(0), SUMS_8(32), SUMS_8(40))
 MULTIPLY_ADD_TILES(128, NAMES_64, "%64", "%65", "%66", SUMS_32(0), SUMS_32(32))
 MULTIPLY_ADD_TILES(192, NAMES_96, "%96", "%97", "%98", SUMS_32(0), SUMS_32(32), SUMS_32(64))
 #endif

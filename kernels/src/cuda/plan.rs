@@ -14,8 +14,8 @@ const GRAIN: usize = 8;
 
 /// Inputs of which `project_resident` holds all, as `hopper.cuh` says.
 const RESIDENT_INPUTS: usize = 384;
-/// Its shared memory: 128 rows of them, ten stages of 96 x 64, and what says that they have come or are free.
-const RESIDENT_BYTES: u32 = (128 * RESIDENT_INPUTS * 2 + 10 * 96 * 128 + (6 + 10 + 10 + 1) * 8) as u32;
+/// Its shared memory: 128 rows of them, five stages of 192 x 64, and what says that they have come or are free.
+const RESIDENT_BYTES: u32 = (128 * RESIDENT_INPUTS * 2 + 5 * 192 * 128 + (6 + 5 + 5 + 1) * 8) as u32;
 /// The width that `project_norm` is for, and its shared memory: three stages of 128 rows and all outputs.
 const NORM_WIDTH: usize = 384;
 const PROJECT_NORM_BYTES: u32 = (3 * (128 + NORM_WIDTH) * 128 + (3 + 1) * 8) as u32;
@@ -184,7 +184,7 @@ pub enum Tiling {
     HopperSmall,
     /// 128 x 128, by Hopper's products.
     HopperLarge,
-    /// 128 x 96 one after the other, by Hopper's products, while the rows stay: for few inputs.
+    /// 128 x 192 one after the other, by Hopper's products, while the rows stay: for few inputs.
     HopperResident,
 }
 
@@ -200,7 +200,7 @@ impl Tiling {
 
     /// Whether it can be used for a matrix of these sizes.
     pub fn takes(self, outputs: usize, inputs: usize) -> bool {
-        self != Self::HopperResident || inputs <= RESIDENT_INPUTS && outputs.is_multiple_of(96)
+        self != Self::HopperResident || inputs <= RESIDENT_INPUTS && outputs.is_multiple_of(192)
     }
 
     /// Rows and outputs of a tile.
@@ -208,7 +208,7 @@ impl Tiling {
         match self {
             Self::Small | Self::HopperSmall => [64, 64],
             Self::Large | Self::HopperLarge => [128, 128],
-            Self::HopperResident => [128, 96],
+            Self::HopperResident => [128, 192],
         }
     }
 
@@ -232,9 +232,7 @@ pub(super) fn tiling(kind: DeviceKind, [rows, outputs, inputs]: [usize; 3]) -> T
         (_, true) => Tiling::HopperLarge,
     };
     let [x, y, _] = large.blocks(rows, outputs);
-    // One that takes tiles in turns needs two.
-    let each = if large == Tiling::HopperResident { 2 } else { 1 };
-    match x * y >= each * kind.multiprocessors {
+    match x * y >= kind.multiprocessors {
         true => large,
         false if large.is_hopper() => Tiling::HopperSmall,
         false => Tiling::Small,
@@ -253,7 +251,7 @@ pub(super) fn projection(tiling: Tiling, kind: DeviceKind, [rows, outputs]: [usi
         Tiling::Large => (Kernel::Project128, 256, 0),
         Tiling::HopperSmall => (Kernel::ProjectHopper64, 128, stages(tiling, 4)),
         Tiling::HopperLarge => (Kernel::ProjectHopper128, 256, stages(tiling, 3)),
-        Tiling::HopperResident => (Kernel::ProjectResident, 544, RESIDENT_BYTES),
+        Tiling::HopperResident => (Kernel::ProjectResident, 288, RESIDENT_BYTES),
     };
     let grid = match (tiling.blocks(rows, outputs), tiling) {
         ([x, y, _], Tiling::HopperResident) => [(x * y).min(kind.multiprocessors), 1, 1],
@@ -401,10 +399,10 @@ mod tests {
         assert_eq!(chosen(false, [25, 1152, 384]), Tiling::Small);
         assert_eq!(chosen(false, [1792, 1152, 384]), Tiling::Small, "9 x 14 = 126 blocks");
         assert_eq!(chosen(false, [1793, 1152, 384]), Tiling::Large);
-        assert_eq!(chosen(true, [2688, 1152, 384]), Tiling::HopperSmall, "12 x 21 = 252 tiles");
+        assert_eq!(chosen(true, [2688, 1152, 384]), Tiling::HopperSmall, "6 x 21 = 126 blocks");
         assert_eq!(chosen(true, [2689, 1152, 384]), Tiling::HopperResident);
         assert_eq!(chosen(true, [2689, 1152, 392]), Tiling::HopperLarge, "too many inputs to stay");
-        assert_eq!(chosen(true, [2689, 1024, 384]), Tiling::HopperLarge, "96 does not divide it");
+        assert_eq!(chosen(true, [2689, 1024, 384]), Tiling::HopperLarge, "192 does not divide it");
         let f32 = DeviceKind { arithmetic: Arithmetic::F32, ..kind(true) };
         assert_eq!(tiling(f32, [100_000, 1152, 384]), Tiling::Small);
     }
@@ -416,7 +414,7 @@ mod tests {
         assert_eq!(shape(Tiling::Large, [1793, 1152]).grid, [9, 15, 1]);
         assert_eq!(shape(Tiling::Large, [100_000, 1]).grid, [1, 782, 1]);
         assert_eq!(shape(Tiling::HopperLarge, [129, 200]).grid, [2, 2, 1]);
-        assert_eq!(shape(Tiling::HopperResident, [129, 384]).grid, [8, 1, 1]);
+        assert_eq!(shape(Tiling::HopperResident, [129, 384]).grid, [4, 1, 1]);
         assert_eq!(shape(Tiling::HopperResident, [100_000, 384]).grid, [132, 1, 1], "each has many tiles");
     }
 
