@@ -88,6 +88,15 @@ pub(crate) fn check(open: Open<'_>, emulated: bool) -> (Value, usize) {
         wrong += usize::from(!passed);
         answers.insert(arithmetic.to_string(), value);
     }
+    if !emulated {
+        let (passed, value) = match together(open) {
+            Ok(differ) => (differ == 0, json!({"batches_that_differ": differ})),
+            Err(error) => (false, json!({"error": error})),
+        };
+        println!("two workers, large batches: {value}{}", if passed { "" } else { " WRONG" });
+        answers.insert("together".into(), value);
+        wrong += usize::from(!passed);
+    }
     let (passed, value) = match fallback(open, size) {
         Ok(ms) => (ms < 1000.0, json!({"answered_by_cpu_ms": ms})),
         Err(error) => (false, json!({"error": error})),
@@ -95,6 +104,34 @@ pub(crate) fn check(open: Open<'_>, emulated: bool) -> (Value, usize) {
     println!("a card that fails: {value}{}", if passed { "" } else { " WRONG" });
     answers.insert("failure".into(), value);
     (Value::Object(answers), wrong + usize::from(!passed))
+}
+
+/// Two workers at the same time, many batches each of more texts than small tiles are for: rows have the same bits as alone,
+/// every time. What waits for the wrong thing shows here, if anywhere.
+fn together(open: Open<'_>) -> Result<usize, String> {
+    const BATCHES: usize = 100;
+    let model = Model::random(MINI_LM)?;
+    let lengths: Vec<usize> = (0..300).map(|text| 1 + text * 37 % 190).collect();
+    let (tokens, offsets) = texts(&lengths, model.architecture.vocabulary);
+    let on_card = Arc::new(model.cuda(open, Arithmetic::Bf16, tokens.len())?);
+    let mut engine = CudaEngine::new(Arc::clone(&on_card)).map_err(|error| error.to_string())?;
+    let mut expected = Vec::new();
+    for text in offsets.windows(2) {
+        expected.extend(rows(&mut engine, &tokens[text[0]..text[1]], &[0, text[1] - text[0]])?);
+    }
+    let work = || -> Result<usize, String> {
+        let mut engine = CudaEngine::new(Arc::clone(&on_card)).map_err(|error| error.to_string())?;
+        let mut differ = 0;
+        for _ in 0..BATCHES {
+            differ += usize::from(rows(&mut engine, &tokens, &offsets)? != expected);
+        }
+        Ok(differ)
+    };
+    std::thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        let differ = workers.map(|worker| worker.join().unwrap_or_else(|_| Err("a worker panicked".into())));
+        differ.into_iter().sum()
+    })
 }
 
 /// The lowest cosine to the CPU's rows, and whether a row has the same bits alone.
