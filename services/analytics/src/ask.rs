@@ -8,6 +8,7 @@ use attune_api::{ApiError, ErrorCode, FieldError};
 use attune_ranking::filter::{Expr, Filter, Literal, Operator, Scalar, parse};
 
 use crate::fields::Knows;
+use crate::properties::Properties;
 
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// How far clocks of clients may run ahead: what is acknowledged lies at most so far behind now, and a question without
@@ -25,6 +26,8 @@ pub(crate) struct Ask {
     /// The first moment that does not count any more.
     pub to_ms: i64,
     pub filter: Option<Filter>,
+    /// What its filters read besides the fields of events.
+    pub properties: Properties,
     pub group_by: Vec<&'static str>,
     pub interval: Option<Interval>,
     /// Items of a `top-items`.
@@ -63,15 +66,17 @@ impl Ask {
     pub fn check(report: Report, question: Question, now_ms: i64) -> Result<Self, ApiError> {
         let (knows, mut faults) = (Knows::of(report), Faults::default());
         let (from_ms, to_ms) = range(question.from, question.to, now_ms, &mut faults);
+        let mut filters = Filters { knows, properties: Properties::default() };
         let ask = Self {
             report,
             from_ms,
             to_ms,
-            filter: question.filter.as_deref().and_then(|text| filter(text, "/filter", knows, &mut faults)),
+            filter: question.filter.as_deref().and_then(|text| filters.read(text, "/filter", &mut faults)),
             group_by: group_by(report, question.group_by, knows, &mut faults),
             interval: interval(report, question.interval, knows, &mut faults),
             k: k(report, question.k, &mut faults),
-            steps: steps(report, question.steps, knows, &mut faults),
+            steps: steps(report, question.steps, &mut filters, &mut faults),
+            properties: filters.properties,
         };
         faults.none().map(|()| ask)
     }
@@ -92,13 +97,29 @@ fn range(from: Option<Timestamp>, to: Option<Timestamp>, now_ms: i64, faults: &m
     (from_ms, to_ms)
 }
 
-fn filter(text: &str, pointer: &str, knows: Knows, faults: &mut Faults) -> Option<Filter> {
-    match parse(text).and_then(|expr| Filter::check(&expr, &knows.schema())) {
-        Ok(filter) => Some(filter),
-        Err(error) => {
-            faults.add(pointer, format!("{error}; the fields are {}", knows.fields()));
-            None
+/// Reads the filters of a question.
+struct Filters {
+    knows: Knows,
+    properties: Properties,
+}
+
+impl Filters {
+    fn read(&mut self, text: &str, pointer: &str, faults: &mut Faults) -> Option<Filter> {
+        match parse(text).map_err(|error| error.to_string()).and_then(|expr| self.check(&expr)) {
+            Ok(filter) => Some(filter),
+            Err(error) => {
+                faults.add(pointer, format!("{error}; the fields are {}", self.knows.fields()));
+                None
+            }
         }
+    }
+
+    fn check(&mut self, expr: &Expr) -> Result<Filter, String> {
+        if self.knows.properties {
+            self.properties.note(expr)?;
+        }
+        let schema = self.knows.schema(&self.properties).map_err(|error| error.to_string())?;
+        Filter::check(expr, &schema).map_err(|error| error.to_string())
     }
 }
 
@@ -140,11 +161,11 @@ fn k(report: Report, asked: Option<usize>, faults: &mut Faults) -> usize {
     asked.unwrap_or(default)
 }
 
-fn steps(report: Report, asked: Option<Vec<String>>, knows: Knows, faults: &mut Faults) -> Vec<Step> {
+fn steps(report: Report, asked: Option<Vec<String>>, filters: &mut Filters, faults: &mut Faults) -> Vec<Step> {
     let (min, max) = FUNNEL_STEPS;
     match (report, asked) {
         (Report::Funnel, Some(steps)) if (min..=max).contains(&steps.len()) => {
-            let step = |(index, text)| step(text, &format!("/steps/{index}"), knows, faults);
+            let step = |(index, text)| step(text, &format!("/steps/{index}"), filters, faults);
             steps.into_iter().enumerate().filter_map(step).collect()
         }
         (Report::Funnel, _) => {
@@ -159,14 +180,15 @@ fn steps(report: Report, asked: Option<Vec<String>>, knows: Knows, faults: &mut 
     }
 }
 
-/// A step is a type, or a filter: a word alone is no filter here, since no field is true or false.
-fn step(name: String, pointer: &str, knows: Knows, faults: &mut Faults) -> Option<Step> {
+/// A step is a type, or a filter. A word alone is a type: no field is true or false, and of a property that is, it can be
+/// said by `== true`.
+fn step(name: String, pointer: &str, filters: &mut Filters, faults: &mut Faults) -> Option<Step> {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
     let filter = if (1..=TYPE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_part) {
         let of_type = Expr::Compare("type".into(), Operator::Equal, Literal::from(Scalar::Text(name.clone())));
-        Filter::check(&of_type, &knows.schema()).ok()?
+        filters.check(&of_type).ok()?
     } else {
-        filter(&name, pointer, knows, faults)?
+        filters.read(&name, pointer, faults)?
     };
     Some(Step { name, filter })
 }
@@ -205,6 +227,15 @@ mod tests {
             (Report::Timeseries, json!({"filter": "typ == \"view\""}), "/filter", "did you mean \"type\"?"),
             (Report::Timeseries, json!({"filter": "arm == \"a\""}), "/filter", "request_id, session_id, surface"),
             (Report::Ctr, json!({"filter": "item_id <"}), "/filter", "column 10"),
+            (Report::Ctr, json!({"filter": "properties.a == 1"}), "/filter", "no attribute \"properties.a\""),
+            (Report::Timeseries, json!({"filter": "properties.a < \"x\""}), "/filter", "column 1"),
+            (Report::Timeseries, json!({"filter": "prop.a == 1"}), "/filter", "value, properties.NAME"),
+            (
+                Report::Funnel,
+                json!({"steps": ["properties.a == true", "properties.a == 1"]}),
+                "/steps/1",
+                "of one kind",
+            ),
             (Report::Timeseries, json!({"group_by": ["type", "user"]}), "/group_by/1", "only by `type`, `surface`"),
             (Report::Timeseries, json!({"group_by": ["type", "type"]}), "/group_by/1", "twice"),
             (Report::Experiments, json!({"group_by": ["arm"]}), "/group_by/0", "takes no `group_by`"),
@@ -228,7 +259,10 @@ mod tests {
         let steps = json!({"steps": ["view", "type == \"click\" and surface == \"home\""]});
         let ask = ask(Report::Funnel, steps).unwrap();
         let of_type = parse("type == \"view\"").unwrap();
-        assert_eq!(ask.steps[0].filter, Filter::check(&of_type, &Knows::of(Report::Funnel).schema()).unwrap());
+        assert_eq!(
+            ask.steps[0].filter,
+            Filter::check(&of_type, &Knows::of(Report::Funnel).schema(&Properties::default()).unwrap()).unwrap()
+        );
         assert_eq!(ask.steps.len(), 2);
     }
 }

@@ -1,7 +1,9 @@
 //! What each report is about: which fields its filter may name, and by what it may count apart.
 
 use attune_api::analytics::Report;
-use attune_ranking::attributes::{Kind, Schema};
+use attune_ranking::attributes::{Kind, Schema, SchemaError};
+
+use crate::properties::Properties;
 
 /// Fields that a filter may name, with their kinds.
 type Fields = &'static [(&'static str, Kind)];
@@ -38,6 +40,8 @@ const REVIEWS: Fields =
 pub(crate) struct Knows {
     /// The fields of its filter.
     pub filter: Fields,
+    /// Whether its filter reaches properties of events.
+    pub properties: bool,
     /// By what it counts apart.
     pub group_by: &'static [&'static str],
     /// By what it does where the question does not say.
@@ -48,7 +52,10 @@ pub(crate) struct Knows {
 
 impl Knows {
     pub fn of(report: Report) -> Self {
-        let of = |filter, group_by, interval| Self { filter, group_by, group_by_default: &[], interval };
+        let of = |filter: Fields, group_by, interval| {
+            let properties = filter == EVENTS;
+            Self { filter, properties, group_by, group_by_default: &[], interval }
+        };
         match report {
             Report::TopItems => of(EVENTS, &["type", "surface"], true),
             Report::Timeseries | Report::ActiveUsers => of(EVENTS, &["type", "surface", "item_id"], true),
@@ -60,13 +67,17 @@ impl Knows {
         }
     }
 
-    /// The fields as a filter is held against them.
-    pub fn schema(self) -> Schema {
-        Schema::new(self.filter.iter().copied()).expect("names within the rules, each once")
+    /// The fields as a filter is held against them, and the properties that it names.
+    ///
+    /// # Errors
+    /// The name of a property that is none.
+    pub fn schema(self, properties: &Properties) -> Result<Schema, SchemaError> {
+        Schema::new(self.filter.iter().copied().chain(properties.kinds()))
     }
 
     /// The fields as a refusal tells them.
     pub fn fields(self) -> String {
-        self.filter.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        let own = self.filter.iter().map(|(name, _)| *name);
+        own.chain(self.properties.then_some("properties.NAME")).collect::<Vec<_>>().join(", ")
     }
 }

@@ -20,6 +20,7 @@ mod ask;
 mod error;
 mod fields;
 mod filter;
+mod properties;
 mod report;
 mod service;
 mod table;

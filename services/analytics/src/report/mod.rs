@@ -75,7 +75,7 @@ pub(crate) fn of_lake(ask: &Ask, tables: Tables) -> Result<Plan> {
         Report::Ctr | Report::Experiments => {
             shown::shown(events, within(tables.exposures, 0)?, within(tables.lists, LISTS_BEFORE_MS)?)?
         }
-        _ => events,
+        _ => ask.properties.of(events)?,
     };
     let rows = filtered(rows, ask)?;
     let (frame, finish): (_, fn(&Ask, Table) -> Table) = match ask.report {

@@ -13,7 +13,7 @@ use attune_api::log::{Arm, Event, Exposure, Record, Shown};
 use attune_api::rest::Timestamp;
 use attune_api::rest::analytics::Table;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use recount::{Asked, Facts};
 use world::{Reviews, World, ask};
@@ -80,6 +80,17 @@ fn subject(person: usize) -> String {
     format!("s-{person}")
 }
 
+/// Of some events; one of them is a text here and a number there.
+fn properties(n: usize) -> Map<String, Value> {
+    if n.is_multiple_of(3) {
+        return Map::new();
+    }
+    let colour = if n.is_multiple_of(2) { "red" } else { "blue" };
+    let odd = if n.is_multiple_of(2) { json!("x") } else { json!(n % 5) };
+    let all = json!({"colour": colour, "gift": n.is_multiple_of(5), "odd": odd, "box": {"depth": n % 4}});
+    all.as_object().unwrap().clone()
+}
+
 fn surface(surface: Option<usize>) -> Option<String> {
     surface.map(|place| SURFACES[place].to_owned())
 }
@@ -99,6 +110,7 @@ fn records(acts: &[Act]) -> (Vec<(String, Record)>, Facts) {
                     time_ms: START_MS + minute * MINUTE_MS,
                     surface: surface(at),
                     request_id: list.map(|list| format!("list-{list}")),
+                    properties: properties(n),
                     ..Event::default()
                 };
                 (subject(person), Record::Event(event))
@@ -172,7 +184,7 @@ fn assert_same(what: &str, found: &Table, expected: &[Vec<Value>]) {
 /// A filter and what it says of an event.
 type Counts = (&'static str, fn(&Event) -> bool);
 
-const FILTERS: [Counts; 5] = [
+const FILTERS: [Counts; 9] = [
     ("not (type == \"\")", |_| true),
     ("type == \"click\"", |event| event.r#type == "click"),
     ("surface != \"home\"", |event| event.surface.as_ref().is_some_and(|surface| surface != "home")),
@@ -180,6 +192,17 @@ const FILTERS: [Counts; 5] = [
     ("item_id in [\"i-1\", \"i-3\"] or not type in [\"view\", \"purchase\"]", |event| {
         let item = event.item_id.as_deref();
         item == Some("i-1") || item == Some("i-3") || !["view", "purchase"].contains(&event.r#type.as_str())
+    }),
+    ("properties.colour == \"red\"", |event| event.properties.get("colour") == Some(&json!("red"))),
+    ("not (properties.odd > 1)", |event| {
+        event.properties.get("odd").and_then(Value::as_f64).is_none_or(|odd| odd <= 1.0)
+    }),
+    ("properties.box.depth in [0, 3] and type != \"click\"", |event| {
+        let depth = event.properties.get("box").and_then(|inner| inner["depth"].as_u64());
+        [Some(0), Some(3)].contains(&depth) && event.r#type != "click"
+    }),
+    ("properties.gift or properties.odd != \"y\"", |event| {
+        event.properties.get("gift") == Some(&json!(true)) || event.properties.get("odd").is_some_and(Value::is_string)
     }),
 ];
 

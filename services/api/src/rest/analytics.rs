@@ -17,7 +17,8 @@ pub struct Question {
     #[schema(example = json!(null))]
     pub to: Option<Timestamp>,
     /// What counts, in the language of filters, over what the report is about: `type`, `item_id`, `value`, `time`,
-    /// `received`, `event_id`, `session_id`, `request_id` and `surface` of events; `item_id`, `surface`, `request_id`,
+    /// `received`, `event_id`, `session_id`, `request_id` and `surface` of events, and their properties as
+    /// `properties.NAME` (texts, numbers and booleans, also of nested objects, as what they are compared with); `item_id`, `surface`, `request_id`,
     /// `time`, `pipeline`, `model_version`, `experiment` and `arm` for `ctr` and `experiments`; `item_id`, `rating`,
     /// `sentiment` and `time` of reviews.
     #[schema(example = "type == \"view\"")]
