@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use attune_api::rest::Timestamp;
 use attune_lake::{Dataset, load_file, load_manifest, read};
 use attune_store::embedded::objects::LocalObjects;
 use serde_json::{Value, json};
@@ -164,6 +165,43 @@ fn differs(found: &BTreeMap<String, f64>, counted: &BTreeMap<String, f64>, share
     far.map(|(item, value)| format!("{item} has {value}, the clients count {}", counted[item]))
 }
 
+/// How many events of each type there are in each minute: as the server's reports have it, and as the clients count.
+fn per_minute(events: &[Value]) -> BTreeMap<(i64, String), u64> {
+    let mut counts = BTreeMap::new();
+    for event in events {
+        let minute = (event["timestamp"].as_f64().unwrap() / 60.0) as i64;
+        *counts.entry((minute, event["type"].as_str().unwrap().to_owned())).or_default() += 1;
+    }
+    counts
+}
+
+fn reported(server: &Server, key: &str, report: &str, question: &Value) -> Vec<Vec<Value>> {
+    let answer = http::post(server.address, &format!("/v1/analytics/{report}"), key, question);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    serde_json::from_value(answer.json()["rows"].clone()).unwrap()
+}
+
+/// Reports count what the clients do, no event more and none less.
+fn reports_agree(server: &Server, key: &str, events: &[Value]) {
+    let question = json!({"interval": "minute", "group_by": ["type"]});
+    let mut found: BTreeMap<(i64, String), u64> = BTreeMap::new();
+    for row in reported(server, key, "timeseries", &question) {
+        let minute = Timestamp::parse(row[0].as_str().unwrap()).unwrap().0.div_euclid(60_000);
+        found.insert((minute, row[1].as_str().unwrap().to_owned()), row[2].as_u64().unwrap());
+    }
+    assert_eq!(found, per_minute(events));
+    let mut expected: BTreeMap<String, (u64, BTreeSet<&str>)> = BTreeMap::new();
+    for event in events {
+        let (count, people) = expected.entry(item(event).to_owned()).or_default();
+        *count += 1;
+        people.insert(event["user_id"].as_str().unwrap());
+    }
+    let rows = reported(server, key, "top-items", &json!({ "k": ITEMS }));
+    let found = rows.iter().map(|row| (row[0].as_str().unwrap().to_owned(), [row[1].as_u64(), row[2].as_u64()]));
+    let expected = expected.into_iter().map(|(item, (count, people))| (item, [count, people.len() as u64].map(Some)));
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), expected.collect());
+}
+
 /// Each event of the lake, with how often it is there.
 fn in_the_lake(data: &Path) -> BTreeMap<String, usize> {
     use arrow::array::AsArray;
@@ -236,6 +274,8 @@ fn after_five_kills_nothing_acknowledged_is_lost_and_nothing_is_counted_twice() 
         assert_eq!(shown(&list.json()), &catalogue - &seen, "u{user}: {}", list.text());
     }
 
+    reports_agree(&server, &key, &events);
+
     let folder = server.stop();
     let data = folder.path().join("data");
     let found = in_the_lake(&data);
@@ -258,4 +298,5 @@ fn after_five_kills_nothing_acknowledged_is_lost_and_nothing_is_counted_twice() 
     let server = Server::start_in(folder, &[]);
     let list = http::post(server.address, "/v1/recommend", &key, &json!({"k": 100, "explain": true})).json();
     assert_eq!(differs(&said(&list, "popular"), &expected, 2e-5), None);
+    reports_agree(&server, &key, &events);
 }
