@@ -63,6 +63,8 @@ pub(super) fn threads_or_all(threads: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -76,6 +78,18 @@ mod tests {
             };
             fill_rows(&mut matrix, 2, threads, || (), fill).unwrap();
             assert!(matrix.chunks(2).enumerate().all(|(row, values)| values == [row, 1]), "{rows} {threads}");
+        }
+    }
+
+    #[test]
+    fn as_many_threads_work_as_are_asked_for() {
+        for threads in [1, 3] {
+            let working = AtomicUsize::new(0);
+            // Each of them begins with a state of its own.
+            let state = || working.fetch_add(1, Ordering::Relaxed);
+            let fill = |_: &mut usize, _: usize, _: &mut [u8]| Ok::<(), ()>(());
+            fill_rows(&mut vec![0; 20 * CHUNK_ROWS], 1, threads, state, fill).unwrap();
+            assert_eq!(working.into_inner(), threads);
         }
     }
 

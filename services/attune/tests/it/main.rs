@@ -2,6 +2,7 @@
 
 mod analytics;
 mod authorization;
+mod classes;
 mod clock;
 mod content;
 mod crashes;

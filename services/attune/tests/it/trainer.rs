@@ -62,7 +62,7 @@ fn version(server: &Server, key: &str) -> String {
 }
 
 /// What the trainer did last, as `/readyz` tells it.
-fn note(server: &Server) -> String {
+pub fn note(server: &Server) -> String {
     let ready = http::get(server.address, "/readyz").json();
     let lines = ready["background"].as_array().unwrap().clone();
     let trainer = lines.into_iter().find(|line| line["name"] == "trainer").unwrap_or_else(|| panic!("{ready}"));
