@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides};
-use crate::{bench, demo, doctor, evaluate, import, keys, models, recommenders, replay, score, serve, train};
+use crate::{bench, demo, doctor, evaluate, export, import, keys, models, recommenders, replay, score, serve, train};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +68,9 @@ enum Command {
     /// Bring files into a running server; killed, it goes on where it was
     #[command(subcommand)]
     Import(import::Command),
+    /// Write what was logged to a file, for `attune evaluate` and programs of your own
+    #[command(subcommand)]
+    Export(export::Command),
     /// Make all that is derived from events again, from the log alone
     Replay(replay::Options),
     /// Embed or judge every text of a file, or recommend to every user; killed, it goes on where it was
@@ -86,7 +89,8 @@ impl Command {
             Self::Evaluate(options) => options.flags.overrides(),
             Self::Score(options) => options.flags.overrides(),
             Self::Bench(command) => command.overrides(),
-            Self::Import(_)
+            Self::Export(_)
+            | Self::Import(_)
             | Self::Keys(_)
             | Self::Models(_)
             | Self::Recommenders(_)
@@ -119,6 +123,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(command) => train::run(&config, &command),
         Command::Recommenders(command) => recommenders::run(&config, &command),
         Command::Evaluate(options) => evaluate::run(&config, &options),
+        Command::Export(command) => export::run(&config, &command),
         Command::Import(command) => import::run(&config, &command),
         Command::Replay(options) => replay::run(&config, &options),
         Command::Score(options) => score::run(&config, &options),

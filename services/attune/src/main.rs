@@ -15,6 +15,7 @@ mod config;
 mod demo;
 mod doctor;
 mod evaluate;
+mod export;
 mod films;
 mod import;
 mod keys;

@@ -78,10 +78,18 @@ where
             };
             state = spawn_blocking(fold).await.map_err(LakeError::from)??;
         }
-        step(&mut state, snapshot.tail(dataset))?;
+        step(&mut state, &selected(snapshot.tail(dataset), columns)?)?;
         return Ok((state, snapshot.manifest));
     }
     Err(LakeError::Restless.into())
+}
+
+/// Those columns, in their order in files.
+fn selected(rows: &RecordBatch, columns: &[&str]) -> Result<RecordBatch, LakeError> {
+    let schema = rows.schema();
+    let is_asked = |place: &usize| columns.contains(&schema.field(*place).name().as_str());
+    let places: Vec<usize> = (0..schema.fields().len()).filter(is_asked).collect();
+    Ok(rows.project(&places)?)
 }
 
 fn is_replaced(error: &LakeError) -> bool {

@@ -1,13 +1,16 @@
-//! `attune evaluate --protocol off-policy` with the real binary: on logs of a real shop, where the truth is known, and on
-//! files of one's own.
+//! `attune evaluate --protocol off-policy` with the real binary: on logs of a real shop, where the truth is known, on
+//! files of one's own, and on what a server has served.
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::http;
 use crate::score::said;
-use crate::server::{models, run};
+use crate::server::{Server, models, run};
 
 /// Open Bandit Pipeline's own figure for Thompson sampling by the log of the uniform policy, campaign `all`, by inverse
 /// propensities and relative to what was logged: README of obp 0.4.1.
@@ -92,4 +95,98 @@ fn files_of_ones_own_are_judged_and_bad_ones_named() {
     let data = folder.path().to_str().unwrap();
     let missing = run(&["evaluate", "--data", data, "--protocol", "off-policy"]);
     assert!(said(&missing).contains("attune models pull open-bandit"), "{}", said(&missing));
+}
+
+/// Films of a small cinema, and of these the first ones, which everybody clicks on who is shown one.
+const FILMS: (usize, usize) = (10, 3);
+const LISTS: usize = 600;
+
+/// A server that shows the best half of the time, and otherwise any of the films.
+fn exploring() -> Server {
+    let server = Server::start(&[]);
+    let key = server.key();
+    let film = |number: usize| json!({"id": format!("film-{number}"), "title": format!("Film {number}")});
+    let films = json!({"items": (0..FILMS.0).map(film).collect::<Vec<_>>()});
+    assert_eq!(http::post(server.address, "/v1/items:batch", key, &films).status, 200);
+    let epsilon = json!({"epsilon": {"epsilon": 0.5, "pool": FILMS.0}});
+    let spec = json!({"spec": {"sources": [{"source": "latest"}], "exploration": epsilon}});
+    let start = Instant::now();
+    // The sources are there as soon as the server has read what there is.
+    while http::call(server.address, "PUT", "/v1/pipelines/home", Some(key), &spec.to_string()).unwrap().status >= 300 {
+        assert!(start.elapsed() < Duration::from_secs(120), "the pipeline is not taken");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let whole = json!({"k": 100, "pipeline": "home"});
+    while http::post(server.address, "/v1/recommend", key, &whole).json()["items"].as_array().map(Vec::len)
+        != Some(FILMS.0)
+    {
+        assert!(start.elapsed() < Duration::from_secs(120), "not all films are shown");
+        thread::sleep(Duration::from_millis(50));
+    }
+    server
+}
+
+/// Everybody asks once, and clicks on what he likes; how many did.
+fn visitors(server: &Server) -> usize {
+    let key = server.key();
+    let mut clicks = Vec::new();
+    for visitor in 0..LISTS {
+        let ask = json!({"user_id": format!("visitor-{visitor}"), "k": 1, "pipeline": "home",
+                         "context": {"surface": "front"}});
+        let list = http::post(server.address, "/v1/recommend", key, &ask).json();
+        let item = list["items"][0]["item_id"].as_str().unwrap();
+        if (0..FILMS.1).any(|liked| item == format!("film-{liked}")) {
+            clicks.push(json!({"type": "click", "user_id": format!("visitor-{visitor}"), "item_id": item,
+                               "request_id": list["request_id"]}));
+        }
+    }
+    assert_eq!(http::post(server.address, "/v1/events", key, &json!({ "events": clicks })).status, 202);
+    clicks.len()
+}
+
+#[test]
+fn what_a_server_has_served_is_exported_and_judges_a_policy_that_never_was() {
+    let server = exploring();
+    let clicks = visitors(&server);
+    let folder = server.stop();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = at("data");
+    let export = |file: &str, flags: &[&str]| {
+        let output = run(&[&["export", "lists", file, "--data", &data], flags].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let (parquet, lines) = (at("shown.parquet"), at("shown.jsonl"));
+    let told = export(&parquet, &["--surface", "front"]);
+    assert!(told.contains(&format!("{LISTS} positions, {clicks} of them rewarded")), "{told}");
+    export(&lines, &["--surface", "front", "--pipeline", "home"]);
+
+    // The same rows, whichever way they are written.
+    let (text, judged) = evaluate(folder.path(), &["--rows", &parquet]);
+    let (_, again) = evaluate(folder.path(), &["--rows", &lines]);
+    let estimates = &judged[0]["estimates"];
+    let (one, other) = (interval(&estimates["snips"]).0, interval(&again[0]["estimates"]["snips"]).0);
+    assert!((one - other).abs() < 1e-6, "{one} {other}: {text}");
+    let logged = interval(&estimates["logged"]).0;
+    assert!((logged - clicks as f64 / LISTS as f64).abs() < 1e-9, "{logged}: {clicks} clicks");
+    // A policy that shows all films alike would have had three clicks in ten lists. Of 600 lists that is known to 0.03.
+    let truth = FILMS.1 as f64 / FILMS.0 as f64;
+    for estimator in ["snips", "doubly_robust"] {
+        let (mean, _, _) = interval(&estimates[estimator]);
+        assert!((mean - truth).abs() < 0.2, "{estimator} says {mean}: {text}");
+    }
+    let chances: String = (0..FILMS.1).map(|liked| format!("film-{liked},{}\n", 1.0 / FILMS.1 as f64)).collect();
+    fs::write(at("liked.csv"), format!("item_id,chance\n{chances}")).unwrap();
+    let (text, judged) = evaluate(folder.path(), &["--rows", &parquet, "--policy", &at("liked.csv")]);
+    assert!((interval(&judged[0]["estimates"]["snips"]).0 - 1.0).abs() < 1e-9, "{text}");
+
+    let refused = |words: &[&str]| {
+        let output = run(&[words, &["--data", &data]].concat());
+        assert!(!output.status.success());
+        said(&output)
+    };
+    let none = refused(&["export", "lists", &at("none.parquet"), "--surface", "back"]);
+    assert!(none.contains("there are no such lists"), "{none}");
+    assert!(refused(&["export", "lists", &at("shown.csv")]).contains(".parquet or .jsonl"));
+    assert!(!folder.path().join("none.parquet").exists());
 }
