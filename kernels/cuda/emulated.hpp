@@ -356,7 +356,7 @@ static void products_wait() {
 
 static float power_of_two(float x) { return exp2f(x); }
 static float square_root(float x) { return sqrtf(x); }
-static float divide(float x, float y) { return x / y; }
+static float inverse(float x) { return 1 / x; }
 static float fused(float a, float b, float c) { return fmaf(a, b, c); }
 
 // Fibers give way nowhere in between.

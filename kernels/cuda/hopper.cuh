@@ -56,8 +56,9 @@ DEVICE void write_sums(const float (&sums)[N / 2], const float* bias, Element* y
             u32 words[4];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                const float first = sums[4 * (j + i) + 2 * half] + shift[i].x, second = sums[4 * (j + i) + 2 * half + 1] + shift[i].y;
-                words[i] = GELU ? narrow2(gelu(first), gelu(second)) : narrow2(first, second);
+                float first = sums[4 * (j + i) + 2 * half] + shift[i].x, second = sums[4 * (j + i) + 2 * half + 1] + shift[i].y;
+                if (GELU) gelu2(first, second);
+                words[i] = narrow2(first, second);
             }
             transpose_quad(words);
             const int c = column + (j + quad) * 8;

@@ -6,7 +6,9 @@
 
 const int ACTIVATION_GELU = 1;
 
-DEVICE float activated(float x, int activation) { return activation == ACTIVATION_GELU ? gelu(x) : x; }
+DEVICE void activate(float& first, float& second, int activation) {
+    if (activation == ACTIVATION_GELU) gelu2(first, second);
+}
 
 #if ATTUNE_PRECISION != 0
 
@@ -96,8 +98,9 @@ DEVICE void project(unsigned char* memory, const Element* x, const Element* w, c
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 const int r = warp_row + i * 16 + half * 8 + lane / 4;
-                *(u32*)(tiles + r * PITCH + c) = narrow2(activated(sums[i][j][half * 2] + shift[0], activation),
-                                                         activated(sums[i][j][half * 2 + 1] + shift[1], activation));
+                float first = sums[i][j][half * 2] + shift[0], second = sums[i][j][half * 2 + 1] + shift[1];
+                activate(first, second, activation);
+                *(u32*)(tiles + r * PITCH + c) = narrow2(first, second);
             }
     }
     block_barrier();
@@ -157,7 +160,9 @@ project_64(const Element* __restrict__ x, const Element* __restrict__ w, const f
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             const int r = row + i * 16 + thread_row, c = column + j * 16 + thread_column;
-            if (r < rows && c < outputs) y[(size_t)r * outputs + c] = activated(sums[i][j] + bias[c], activation);
+            if (r >= rows || c >= outputs) continue;
+            const float sum = sums[i][j] + bias[c];
+            y[(size_t)r * outputs + c] = activation == ACTIVATION_GELU ? gelu(sum) : sum;
         }
 }
 

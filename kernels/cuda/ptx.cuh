@@ -123,11 +123,11 @@ DEVICE float power_of_two(float x) {
 }
 
 DEVICE float square_root(float x) { return __fsqrt_rn(x); }
-// Within 2 units in the last place where 1 / y is a normal number.
-DEVICE float divide(float x, float y) {
-    float inverse;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(y));
-    return x * inverse;
+// 1 / x within 2 units in the last place where that is a normal number.
+DEVICE float inverse(float x) {
+    float result;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
 }
 
 // a b + c, rounded once.
