@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use attune_kernels::cuda::{
-    Arithmetic, Card, ChoiceError, Chosen, CudaError, Device, DeviceChoice, Probe, choose, probe,
+    Arithmetic, Card, CardState, ChoiceError, Chosen, CudaError, Device, DeviceChoice, Probe, choose, probe,
 };
 
 use crate::engine::cpu::{CpuEngine, CpuModel};
-use crate::engine::cuda::guard::{CardState, GuardedEngine, GuardedModel, Reopen};
+use crate::engine::cuda::guard::{GuardedEngine, GuardedModel, Reopen};
 use crate::engine::cuda::{CudaModel, CudaModelError};
 use crate::engine::{Engine, Precision};
 use crate::model::{Adapter, Architecture, Checkpoint, LoadError};

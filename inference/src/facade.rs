@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use attune_kernels::cuda::DeviceChoice;
+use attune_kernels::cuda::{CardState, DeviceChoice};
 use tokio::sync::Semaphore;
 
 use crate::call::{
     CallContext, Classifications, ClassifyRequest, EmbedRequest, Embeddings, InferenceError, Input, TextLimits, Timing,
     Truncate,
 };
-use crate::engine::cuda::guard::CardState;
 use crate::model::LoadError;
 use crate::registry::{EngineChoice, Model, ModelInfo, ModelSpec, PrecisionChoice, Registry, Task};
 use crate::schedule::{Job, JobError, Limits, ModelId, Refused, Rows, Scheduler, SchedulerConfig, Stats};

@@ -16,12 +16,11 @@ pub mod testing;
 pub mod tokenize;
 pub mod train;
 
-pub use attune_kernels::cuda::DeviceChoice;
+pub use attune_kernels::cuda::{CardState, DeviceChoice};
 pub use call::{
     CallContext, Classifications, ClassifyRequest, EmbedRequest, Embeddings, InferenceError, Input, TextLimits, Timing,
     Truncate, WorkClass,
 };
-pub use engine::cuda::guard::CardState;
 pub use engine::{EngineInfo, Precision};
 pub use facade::{Inference, InferenceConfig};
 pub use model::LoadError;

@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attune_kernels::Isa;
-use attune_kernels::cuda::DeviceChoice;
+use attune_kernels::cuda::{CardState, DeviceChoice};
 use sha2::{Digest, Sha256};
 
 use crate::cards::{CardSource, Cards, OnCards};
 use crate::engine::cpu::{CpuEngine, CpuModel};
-use crate::engine::cuda::guard::CardState;
 use crate::engine::reference::{ReferenceEngine, ReferenceModel};
 use crate::engine::{Engine, EngineInfo, Precision};
 use crate::model::error::read;

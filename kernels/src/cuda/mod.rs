@@ -20,6 +20,7 @@ mod device;
 mod emulator;
 mod error;
 mod gpu;
+mod guard;
 mod launch;
 mod memory;
 mod modules;
@@ -34,6 +35,7 @@ pub use choice::{ChoiceError, Chosen, DeviceChoice, choose};
 pub use device::Device;
 pub use emulator::ThreadOrder;
 pub use error::CudaError;
+pub use guard::{CardState, Guarded, OnDevice, Reopen};
 pub use launch::{AttentionSize, NormWeights, PoolKind, Projection};
 pub use memory::{Buffer, Element};
 pub use modules::ModuleOrigin;
@@ -42,7 +44,8 @@ pub use probe::{Absence, Card, Probe, Version, probe};
 pub use sources::{ARCHITECTURES, Arithmetic};
 pub use stream::{Recording, Stream, StreamSize};
 pub use topk::{
-    Found, ItemTable, NO_ROW, TOPK_MAX, TOPK_QUERIES_MAX, TOPK_WANTED_MAX, TopkPass, TopkQuery, TopkWorker,
+    Found, GuardedItems, ItemTable, Items, NO_ROW, TOPK_MAX, TOPK_QUERIES_MAX, TOPK_WANTED_MAX, TopkPass, TopkQuery,
+    TopkWorker,
 };
 
 pub use nvrtc::Compiler;

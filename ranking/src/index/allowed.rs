@@ -31,7 +31,8 @@ impl Allowed {
         spare.then_some(Self { words })
     }
 
-    pub(super) fn words(&self) -> &[u64] {
+    /// A bit for each place, 64 a word, the first lowest.
+    pub fn words(&self) -> &[u64] {
         &self.words
     }
 

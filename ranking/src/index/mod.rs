@@ -29,6 +29,9 @@ mod live;
 mod merge;
 mod query;
 mod rows;
+pub mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod sealed;
 mod search;
 mod segment;

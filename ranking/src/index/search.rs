@@ -44,6 +44,14 @@ pub struct Search<'a> {
     pub threads: usize,
 }
 
+impl<'a> Search<'a> {
+    /// The same of some of the queries, of `width` values.
+    fn part(&self, queries: Range<usize>, width: usize) -> Self {
+        let excluded = &self.excluded[queries.start.min(self.excluded.len())..queries.end.min(self.excluded.len())];
+        Self { queries: &self.queries[queries.start * width..queries.end * width], excluded, ..*self }
+    }
+}
+
 impl Segment {
     /// The best items of each query by inner product, best first, equal scores by row; fewer than `k` where no more are
     /// allowed.
@@ -58,6 +66,24 @@ impl Segment {
 
     /// Shows the tops of all queries what is here. The search must be a checked one, see [`tops`].
     pub(super) fn search_into(&self, search: &Search<'_>, tops: &mut [Top]) {
+        let Some(scan) = &self.scan else { return self.search_here(search, tops) };
+        let answers = scan.scan(search);
+        let mut first = 0;
+        for run in answers.chunk_by(|left, right| left.is_some() == right.is_some()) {
+            let here = first..first + run.len();
+            first = here.end;
+            if run[0].is_none() {
+                self.search_here(&search.part(here.clone(), self.width), &mut tops[here]);
+                continue;
+            }
+            for (top, found) in tops[here].iter_mut().zip(run) {
+                found.iter().flatten().for_each(|&scored| top.show(scored));
+            }
+        }
+    }
+
+    /// The same without help.
+    fn search_here(&self, search: &Search<'_>, tops: &mut [Top]) {
         let threads = search.threads.max(1);
         if threads == 1 || tops.len() < QUERIES_A_THREAD * threads {
             return self.scan(search, 0, tops, threads);

@@ -1,6 +1,7 @@
 //! Items that do not change any more, laid out for search.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::thread;
 
 use attune_kernels::{Epilogue, Isa, PackedF32, Scratch, ScreenItems, gemm_f32, huge_vec};
@@ -8,6 +9,7 @@ use attune_kernels::{Epilogue, Isa, PackedF32, Scratch, ScreenItems, gemm_f32, h
 use super::bound::{Cone, Grid, split};
 use super::cluster::{Clusters, cluster};
 use super::error::{IndexError, check};
+use super::scan::{Scan, ScanItems, Scanner, offer};
 use super::supports::{Supports, Table};
 
 /// Items in a panel of the screen.
@@ -26,9 +28,9 @@ pub struct Segment {
     pub(super) width: usize,
     pub(super) items: usize,
     /// By place.
-    pub(super) rows: Vec<u32>,
+    pub(super) rows: Arc<Vec<u32>>,
     /// By place, f32.
-    pub(super) vectors: Vec<f32>,
+    pub(super) vectors: Arc<Vec<f32>>,
     /// By place, int8.
     pub(super) screened: ScreenItems,
     pub(super) blocks: Vec<Block>,
@@ -38,6 +40,8 @@ pub struct Segment {
     /// The same, to be multiplied with.
     packed: PackedF32,
     pub(super) supports: Supports,
+    /// The same items elsewhere, if they are.
+    pub(super) scan: Option<Arc<dyn Scan>>,
 }
 
 /// Neighbours that follow one direction.
@@ -120,6 +124,17 @@ impl Segment {
         let blocks = size_of_val(&self.blocks[..]) + size_of_val(&self.clusters[..]) + self.supports.bytes();
         let vectors = size_of_val(&self.vectors[..]) + size_of_val(&self.directions[..]) + self.packed.bytes();
         size_of_val(&self.rows[..]) + vectors + self.screened.bytes() + blocks
+    }
+
+    /// Lets a scanner have the items: from then on a search asks it first.
+    #[must_use]
+    pub fn with_scanner(self, scanner: &dyn Scanner) -> Self {
+        let scan = scanner.take(self.handed());
+        Self { scan, ..self }
+    }
+
+    fn handed(&self) -> ScanItems {
+        ScanItems { vectors: Arc::clone(&self.vectors), width: self.width, rows: Arc::clone(&self.rows) }
     }
 
     pub(super) fn vector(&self, place: usize) -> &[f32] {
@@ -224,7 +239,22 @@ impl Arrangement {
         let supports = Supports::of(supports.unwrap_or_else(reach), &blocks, &clusters);
         let items = items.iter().map(|&items| items as usize).sum();
         let packed = PackedF32::pack(isa, &directions, clusters.len(), width);
-        Segment { isa, width, items, rows, vectors, screened, blocks, clusters, directions, packed, supports }
+        let (rows, vectors, scan) = (Arc::new(rows), Arc::new(vectors), None);
+        let segment = Segment {
+            isa,
+            width,
+            items,
+            rows,
+            vectors,
+            screened,
+            blocks,
+            clusters,
+            directions,
+            packed,
+            supports,
+            scan,
+        };
+        Segment { scan: offer(items, || segment.handed()), ..segment }
     }
 }
 

@@ -207,7 +207,7 @@ fn read_segment(input: &mut Unsealing<impl Read>, width: usize, threads: usize) 
     input.ensure(arrangement.holes_are_in_place(), "an item is where none can be")?;
     let live = Allowed::from_words(words, places);
     let segment = arrangement.finish(isa, Some(supports), threads);
-    let holes = |live: &Allowed| (0..).zip(&segment.rows).any(|(place, &row)| row == HOLE && live.contains(place));
+    let holes = |live: &Allowed| (0..).zip(&*segment.rows).any(|(place, &row)| row == HOLE && live.contains(place));
     let live = live.filter(|live| !holes(live)).ok_or_else(|| input.damaged("an item lives where none is"))?;
     Ok(Sealed::restore(id as u32, segment, columns, live))
 }

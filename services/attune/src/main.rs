@@ -24,6 +24,7 @@ mod models;
 mod recommenders;
 mod replay;
 mod replicas;
+mod scanner;
 mod score;
 mod serve;
 mod telemetry;

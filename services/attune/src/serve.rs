@@ -20,6 +20,7 @@ use tokio::signal;
 
 use crate::background::Background;
 use crate::config::{Config, ServerFlags};
+use crate::scanner;
 use crate::term::{Style, styled};
 use crate::{compose, logging, replicas};
 
@@ -77,6 +78,7 @@ impl Server {
         let stores = Stores::open(&stores_config(config, address), &folder).await?;
         let (limits, models) = (compose::inference(config), config.clone());
         let inference = tokio::task::spawn_blocking(move || {
+            scanner::start(limits.device).context("segments cannot be searched as --device says")?;
             let models = if models.roles.need_models() { compose::models(&models)? } else { Vec::new() };
             Inference::start(limits, models).context("the models cannot be loaded")
         })

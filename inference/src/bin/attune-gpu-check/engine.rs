@@ -162,7 +162,7 @@ fn fallback(open: Open<'_>, size: Size) -> Result<f64, String> {
         GuardedModel::new(model.cuda(open, Arithmetic::F32, 4096)?, Box::new(|| Err("not tried again".into())));
     let mut engine = GuardedEngine::new(Arc::clone(&guarded), model.cpu(4096)?);
     let before = rows(&mut engine, &tokens, &offsets)?;
-    guarded.model().ok_or("the card is out of use already")?.device().retire();
+    guarded.current().ok_or("the card is out of use already")?.device().retire();
     let started = Instant::now();
     let after = rows(&mut engine, &tokens, &offsets)?;
     let elapsed = started.elapsed().as_secs_f64() * 1e3;

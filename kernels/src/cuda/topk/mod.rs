@@ -13,6 +13,7 @@
 //! are far apart.
 
 mod bounds;
+mod guarded;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod worker;
 
 use std::ffi::CStr;
 
+pub use guarded::{GuardedItems, Items};
 pub use plan::{TOPK_MAX, TOPK_QUERIES_MAX, TOPK_WANTED_MAX};
 pub use table::ItemTable;
 pub use worker::{Found, TopkPass, TopkQuery, TopkWorker};

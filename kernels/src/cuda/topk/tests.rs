@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::{Arithmetic, CudaError, Device, ThreadOrder};
 use super::plan::{TOPK_MAX, TOPK_WANTED_MAX};
-use super::{Found, ItemTable, TopkQuery, TopkWorker};
+use super::{Found, GuardedItems, ItemTable, Items, TopkQuery, TopkWorker};
 use crate::{Isa, inner_products};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -161,4 +161,39 @@ fn a_lost_device_answers_nothing_and_hangs_nobody() {
     device.retire();
     assert_eq!(worker.search(&plain(&[1.0; WIDTH], 3), LIMIT), Err(CudaError::Lost));
     assert_eq!(TopkWorker::new(&Arc::clone(worker.table()), 1).map(|_| ()), Err(CudaError::Lost));
+}
+
+/// Waits for something that comes by itself, for longer than any machine takes.
+fn comes(happened: impl Fn() -> bool) -> bool {
+    let started = std::time::Instant::now();
+    while !happened() {
+        if started.elapsed() > Duration::from_secs(120) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
+
+#[test]
+fn items_on_a_card_that_failed_are_left_to_the_cpu_until_it_is_back() {
+    if emulated(Arithmetic::Bf16).is_none() {
+        return;
+    }
+    let vectors = values(100 * WIDTH);
+    let rows = Arc::new((0..100).collect());
+    let items = Items { vectors: Arc::new(vectors.clone()), width: WIDTH, rows };
+    let guarded = GuardedItems::new(items, || Device::emulated(Arithmetic::Bf16, ThreadOrder::default())).unwrap();
+    let queries = values(2 * WIDTH);
+    let expected: Vec<Option<Vec<Found>>> =
+        queries.chunks_exact(WIDTH).map(|query| Some(brute_force(query, &vectors, 3))).collect();
+    assert_eq!(guarded.search(&plain(&queries, 3), WIDTH), expected);
+    assert_eq!(guarded.search(&plain(&queries, TOPK_MAX + 1), WIDTH), [None, None]);
+    assert!(guarded.state().in_use, "to ask for too much is no failure");
+    guarded.fail("a test");
+    assert_eq!(guarded.search(&plain(&queries, 3), WIDTH), [None, None]);
+    assert!(comes(|| guarded.state().in_use), "{:?}", guarded.state());
+    assert_eq!(guarded.search(&plain(&queries, 3), WIDTH), expected);
+    let state = guarded.state();
+    assert_eq!((state.failures, state.reason.as_str()), (1, "a test"));
 }
