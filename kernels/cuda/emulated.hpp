@@ -359,6 +359,8 @@ static float square_root(float x) { return sqrtf(x); }
 static float inverse(float x) { return 1 / x; }
 static float fused(float a, float b, float c) { return fmaf(a, b, c); }
 
+static int bits_set(u32 bits) { return __builtin_popcount(bits); }
+
 // Fibers give way nowhere in between.
 static u32 atomic_add(u32* counter, u32 more) {
     const u32 before = *counter;

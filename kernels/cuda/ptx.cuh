@@ -135,6 +135,7 @@ DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 
 DEVICE u32 as_bits(float x) { return __float_as_uint(x); }
 DEVICE float as_float(u32 bits) { return __uint_as_float(bits); }
+DEVICE int bits_set(u32 bits) { return __popc(bits); }
 
 // Adds to a counter in global or shared memory, and gives what it was before.
 DEVICE u32 atomic_add(u32* counter, u32 more) { return atomicAdd(counter, more); }

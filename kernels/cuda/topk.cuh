@@ -117,6 +117,8 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
                     for (int band = 0; band < BANDS; band++)
                         if (start + j * 8 + i % 2 >= last) sums[band][j][i] = -INFINITY;
         }
+        // Bit j * 2 + c of a row of which this lane has COLUMNS / 4 scores.
+        u32 hits[BANDS][2], any = 0;
 #pragma unroll
         for (int band = 0; band < BANDS; band++)
 #pragma unroll
@@ -126,6 +128,7 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
 #pragma unroll
                 for (int j = 0; j < COLUMNS / 8; j++)
                     best = fmaxf(best, fmaxf(sums[band][j][half * 2], sums[band][j][half * 2 + 1]));
+                hits[band][half] = 0;
                 if (maxima) {
                     // A group is what a lane has of a tile, or what a warp has where that is less.
                     if (ITEM_WARPS > 1) {
@@ -136,19 +139,42 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
                     if (r < query_count && (ITEM_WARPS == 1 || lane % 4 == 0)) maxima[(size_t)r * groups + group] = best;
                 } else if (best >= limits[band][half]) {
 #pragma unroll
-                    for (int j = 0; j < COLUMNS / 8; j++)
-#pragma unroll
-                        for (int c = 0; c < 2; c++) {
-                            const float score = sums[band][j][half * 2 + c];
-                            // What lies past the end is no item, even where there is no threshold.
-                            if (score < limits[band][half] || score == -INFINITY) continue;
-                            const int index = start + j * 8 + c;
-                            const u32 slot = atomic_add(counts + r, 1);
-                            if (slot < (u32)capacity)
-                                candidates[(size_t)r * capacity + slot] = (u64)as_bits(score) << 32 | (list ? list[index] : index);
-                        }
+                    for (int i = 0; i < COLUMNS / 4; i++) {
+                        const float score = sums[band][i / 2][half * 2 + i % 2];
+                        // What lies past the end is no item, even where there is no threshold.
+                        if (score >= limits[band][half] && score > -INFINITY) hits[band][half] |= 1u << i;
+                    }
+                    any |= hits[band][half];
                 }
             }
+        if (any) {
+            // All counters are asked before the first answer is waited for.
+            u32 slots[BANDS][2];
+#pragma unroll
+            for (int band = 0; band < BANDS; band++)
+#pragma unroll
+                for (int half = 0; half < 2; half++)
+                    if (hits[band][half])
+                        slots[band][half] = atomic_add(counts + row + band * 16 + half * 8, bits_set(hits[band][half]));
+#pragma unroll
+            for (int band = 0; band < BANDS; band++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    if (!hits[band][half]) continue;
+                    u64* own = candidates + (size_t)(row + band * 16 + half * 8) * capacity;
+                    u32 slot = slots[band][half];
+#pragma unroll
+                    for (int i = 0; i < COLUMNS / 4; i++) {
+                        if (!(hits[band][half] >> i & 1)) continue;
+                        const u32 index = start + i / 2 * 8 + i % 2;
+                        if (slot < (u32)capacity)
+                            own[slot] = (u64)as_bits(sums[band][i / 2][half * 2 + i % 2]) << 32 | (list ? list[index] : index);
+                        slot++;
+                    }
+                }
+        }
+        // Lanes have parted; products need them together.
+        warp_barrier();
     }
 }
 
@@ -356,7 +382,7 @@ DEVICE int keep_from(Selection& s, u64* candidates, int count, float limit) {
 DEVICE u32 wanted(const u32* offsets, u32 k) { return k + offsets[blockIdx.x + 1] - offsets[blockIdx.x]; }
 
 // Thresholds from a sample. Grid: queries.
-KERNEL(SELECT_THREADS, 1)
+KERNEL(SELECT_THREADS, 2)
 topk_threshold(const float* __restrict__ maxima, int groups, const u32* __restrict__ offsets, int k,
                const float* __restrict__ slack, float* thresholds) {
     SHARED_BYTES(memory, sizeof(Selection));
@@ -367,7 +393,7 @@ topk_threshold(const float* __restrict__ maxima, int groups, const u32* __restri
 
 // Raises thresholds by what the candidates say, and drops those below. A query whose candidates did not all find room has
 // LOST some: they are looked for again. Grid: queries.
-KERNEL(SELECT_THREADS, 1)
+KERNEL(SELECT_THREADS, 2)
 topk_narrow(u32* counts, u64* candidates, int capacity, const u32* __restrict__ offsets, int k,
             const float* __restrict__ slack, float* thresholds, u32* lost) {
     SHARED_BYTES(memory, sizeof(Selection));
@@ -385,7 +411,7 @@ topk_narrow(u32* counts, u64* candidates, int capacity, const u32* __restrict__ 
 }
 
 // Candidates that 16 lanes score at a time: that many rows are on their way from memory together.
-const int SCORED_TOGETHER = 4;
+const int SCORED_TOGETHER = 3;
 
 // The inner products in f32 of a query with some rows, by 16 lanes: the sums of kernels/src/cpu/pool.rs in the same order,
 // and zero without a sign. Every lane of the 16 knows them.
@@ -441,7 +467,7 @@ const int SORTED_MAX = 4096;
 // From candidates to the answer: RESULTS has k pairs a query, row and score; STATUS says how many of them are there, or
 // PENDING: some were lost, and must be looked for with the raised threshold; or CROWDED: too many are as good as the k-th.
 // A query that is not PENDING is left as it is, and looks for nothing any more. Grid: queries.
-KERNEL(SELECT_THREADS, 1)
+KERNEL(SELECT_THREADS, 2)
 topk_finish(u32* counts, u64* candidates, int capacity, const u32* __restrict__ offsets, const u32* __restrict__ excluded,
             int k, const float* __restrict__ slack, float* thresholds, u32* lost, const float* __restrict__ queries,
             const float* __restrict__ items, const u32* __restrict__ rows, int width, u32* status, u32* results) {

@@ -14,6 +14,8 @@ use super::{Arithmetic, BatchPlan, Buffer, CudaError, Device};
 const PIECE_BYTES: usize = 4 << 20;
 /// How long a thread asks again and again before it lets others run in between: most batches of few texts are done by then.
 const SPIN: Duration = Duration::from_micros(100);
+/// How long it does so, if nobody else has work for the processor, before it sleeps: a sleep takes twice what it is asked to.
+const YIELD: Duration = Duration::from_millis(1);
 /// How long it sleeps between questions after that.
 const NAP: Duration = Duration::from_micros(50);
 /// How long filling memory may take.
@@ -160,7 +162,8 @@ impl Stream {
             }
             match started.elapsed() {
                 waited if waited > limit => return self.shared.watched(|_| Err(CudaError::TimedOut(limit))),
-                waited if waited > SPIN => std::thread::sleep(NAP),
+                waited if waited > YIELD => std::thread::sleep(NAP),
+                waited if waited > SPIN => std::thread::yield_now(),
                 _ => std::hint::spin_loop(),
             }
         }

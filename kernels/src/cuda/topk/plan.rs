@@ -86,10 +86,11 @@ impl Passes {
 /// For screening a range of so many items.
 pub(super) fn screen(padded: usize, queries: usize, items: usize, multiprocessors: u32) -> Shape {
     let is_few = queries <= FEW;
+    // Where queries are few, memory is busy with fewer blocks than fit: the others are room for another worker's kernels.
     let (kernel, resident) = match (padded, is_few) {
         (64, true) => (TopkKernel::ScreenFew64, 4),
         (64, false) => (TopkKernel::Screen64, 3),
-        (128, true) => (TopkKernel::ScreenFew128, 4),
+        (128, true) => (TopkKernel::ScreenFew128, 3),
         (128, false) => (TopkKernel::Screen128, 3),
         (_, true) => (TopkKernel::ScreenFew256, 3),
         (_, false) => (TopkKernel::Screen256, 2),
@@ -235,7 +236,7 @@ mod tests {
     #[test]
     fn blocks_fill_the_card_and_no_tile_is_without_one() {
         let grid = |padded, queries, items| screen(padded, queries, items, 132).grid;
-        assert_eq!(grid(128, 1, 1_000_000), [1, 528, 1]);
+        assert_eq!(grid(128, 1, 1_000_000), [1, 396, 1]);
         assert_eq!(grid(128, 64, 1_000_000), [1, 396, 1]);
         assert_eq!(grid(128, 4096, 1_000_000), [32, 104, 1]);
         assert_eq!(grid(128, 4096, 25_600), [32, 25, 1]);
