@@ -10,6 +10,8 @@ pub const ZONES: usize = 29;
 pub struct Facts {
     /// The moment that it is about, in Unix milliseconds.
     pub now_ms: i64,
+    /// The log was read too, and not the lake alone.
+    pub has_log: bool,
     /// What people did.
     pub events: EventFacts,
     /// Copies of events that were left out, with those that were not: they had an id that was there.

@@ -173,6 +173,7 @@ impl Around {
         }
         let facts = Facts {
             now_ms: self.now_ms,
+            has_log: log.is_some(),
             events,
             copies: (manifest.duplicates, manifest.duplicates + manifest.rows(Dataset::Events)),
             letters: match log {

@@ -291,6 +291,36 @@ fn beside_a_server_it_reads_what_it_can_and_says_what_it_cannot() {
     assert!(text.contains("http://127.0.0.1:1/readyz does not tell"), "{text}");
 }
 
+/// A consumer that cannot come on, in a server that answers every request.
+#[test]
+fn beside_a_server_it_is_asked_who_is_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path());
+    fs::write(&path, format!("[lake]\nflush_s = 1\n{}", fs::read_to_string(&path).unwrap())).unwrap();
+    let server = Server::start_in(folder, &[]);
+    post(&server, "/v1/items:batch", &json!({"items": [{"id": "item-1", "title": "Thing"}]}));
+    post(&server, "/v1/events", &json!({"events": views(1)}));
+    let lake = server.folder.path().join("data/stores/objects/default/data/+lake");
+    until("the lake is written", || lake.join("=manifest.json").is_file());
+    // A file where the folder of lists is to be: no commit with a list can succeed.
+    fs::write(lake.join("+exposures"), "in the way").unwrap();
+    until("a list is served", || {
+        !post(&server, "/v1/recommend", &json!({"k": 1}))["items"].as_array().unwrap().is_empty()
+    });
+    let flags = ["--listen".to_owned(), server.address.to_string()];
+    until("the lake falls behind", || {
+        thread::sleep(Duration::from_secs(3));
+        let (_, _, report) = examined(server.folder.path(), &flags);
+        let findings = report["findings"].as_array().unwrap();
+        let lag = findings.iter().find(|finding| finding["code"] == "consumer_lags");
+        lag.is_some_and(|lag| {
+            assert!(lag["seen"].as_str().unwrap().contains("`lake` is "), "{lag}");
+            assert!(lag["where"].as_str().unwrap().ends_with("/readyz"), "{lag}");
+            true
+        })
+    });
+}
+
 #[test]
 fn where_there_is_no_installation_none_is_made() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,11 +17,17 @@ const REPEATED: (f64, f64) = (0.1, 0.4);
 /// Shares of events that were refused.
 const REFUSED: (f64, f64) = (0.01, 0.5);
 
+/// Where the log could not be read, the first events may not be in the lake yet.
 pub fn none(facts: &Facts) -> Option<Finding> {
     (facts.events.total == 0).then(|| {
-        Finding::new("no_events", Severity::Error, (0, 0))
-            .seen(LAKE, "there is not one event: nobody's lists can be his own")
-            .remedy("send events to POST /v1/events, or `attune import events FILE`")
+        let (severity, seen) = match facts.has_log {
+            true => (Severity::Error, "there is not one event: nobody's lists can be his own"),
+            false => {
+                (Severity::Warning, "there is not one event: those of the last lake.flush_s seconds are not there yet")
+            }
+        };
+        let remedy = "send events to POST /v1/events, or `attune import events FILE`";
+        Finding::new("no_events", severity, (0, 0)).seen(LAKE, seen).remedy(remedy)
     })
 }
 

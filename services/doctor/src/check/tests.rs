@@ -15,7 +15,7 @@ fn kind(events: u64) -> KindFacts {
 }
 
 fn sound() -> Facts {
-    let mut facts = Facts { now_ms: 1_769_860_800_000, ..Facts::default() };
+    let mut facts = Facts { now_ms: 1_769_860_800_000, has_log: true, ..Facts::default() };
     let events = &mut facts.events;
     events.kinds = [("click".to_owned(), kind(600)), ("view".to_owned(), kind(400))].into();
     (events.total, events.with_item, events.liked) = (1_000, 1_000, 1_000);
@@ -53,8 +53,12 @@ fn a_sound_installation_is_told_nothing() {
 
 #[test]
 fn a_new_installation_is_told_what_it_lacks_and_no_more() {
-    let codes: Vec<_> = examine(&Facts::default()).into_iter().map(|finding| finding.code).collect();
-    assert_eq!(codes, ["no_events", "no_items"]);
+    let told = |has_log| {
+        let findings = examine(&Facts { has_log, ..Facts::default() }).into_iter();
+        findings.map(|finding| (finding.code, finding.severity)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(true), [("no_events", Severity::Error), ("no_items", Severity::Error)]);
+    assert_eq!(told(false), [("no_items", Severity::Error), ("no_events", Severity::Warning)]);
 }
 
 #[test]

@@ -17,8 +17,8 @@ use crate::term;
 /// What is said where another process has the log.
 pub const IS_TAKEN: &str = "events of the last moments and dead letters, since the event log is open in another process: \
                             GET /v1/dead-letters has the latter, and with the server stopped both are looked at";
-/// By how many seconds somebody may be behind who says so himself.
-const LAG_S_MAX: f64 = 60.0;
+/// By how many seconds somebody may be behind who says so himself: everybody gives signs every few seconds.
+const LAG_S_MAX: f64 = 30.0;
 /// Dead letters of a page, and pages that are read.
 const LETTERS: usize = 1_000;
 const PAGES_MAX: usize = 20;
