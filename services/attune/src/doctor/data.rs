@@ -113,16 +113,26 @@ pub fn run(config: &Config, flags: &DataFlags) -> Result<usize> {
 
 async fn look(config: &Config, flags: &DataFlags) -> Result<Vec<Examined>> {
     let around = Around::of(config, flags.at.map_or_else(now_ms, |at| at.0)).await?;
+    let all = all_tenants(&*around.stores.rows, DEFAULT_TENANT.parse().ok()).await?;
     let tenants = match &flags.tenant {
-        Some(tenant) => vec![tenant.clone()],
-        None => all_tenants(&*around.stores.rows, DEFAULT_TENANT.parse().ok()).await?,
+        Some(tenant) if all.contains(tenant) => vec![tenant.clone()],
+        Some(tenant) => anyhow::bail!("there is no tenant {tenant}; there are {}", named(&all)),
+        None => all,
     };
     let mut examined = Vec::new();
-    for tenant in tenants {
-        let of_tenant = around.examined(config, &tenant).await;
+    for tenant in &tenants {
+        let of_tenant = around.examined(config, tenant).await;
         examined.push(of_tenant.with_context(|| format!("the data of {tenant}"))?);
     }
+    if tenants.len() > 1 {
+        // The one that is always there is nobody's where others are.
+        examined.retain(|one| one.tenant != DEFAULT_TENANT || one.events + one.lists + one.items > 0);
+    }
     Ok(examined)
+}
+
+fn named(tenants: &[Tenant]) -> String {
+    tenants.iter().map(Tenant::as_str).collect::<Vec<_>>().join(", ")
 }
 
 impl Around {
@@ -139,7 +149,7 @@ impl Around {
             rows: Stores::relational(&config.stores, &config.data).await?,
             documents: Stores::documents(&config.stores, &config.data).await?,
             objects: Stores::objects(&config.stores, &config.data).await?,
-            log: if has_log { Stores::events(&config.stores, &config.data).await? } else { None },
+            log: Stores::events(&config.stores, &config.data).await?,
         };
         let (mut lags, mut not_looked_at) = (Vec::new(), Vec::new());
         let is_beside = has_log && stores.log.is_none();

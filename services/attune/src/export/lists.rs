@@ -16,10 +16,10 @@ use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, Schema
 use attune_batch::write::{Format, PartWriter};
 use attune_gateway::DEFAULT_TENANT;
 use attune_lake::{Dataset, LakeError, Reading, exposures_schema, fold, numbers, texts};
-use attune_store::Tenant;
 use attune_store::events::EventLog;
 use attune_store::objects::Objects;
 use attune_store::resolve::Stores;
+use attune_store::{StoreKind, Tenant};
 use clap::Args;
 use tempfile::NamedTempFile;
 
@@ -110,7 +110,7 @@ struct Rewarded {
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     let format = format(&options.output)?;
     let absent = Stores::absent(&config.stores, &config.data);
-    if let Some((store, path)) = absent.first() {
+    if let Some((store, path)) = absent.iter().find(|(store, _)| *store == StoreKind::Objects) {
         bail!("nothing was ever served from here: {} ({store}) is not there; name another with --data", path.display());
     }
     let (shown, rewarded) = serve::runtime()?.block_on(async {

@@ -332,6 +332,10 @@ fn where_there_is_no_installation_none_is_made() {
         said(&output)
     );
     assert!(!data.exists());
+    let folder = copied();
+    let data = folder.path().join("data");
+    let output = run(&["doctor", "data", "--tenant", "nobody", "--data", data.to_str().unwrap()]);
+    assert!(said(&output).contains("there is no tenant nobody; there are default"), "{}", said(&output));
     let output = run(&["doctor", "stores", "--json", "x.json", "--data", data.to_str().unwrap()]);
     assert!(said(&output).contains("flags of `attune doctor data`"), "{}", said(&output));
 }

@@ -132,11 +132,15 @@ impl Stores {
         opened.map_err(|error| OpenError::of(config, error))
     }
 
-    /// Opens the event log alone. An embedded one is one process's: `None` where another one has it.
+    /// Opens the event log alone, to be read. An embedded one is one process's: `None` where another one has it, and where
+    /// there is none yet.
     ///
     /// # Errors
     /// What is wrong with it, with what to do about it.
     pub async fn events(config: &StoresConfig, data: &Path) -> Result<Option<Arc<dyn EventLog>>, OpenError> {
+        if Self::absent(config, data).iter().any(|(store, _)| *store == StoreKind::Events) {
+            return Ok(None);
+        }
         match within(config, StoreKind::Events, Opener::new(config, data).events()).await {
             Err(error) if error.kind == ErrorKind::Unavailable && !config.events.is_server() => Ok(None),
             opened => opened.map(Some).map_err(|error| OpenError::of(config, error)),
