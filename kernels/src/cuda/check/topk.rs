@@ -30,13 +30,15 @@ enum Shape {
     Twins,
     /// Of lengths from one to a thousandth.
     Lengths,
+    /// So near each other, by this part of their length, that bf16 cannot tell who is best.
+    Close(f32),
 }
 
 const PLAIN: Case =
     Case { name: "plain", items: 300, width: 64, queries: 3, k: 10, one_in: 1, excluded: 0, items_are: Shape::Random };
 
 /// At and around the edges: tiles of 64 items, 16 and 128 queries, widths with and without a rest, more than is there.
-const CASES: [Case; 14] = [
+const CASES: [Case; 17] = [
     PLAIN,
     Case { name: "one item", items: 1, k: 5, ..PLAIN },
     Case { name: "narrow", items: 65, width: 8, queries: 1, ..PLAIN },
@@ -49,6 +51,9 @@ const CASES: [Case; 14] = [
     Case { name: "excluded", items: 500, width: 16, excluded: 40, ..PLAIN },
     Case { name: "twins", items: 700, width: 16, k: 100, items_are: Shape::Twins, ..PLAIN },
     Case { name: "lengths", items: 700, width: 40, k: 50, items_are: Shape::Lengths, excluded: 3, ..PLAIN },
+    Case { name: "close", items: 400, k: 40, items_are: Shape::Close(1e-3), ..PLAIN },
+    Case { name: "close, many", items: 6_000, width: 16, queries: 2, k: 30, items_are: Shape::Close(1e-3), ..PLAIN },
+    Case { name: "close, sample", items: 9_000, width: 8, k: 20, items_are: Shape::Close(0.1), ..PLAIN },
     Case { name: "sample", items: 9_000, width: 8, queries: 2, k: 7, ..PLAIN },
     Case { name: "sample, filter", items: 20_000, width: 8, queries: 70, k: 3, one_in: 2, excluded: 2, ..PLAIN },
 ];
@@ -149,6 +154,12 @@ impl Shape {
             Self::Twins => {
                 let pair = [random.values(case.width, 1.0), random.values(case.width, 1.0)];
                 rows.for_each(|(number, row)| row.copy_from_slice(&pair[number % 2]));
+            }
+            Self::Close(distance) => {
+                let centre = random.values(case.width, 1.0);
+                rows.for_each(|(_, row)| {
+                    row.iter_mut().zip(&centre).for_each(|(value, centre)| *value = centre + distance * *value);
+                });
             }
             Self::Lengths => rows.for_each(|(number, row)| {
                 let length = 1.0 / (1 + number * 7919 % 1000) as f32;
