@@ -240,6 +240,22 @@ static void multiply_add(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
         }
     }
 }
+
+// PTX ISA, "Matrix Fragments for mma.m16n8k32": a's register r holds row g (r even) or g + 8 (r odd), columns 4 t to 4 t + 3,
+// plus 16 in registers 2 and 3; b's register r holds rows 4 t to 4 t + 3, plus 16 in register 1, of column g; c as above.
+static void multiply_add(int (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    struct Registers { u32 a[4], b[2]; };
+    const auto all = exchange(Registers{{a[0], a[1], a[2], a[3]}, {b0, b1}});
+    const unsigned lane = threadIdx.x % 32;
+    for (unsigned i = 0; i < 4; i++) {
+        const unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        for (unsigned k = 0; k < 32; k++) {
+            const u32 left = all.of(row % 8 * 4 + k % 16 / 4).a[row / 8 + k / 16 * 2];
+            const u32 right = all.of(column * 4 + k % 16 / 4).b[k / 16];
+            sum[i] += (int)(int8_t)(left >> k % 4 * 8) * (int)(int8_t)(right >> k % 4 * 8);
+        }
+    }
+}
 #endif
 
 #if ATTUNE_PRECISION != 0
@@ -360,6 +376,7 @@ static float inverse(float x) { return 1 / x; }
 static float fused(float a, float b, float c) { return fmaf(a, b, c); }
 
 static int bits_set(u32 bits) { return __builtin_popcount(bits); }
+static int nearest(float x) { return (int)nearbyintf(x); }
 
 // Fibers give way nowhere in between.
 static u32 atomic_add(u32* counter, u32 more) {

@@ -77,6 +77,13 @@ DEVICE void multiply_add(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// The same of whole numbers of 8 bits, a 16 x 32 and b 32 x 8: bytes lie where those of twice as long values would.
+DEVICE void multiply_add(int (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 // Two floats as 16-bit elements, the first in the lower half; to nearest, ties to even.
 DEVICE u32 narrow2(float first, float second) {
     u32 pair;
@@ -136,6 +143,8 @@ DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE u32 as_bits(float x) { return __float_as_uint(x); }
 DEVICE float as_float(u32 bits) { return __uint_as_float(bits); }
 DEVICE int bits_set(u32 bits) { return __popc(bits); }
+// The nearest whole number, ties to even.
+DEVICE int nearest(float x) { return __float2int_rn(x); }
 
 // Adds to a counter in global or shared memory, and gives what it was before.
 DEVICE u32 atomic_add(u32* counter, u32 more) { return atomicAdd(counter, more); }

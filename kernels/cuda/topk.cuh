@@ -1,7 +1,9 @@
-// Exact top-k by inner product. Tensor cores screen every item against every query in bf16; what passes a threshold that
-// provably loses nobody is scored again in f32, as the CPU does it, bit for bit. Scores that do not pass are never written.
+// Exact top-k by inner product. Tensor cores screen every item against every query; what passes a threshold that provably
+// loses nobody is scored again in f32, as the CPU does it, bit for bit. Scores that do not pass are never written. Many
+// queries are screened in bf16, which is sharp; few in whole numbers of 8 bits, since then the memory is what is waited for,
+// and they are half of it.
 //
-//   prepare    queries to bf16, and the slack of each: twice the most that a screened score is wrong by
+//   prepare    queries to bf16 or levels, and the slack of each: twice the most that a screened score is wrong by
 //   (list)     where a filter is set: the items that it allows, one after the other
 //   screen     a sample of the items: the best of each group of 16
 //   threshold  the k-th best of the groups, minus slack: no item of the answer is screened lower
@@ -15,24 +17,39 @@
 
 #if ATTUNE_PRECISION == 1
 
-// Items that a block of the screen takes at a time, in slices of at most SLICE_MAX values; pieces in shared memory.
+// Items that a block of the screen takes at a time, in slices of at most SLICE_MAX bytes of each.
 const int TILE_ITEMS = 64;
-const int SLICE_MAX = 128;
-const int SCREEN_STAGES = 3;
+const int SLICE_MAX = 256;
 const int SCREEN_THREADS = 128;
 // Groups of a tile that a sample keeps the best of.
 const int TILE_GROUPS = 4;
 
+// Tiles in shared memory, for rows of so many bytes: one in use, the others on their way.
+DEVICE constexpr int screen_stage(int bytes) { return TILE_ITEMS * (bytes < SLICE_MAX ? bytes : SLICE_MAX); }
+DEVICE constexpr int screen_stages(int bytes) { return screen_stage(bytes) < 8192 ? 6 : 49152 / screen_stage(bytes); }
+
+// What the screen is made in. The bytes of a step of 16 values of bf16 lie in registers as those of 32 levels do.
+struct InBf16 {
+    typedef float Sum;
+    static const int BYTES = 2;
+};
+struct InLevels {
+    typedef int Sum;
+    static const int BYTES = 1;
+};
+
 // Where queries are few, each of the four warps takes a quarter of the items; where they are many, a quarter of the queries.
-// A warp has BANDS x 16 queries, which stay in registers while the items pass by.
-template <int WIDTH, int QUERY_WARPS, int BANDS>
-DEVICE void screen(unsigned char* memory, const Element* items, const u32* list, int first, int last, const Element* queries,
-                   int query_count, const float* thresholds, u32* counts, u64* candidates, int capacity, float* maxima,
-                   int groups) {
-    constexpr int SLICE = WIDTH < SLICE_MAX ? WIDTH : SLICE_MAX, SLICES = WIDTH / SLICE;
-    constexpr int PIECES = SLICE / 8, STEPS = SLICE / 16, ROW_BYTES = SLICE * 2, STAGE_BYTES = TILE_ITEMS * ROW_BYTES;
+// A warp has BANDS x 16 queries, which stay in registers while the items pass by. SCALES say what a level of an item is
+// worth, QUERY_SCALES one of a query.
+template <class In, int WIDTH, int QUERY_WARPS, int BANDS>
+DEVICE void screen(unsigned char* memory, const unsigned char* items, const float* scales, const u32* list, int first, int last,
+                   const unsigned char* queries, const float* query_scales, int query_count, const float* thresholds,
+                   u32* counts, u64* candidates, int capacity, float* maxima, int groups) {
+    constexpr int BYTES = WIDTH * In::BYTES, ROW_BYTES = BYTES < SLICE_MAX ? BYTES : SLICE_MAX, SLICES = BYTES / ROW_BYTES;
+    constexpr int PIECES = ROW_BYTES / 16, STEPS = ROW_BYTES / 32, STAGE_BYTES = screen_stage(BYTES), STAGES = screen_stages(BYTES);
     constexpr int ROWS_A_TIME = SCREEN_THREADS / PIECES;
     constexpr int ITEM_WARPS = SCREEN_THREADS / 32 / QUERY_WARPS, COLUMNS = TILE_ITEMS / ITEM_WARPS;
+    constexpr bool HAS_SCALES = In::BYTES == 1;
     const Shared stages = shared_address(memory);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int query = (blockIdx.x * QUERY_WARPS + warp % QUERY_WARPS) * BANDS * 16, row = query + lane / 4;
@@ -45,52 +62,61 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
     // What a thread copies, and what a lane reads: rows a multiple of 8 apart, so at the same piece (see place).
     const int own_row = threadIdx.x / PIECES, own_piece = threadIdx.x % PIECES;
     const int copied = place<PIECES>(own_row, own_piece) * 2;
-    const int read_row = (column + lane / 16 * 8 + lane % 8) * ROW_BYTES, read_piece = (lane / 8 % 2 ^ lane % 8) * 16;
+    const int read_row = (column + lane / 16 * 8 + lane % 8) * ROW_BYTES;
+    const int read_piece = (lane / 8 % 2 ^ (PIECES == 4 ? lane % 8 / 2 : lane % 8)) * 16;
     auto load = [&](int step) {
-        const Shared stage = stages + step % SCREEN_STAGES * STAGE_BYTES + copied;
+        const Shared stage = stages + step % STAGES * STAGE_BYTES + copied;
         const int start = first + ((int)blockIdx.y + step / SLICES * (int)gridDim.y) * TILE_ITEMS + own_row;
-        const Element* from = items + step % SLICES * SLICE + own_piece * 8;
+        const unsigned char* from = items + step % SLICES * ROW_BYTES + own_piece * 16;
 #pragma unroll
         for (int i = 0; i < TILE_ITEMS / ROWS_A_TIME; i++) {
             const int index = start + i * ROWS_A_TIME;
             const u32 item = index < last ? list ? list[index] : index : 0;
-            copy16(stage + i * ROWS_A_TIME * ROW_BYTES, from + (size_t)item * WIDTH, index < last);
+            copy16(stage + i * ROWS_A_TIME * ROW_BYTES, from + (size_t)item * BYTES, index < last);
         }
     };
 #pragma unroll
-    for (int step = 0; step < SCREEN_STAGES - 1; step++) {
+    for (int step = 0; step < STAGES - 1; step++) {
         if (step < steps) load(step);
         copies_commit();
     }
 
     u32 a[SLICES][STEPS][BANDS][4];
-    float limits[BANDS][2];
+    float limits[BANDS][2], worth[BANDS][2];
 #pragma unroll
     for (int band = 0; band < BANDS; band++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const int r = row + band * 16 + half * 8;
             limits[band][half] = r < query_count && thresholds ? thresholds[r] : INFINITY;
+            worth[band][half] = HAS_SCALES && r < query_count ? query_scales[r] : 0;
 #pragma unroll
-            for (int k = 0; k < WIDTH / 8; k++)
+            for (int k = 0; k < BYTES / 16; k++)
                 a[k / 2 / STEPS][k / 2 % STEPS][band][k % 2 * 2 + half] =
-                    r < query_count ? *(const u32*)(queries + (size_t)r * WIDTH + k * 8 + lane % 4 * 2) : 0;
+                    r < query_count ? *(const u32*)(queries + (size_t)r * BYTES + k * 16 + lane % 4 * 4) : 0;
         }
     }
 
     for (int turn = 0; turn < turns; turn++) {
-        float sums[BANDS][COLUMNS / 8][4] = {};
+        const int tile = blockIdx.y + turn * gridDim.y, start = first + tile * TILE_ITEMS + column + lane % 4 * 2;
+        float scale[COLUMNS / 4];
+#pragma unroll
+        for (int i = 0; i < COLUMNS / 4; i++) {
+            const int index = start + i / 2 * 8 + i % 2;
+            scale[i] = HAS_SCALES && active && index < last ? scales[list ? list[index] : index] : 0;
+        }
+        typename In::Sum sums[BANDS][COLUMNS / 8][4] = {};
 #pragma unroll
         for (int slice = 0; slice < SLICES; slice++) {
             const int step = turn * SLICES + slice;
-            copies_wait<SCREEN_STAGES - 2>();
+            copies_wait<STAGES - 2>();
             // Behind this barrier the step's items are there for everybody, and nobody reads the ones before, which the
             // next load overwrites.
             block_barrier();
-            if (step + SCREEN_STAGES - 1 < steps) load(step + SCREEN_STAGES - 1);
+            if (step + STAGES - 1 < steps) load(step + STAGES - 1);
             copies_commit();
             if (!active) continue;
-            const Shared tile = stages + step % SCREEN_STAGES * STAGE_BYTES + read_row;
+            const Shared tile = stages + step % STAGES * STAGE_BYTES + read_row;
 #pragma unroll
             for (int k = 0; k < STEPS; k++)
 #pragma unroll
@@ -106,17 +132,17 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
         }
         if (!active) continue;
 
-        // Score sums[band][j][half * 2 + c] is that of query row + band * 16 + half * 8 and item start + j * 8 + c.
-        const int tile = blockIdx.y + turn * gridDim.y, start = first + tile * TILE_ITEMS + column + lane % 4 * 2;
-        if (first + (tile + 1) * TILE_ITEMS > last) {
+        // scores[band][j][half * 2 + c] is that of query row + band * 16 + half * 8 and item start + j * 8 + c.
+        float scores[BANDS][COLUMNS / 8][4];
+#pragma unroll
+        for (int band = 0; band < BANDS; band++)
 #pragma unroll
             for (int j = 0; j < COLUMNS / 8; j++)
 #pragma unroll
-                for (int i = 0; i < 4; i++)
-#pragma unroll
-                    for (int band = 0; band < BANDS; band++)
-                        if (start + j * 8 + i % 2 >= last) sums[band][j][i] = -INFINITY;
-        }
+                for (int i = 0; i < 4; i++) {
+                    scores[band][j][i] = HAS_SCALES ? (float)sums[band][j][i] * (scale[j * 2 + i % 2] * worth[band][i / 2]) : sums[band][j][i];
+                    if (first + (tile + 1) * TILE_ITEMS > last && start + j * 8 + i % 2 >= last) scores[band][j][i] = -INFINITY;
+                }
         // Bit j * 2 + c of a row of which this lane has COLUMNS / 4 scores.
         u32 hits[BANDS][2], any = 0;
 #pragma unroll
@@ -127,7 +153,7 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
                 float best = -INFINITY;
 #pragma unroll
                 for (int j = 0; j < COLUMNS / 8; j++)
-                    best = fmaxf(best, fmaxf(sums[band][j][half * 2], sums[band][j][half * 2 + 1]));
+                    best = fmaxf(best, fmaxf(scores[band][j][half * 2], scores[band][j][half * 2 + 1]));
                 hits[band][half] = 0;
                 if (maxima) {
                     // A group is what a lane has of a tile, or what a warp has where that is less.
@@ -140,7 +166,7 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
                 } else if (best >= limits[band][half]) {
 #pragma unroll
                     for (int i = 0; i < COLUMNS / 4; i++) {
-                        const float score = sums[band][i / 2][half * 2 + i % 2];
+                        const float score = scores[band][i / 2][half * 2 + i % 2];
                         // What lies past the end is no item, even where there is no threshold.
                         if (score >= limits[band][half] && score > -INFINITY) hits[band][half] |= 1u << i;
                     }
@@ -168,7 +194,7 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
                         if (!(hits[band][half] >> i & 1)) continue;
                         const u32 index = start + i / 2 * 8 + i % 2;
                         if (slot < (u32)capacity)
-                            own[slot] = (u64)as_bits(sums[band][i / 2][half * 2 + i % 2]) << 32 | (list ? list[index] : index);
+                            own[slot] = (u64)as_bits(scores[band][i / 2][half * 2 + i % 2]) << 32 | (list ? list[index] : index);
                         slot++;
                     }
                 }
@@ -178,34 +204,35 @@ DEVICE void screen(unsigned char* memory, const Element* items, const u32* list,
     }
 }
 
-#define SCREEN(NAME, BLOCKS, WIDTH, QUERY_WARPS, BANDS)                                                                      \
+#define SCREEN(NAME, BLOCKS, IN, WIDTH, QUERY_WARPS, BANDS)                                                                  \
     KERNEL(SCREEN_THREADS, BLOCKS)                                                                                           \
-    NAME(const Element* __restrict__ items, const u32* __restrict__ list, int first, int last,                               \
-         const Element* __restrict__ queries, int query_count, const float* __restrict__ thresholds, u32* counts,            \
-         u64* candidates, int capacity, float* maxima, int groups) {                                                         \
-        SHARED_BYTES(memory, SCREEN_STAGES * TILE_ITEMS * (WIDTH < SLICE_MAX ? WIDTH : SLICE_MAX) * 2);                      \
-        screen<WIDTH, QUERY_WARPS, BANDS>(memory, items, list, first, last, queries, query_count, thresholds, counts,        \
-                                          candidates, capacity, maxima, groups);                                             \
+    NAME(const unsigned char* __restrict__ items, const float* __restrict__ scales, const u32* __restrict__ list, int first, \
+         int last, const unsigned char* __restrict__ queries, const float* __restrict__ query_scales, int query_count,       \
+         const float* __restrict__ thresholds, u32* counts, u64* candidates, int capacity, float* maxima, int groups) {      \
+        SHARED_BYTES(memory, screen_stages(WIDTH * IN::BYTES) * screen_stage(WIDTH * IN::BYTES));                            \
+        screen<IN, WIDTH, QUERY_WARPS, BANDS>(memory, items, scales, list, first, last, queries, query_scales, query_count,  \
+                                              thresholds, counts, candidates, capacity, maxima, groups);                     \
     }
 
 // Grid: queries / (64 BANDS), rounded up, x parts of the items. With MAXIMA the best of each group is written there and the
 // thresholds are not read; without, what passes them goes to the candidates.
-SCREEN(screen_64, 3, 64, 4, 2)
-SCREEN(screen_128, 3, 128, 4, 2)
-SCREEN(screen_256, 2, 256, 4, 2)
+SCREEN(screen_64, 3, InBf16, 64, 4, 2)
+SCREEN(screen_128, 3, InBf16, 128, 4, 2)
+SCREEN(screen_256, 2, InBf16, 256, 4, 2)
 // For up to 16 queries. Grid: 1 x parts of the items.
-SCREEN(screen_few_64, 4, 64, 1, 1)
-SCREEN(screen_few_128, 4, 128, 1, 1)
-SCREEN(screen_few_256, 3, 256, 1, 1)
+SCREEN(screen_few_64, 4, InLevels, 64, 1, 1)
+SCREEN(screen_few_128, 4, InLevels, 128, 1, 1)
+SCREEN(screen_few_256, 4, InLevels, 256, 1, 1)
 
 const int PREPARE_QUERIES = 8;
 const u32 PENDING = 0xffffffff, CROWDED = 0xfffffffe;
 
-// What a query needs before it is screened. Lengths are in units of its largest value, so that squares do not vanish. A warp has a query. Grid: queries / PREPARE_QUERIES, rounded up.
+// What a query needs before it is screened in bf16, or AS_LEVELS. Lengths are in units of its largest value, so that squares
+// do not vanish. A warp has a query. Grid: queries / PREPARE_QUERIES, rounded up.
 KERNEL(PREPARE_QUERIES * 32, 1)
-topk_prepare(const float* __restrict__ queries, int query_count, int width, int padded, float items_max, float unseen_max,
-             float sum_error, float underflow, Element* __restrict__ rounded, float* slack, float* thresholds, u32* counts,
-             u32* lost, u32* status) {
+topk_prepare(const float* __restrict__ queries, int query_count, int width, int padded, int as_levels, float items_max,
+             float unseen_max, float sum_error, float underflow, unsigned char* __restrict__ rounded, float* query_scales,
+             float* slack, float* thresholds, u32* counts, u32* lost, u32* status) {
     const int query = blockIdx.x * PREPARE_QUERIES + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (query >= query_count) return;
     const float* row = queries + (size_t)query * width;
@@ -213,26 +240,41 @@ topk_prepare(const float* __restrict__ queries, int query_count, int width, int 
     for (int i = lane; i < width; i += 32) largest = fmaxf(largest, row[i] < 0 ? -row[i] : row[i]);
 #pragma unroll
     for (int distance = 16; distance > 0; distance /= 2) largest = fmaxf(largest, shuffle_xor(largest, distance));
+    const float level = largest / 127;
     float whole = 0, kept = 0, left = 0;
-    for (int i = lane * 2; i < padded; i += 64) {
-        float x[2];
-        u32 pair = 0;
+    for (int i = lane * 4; i < padded; i += 128) {
+        u32 bits[4];
 #pragma unroll
-        for (int c = 0; c < 2; c++) {
-            x[c] = i + c < width ? row[i + c] : 0;
-            const u32 bits = narrow2(x[c], 0) & 0xffff;
-            // What is below the normal numbers is left out: nothing depends on how tensor cores treat it.
-            pair |= (bits & 0x7f80 ? bits : 0) << 16 * c;
-            const float y = widen((u16)(pair >> 16 * c)), rest = (x[c] - y) / largest;
-            whole += x[c] / largest * (x[c] / largest);
+        for (int c = 0; c < 4; c++) {
+            const float x = i + c < width ? row[i + c] : 0;
+            float y;
+            if (as_levels) {
+                const int steps = nearest(x / level);
+                bits[c] = steps & 0xff;
+                y = steps * level;
+            } else {
+                const u32 pair = narrow2(x, 0) & 0xffff;
+                // What is below the normal numbers is left out: nothing depends on how tensor cores treat it.
+                bits[c] = pair & 0x7f80 ? pair : 0;
+                y = widen((u16)bits[c]);
+            }
+            const float rest = (x - y) / largest;
+            whole += x / largest * (x / largest);
             kept += y / largest * (y / largest);
             left += rest * rest;
         }
-        *(u32*)(rounded + (size_t)query * padded + i) = pair;
+        if (as_levels)
+            *(u32*)(rounded + (size_t)query * padded + i) = bits[0] | bits[1] << 8 | bits[2] << 16 | bits[3] << 24;
+        else {
+            u32* pairs = (u32*)(rounded + ((size_t)query * padded + i) * 2);
+            pairs[0] = bits[0] | bits[1] << 16;
+            pairs[1] = bits[2] | bits[3] << 16;
+        }
     }
     whole = square_root(warp_sum(whole)), kept = square_root(warp_sum(kept)), left = square_root(warp_sum(left));
     if (lane != 0) return;
     const float error = largest * (left * items_max + whole * unseen_max + kept * items_max * sum_error) + underflow;
+    query_scales[query] = level;
     slack[query] = 2.004f * error;
     thresholds[query] = -INFINITY;
     counts[query] = 0;

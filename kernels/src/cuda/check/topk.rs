@@ -37,23 +37,37 @@ enum Shape {
 const PLAIN: Case =
     Case { name: "plain", items: 300, width: 64, queries: 3, k: 10, one_in: 1, excluded: 0, items_are: Shape::Random };
 
-/// At and around the edges: tiles of 64 items, 16 and 128 queries, widths with and without a rest, more than is there.
-const CASES: [Case; 17] = [
+/// At and around the edges: tiles of 64 items, 16 queries (up to which they are screened as levels) and 128, widths with and
+/// without a rest, more than is there.
+const CASES: [Case; 22] = [
     PLAIN,
     Case { name: "one item", items: 1, k: 5, ..PLAIN },
     Case { name: "narrow", items: 65, width: 8, queries: 1, ..PLAIN },
     Case { name: "width 72", items: 127, width: 72, queries: 16, ..PLAIN },
     Case { name: "width 200", items: 200, width: 200, queries: 17, k: 100, ..PLAIN },
     Case { name: "width 256, all", items: 130, width: 256, queries: 2, k: 1000, ..PLAIN },
+    Case { name: "width 256, bf16", items: 130, width: 248, queries: 18, k: 20, ..PLAIN },
     Case { name: "129 queries", items: 100, queries: 129, k: 1, ..PLAIN },
     Case { name: "filter", items: 1000, width: 24, one_in: 10, ..PLAIN },
+    Case { name: "filter, bf16", items: 1000, width: 24, queries: 20, one_in: 10, excluded: 9, ..PLAIN },
     Case { name: "fewer than k", items: 400, width: 8, one_in: 50, k: 20, ..PLAIN },
     Case { name: "excluded", items: 500, width: 16, excluded: 40, ..PLAIN },
     Case { name: "twins", items: 700, width: 16, k: 100, items_are: Shape::Twins, ..PLAIN },
     Case { name: "lengths", items: 700, width: 40, k: 50, items_are: Shape::Lengths, excluded: 3, ..PLAIN },
+    Case { name: "lengths, bf16", items: 700, width: 40, queries: 17, items_are: Shape::Lengths, ..PLAIN },
     Case { name: "close", items: 400, k: 40, items_are: Shape::Close(1e-3), ..PLAIN },
+    Case { name: "close, bf16", items: 400, queries: 17, k: 40, items_are: Shape::Close(1e-3), ..PLAIN },
     Case { name: "close, many", items: 6_000, width: 16, queries: 2, k: 30, items_are: Shape::Close(1e-3), ..PLAIN },
     Case { name: "close, sample", items: 9_000, width: 8, k: 20, items_are: Shape::Close(0.1), ..PLAIN },
+    Case {
+        name: "close, sample, bf16",
+        items: 9_000,
+        width: 8,
+        queries: 17,
+        k: 20,
+        items_are: Shape::Close(0.1),
+        ..PLAIN
+    },
     Case { name: "sample", items: 9_000, width: 8, queries: 2, k: 7, ..PLAIN },
     Case { name: "sample, filter", items: 20_000, width: 8, queries: 70, k: 3, one_in: 2, excluded: 2, ..PLAIN },
 ];
@@ -148,20 +162,20 @@ fn brute_force(
 impl Shape {
     fn vectors(self, case: &Case, random: &mut Random) -> Vec<f32> {
         let mut vectors = random.values(case.items * case.width, 1.0);
-        let rows = vectors.chunks_exact_mut(case.width).enumerate();
+        let rows = vectors.chunks_exact_mut(case.width);
         match self {
             Self::Random => {}
             Self::Twins => {
                 let pair = [random.values(case.width, 1.0), random.values(case.width, 1.0)];
-                rows.for_each(|(number, row)| row.copy_from_slice(&pair[number % 2]));
+                rows.enumerate().for_each(|(number, row)| row.copy_from_slice(&pair[number % 2]));
             }
             Self::Close(distance) => {
                 let centre = random.values(case.width, 1.0);
-                rows.for_each(|(_, row)| {
+                rows.for_each(|row| {
                     row.iter_mut().zip(&centre).for_each(|(value, centre)| *value = centre + distance * *value);
                 });
             }
-            Self::Lengths => rows.for_each(|(number, row)| {
+            Self::Lengths => rows.enumerate().for_each(|(number, row)| {
                 let length = 1.0 / (1 + number * 7919 % 1000) as f32;
                 row.iter_mut().for_each(|value| *value *= length);
             }),

@@ -60,7 +60,9 @@ impl Passes {
         let sample = least.max(if is_memory_bound { items / 16 } else { 0 }).next_multiple_of(TILE_ITEMS);
         // The best of groups lie where the candidates will.
         let sample = sample.min(2 * capacity / TILE_GROUPS * TILE_ITEMS).min(items);
-        let growth = if is_memory_bound { GROWTH_MEMORY_BOUND } else { GROWTH }.min(capacity / (2 * wanted)).max(2);
+        // Levels let through about three times what is wanted, bf16 half as much again; and a round may be half as long again.
+        let most = capacity / (if are_few(queries) { 5 } else { 2 } * wanted);
+        let growth = if is_memory_bound { GROWTH_MEMORY_BOUND } else { GROWTH }.min(most).max(2);
         let (mut ends, mut seen) = (Vec::new(), sample);
         while ends.last() != Some(&items) {
             let end = (seen * growth).next_multiple_of(TILE_ITEMS);
@@ -83,9 +85,14 @@ impl Passes {
     }
 }
 
+/// Whether so many queries are screened as levels: there the memory is what is waited for.
+pub(super) fn are_few(queries: usize) -> bool {
+    queries <= FEW
+}
+
 /// For screening a range of so many items.
 pub(super) fn screen(padded: usize, queries: usize, items: usize, multiprocessors: u32) -> Shape {
-    let is_few = queries <= FEW;
+    let is_few = are_few(queries);
     // Where queries are few, memory is busy with fewer blocks than fit: the others are room for another worker's kernels.
     let (kernel, resident) = match (padded, is_few) {
         (64, true) => (TopkKernel::ScreenFew64, 4),
@@ -160,7 +167,7 @@ impl Workspace {
 
     /// Bytes on the device, besides the list of what a filter allows.
     pub(super) fn bytes(&self, padded: usize) -> usize {
-        self.input * 4 + self.candidates * 8 + self.results * 4 + self.queries * (padded * 2 + 4 * 4)
+        self.input * 4 + self.candidates * 8 + self.results * 4 + self.queries * (padded * 2 + 5 * 4)
     }
 
     /// How many of the first queries fit in a pass, by how many rows each excludes. At least one, if it wants no more than
@@ -223,8 +230,9 @@ mod tests {
                     let passes = Passes::new(items, wanted, queries);
                     let mut seen = passes.sample;
                     for round in passes.rounds().filter(|_| passes.sample > 0) {
-                        // Half as many again for what slack lets through, and those that were there before.
-                        let expected = 3 * wanted * round.len() / (2 * seen) + wanted;
+                        // What slack lets through, and those that were there before.
+                        let through = if are_few(queries) { 6 } else { 3 };
+                        let expected = through * wanted * round.len() / (2 * seen) + wanted;
                         assert!(expected <= capacity(wanted), "{items} {wanted} {queries}: {passes:?}");
                         seen = round.end;
                     }

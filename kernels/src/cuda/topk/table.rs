@@ -7,7 +7,7 @@ use super::super::memory::{Buffer, Cell, Element};
 use super::super::stream::{Stream, StreamSize};
 use super::super::{Arithmetic, CudaError};
 use super::NO_ROW;
-use super::bounds::{Bounds, round_rows};
+use super::bounds::{Bounds, Rounded, round_rows};
 use super::plan;
 
 /// Bytes of f32 rows that are brought into order and sent at a time.
@@ -15,16 +15,21 @@ const PIECE_BYTES: usize = 4 << 20;
 /// The most items: indices are 32 bits with a sign.
 const ITEMS_MAX: usize = 1 << 30;
 
-/// Items that do not change any more, on a device: in bf16 to be screened, in f32 to be scored. Shared by workers.
+/// Items that do not change any more, on a device: in bf16 and as levels to be screened, in f32 to be scored. Shared by
+/// workers.
 #[derive(Debug)]
 pub struct ItemTable {
     pub(super) device: Device,
     pub(super) width: usize,
     pub(super) padded: usize,
     pub(super) count: usize,
-    pub(super) bounds: Bounds,
-    /// By item, rows of `padded` values.
+    /// In bf16, by item rows of `padded` values.
     pub(super) rounded: Buffer<Element>,
+    pub(super) rounded_bounds: Bounds,
+    /// As levels, by item rows of `padded` values, four a word; and by item, what a level is worth.
+    pub(super) levels: Buffer<u32>,
+    pub(super) steps: Buffer<f32>,
+    pub(super) level_bounds: Bounds,
     /// By item, rows of `width` values.
     pub(super) exact: Buffer<f32>,
     /// By item, what the caller calls it.
@@ -55,10 +60,14 @@ impl ItemTable {
         }
         Self::check_memory(device, count, width)?;
         let row = |item: usize| &vectors[places[item] as usize * width..][..width];
-        let (stored, bounds) = round_rows(count, width, padded, row);
         let mut stream = Stream::open(device, StreamSize { upload_bytes: PIECE_BYTES, ..StreamSize::default() })?;
-        let rounded = filled(device, &mut stream, &stored)?;
-        drop(stored);
+        let Rounded { values, bounds: rounded_bounds, .. } = round_rows::<u16>(count, width, padded, row);
+        let rounded = filled(device, &mut stream, &values, values.len())?;
+        drop(values);
+        let Rounded { values, steps, bounds: level_bounds } = round_rows::<i8>(count, width, padded, row);
+        let levels = filled(device, &mut stream, &values, values.len() / 4)?;
+        drop(values);
+        let steps = filled(device, &mut stream, &steps, count)?;
         let exact = device.allocate::<f32>(count * width)?;
         let rows_a_piece = (PIECE_BYTES / (4 * width)).max(1);
         let mut piece = Vec::with_capacity(rows_a_piece * width);
@@ -70,9 +79,24 @@ impl ItemTable {
         let names: Vec<u32> = places.iter().map(|&place| rows[place as usize]).collect();
         let mut present = vec![0_u64; rows.len().div_ceil(64)];
         places.iter().for_each(|&place| present[place as usize / 64] |= 1 << (place % 64));
-        let (rows, places) = (filled(device, &mut stream, &names)?, filled(device, &mut stream, &places)?);
+        let rows = filled(device, &mut stream, &names, count)?;
+        let places = filled(device, &mut stream, &places, count)?;
         let device = device.clone();
-        Ok(Arc::new(Self { device, width, padded, count, bounds, rounded, exact, rows, places, present }))
+        Ok(Arc::new(Self {
+            device,
+            width,
+            padded,
+            count,
+            rounded,
+            rounded_bounds,
+            levels,
+            steps,
+            level_bounds,
+            exact,
+            rows,
+            places,
+            present,
+        }))
     }
 
     /// Whether so many items fit in what a device has free.
@@ -93,8 +117,8 @@ impl ItemTable {
 
     /// Bytes on the device of so many items of `width` values; `None` when there is no kernel for the width.
     pub fn bytes_of(items: usize, width: usize) -> Option<usize> {
-        // In bf16, in f32, its row and its place.
-        Some(items * (plan::padded(width)? * 2 + width * 4 + 8))
+        // In bf16, as levels, in f32; what a level is worth, its row and its place.
+        Some(items * (plan::padded(width)? * 3 + width * 4 + 12))
     }
 
     /// The device.
@@ -122,15 +146,16 @@ fn filled<T: Copy + 'static, C: Cell>(
     device: &Device,
     stream: &mut Stream,
     values: &[T],
+    cells: usize,
 ) -> Result<Buffer<C>, CudaError> {
-    let buffer = device.allocate(values.len())?;
+    let buffer = device.allocate(cells)?;
     stream.fill_at(&buffer, 0, bytes_of(values))?;
     Ok(buffer)
 }
 
 /// Plain numbers as bytes.
 pub(super) fn bytes_of<T: Copy + 'static>(values: &[T]) -> &[u8] {
-    // SAFETY: called with f32, u32, u16 and u64 alone, which are bytes without gaps.
+    // SAFETY: called with f32, u32, u16 and i8 alone, which are bytes without gaps.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
@@ -182,7 +207,7 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_both_forms() {
-        assert_eq!(ItemTable::bytes_of(1_000_000, 128), Some(1_000_000 * (256 + 512 + 8)));
+        assert_eq!(ItemTable::bytes_of(1_000_000, 128), Some(1_000_000 * (256 + 128 + 512 + 12)));
         assert_eq!(ItemTable::bytes_of(10, 300), None);
     }
 }

@@ -62,7 +62,9 @@ pub struct TopkWorker {
     /// Statuses, then answers.
     output: Buffer<u32>,
     candidates: Buffer<u64>,
+    /// Queries as the screen sees them, and what a level is worth.
     rounded: Buffer<Element>,
+    steps: Buffer<f32>,
     slack: Buffer<f32>,
     thresholds: Buffer<f32>,
     counts: Buffer<u32>,
@@ -107,6 +109,7 @@ impl TopkWorker {
             output: device.allocate(space.results)?,
             candidates: device.allocate(space.candidates)?,
             rounded: device.allocate(space.queries * table.padded)?,
+            steps: device.allocate(space.queries)?,
             slack: device.allocate(space.queries)?,
             thresholds: device.allocate(space.queries)?,
             counts: device.allocate(space.queries)?,
@@ -303,7 +306,9 @@ impl TopkWorker {
 
     fn prepare(&mut self, batch: &Batch) -> Result<(), CudaError> {
         let table = Arc::clone(&self.table);
-        let bounds = table.bounds;
+        let as_levels = plan::are_few(batch.queries);
+        let bounds = if as_levels { table.level_bounds } else { table.rounded_bounds };
+        let (mut as_levels, mut steps) = (i32::from(as_levels), self.steps.address);
         let (mut queries, mut count) = (self.input.address, batch.queries as i32);
         let (mut width, mut padded) = (table.width as i32, table.padded as i32);
         let (mut items_max, mut unseen_max) = (bounds.items_max, bounds.unseen_max);
@@ -312,8 +317,8 @@ impl TopkWorker {
             (self.rounded.address, self.slack.address, self.thresholds.address);
         let (mut counts, mut lost, mut status) = (self.counts.address, self.lost.address, self.status_address());
         let mut arguments = arguments![
-            queries, count, width, padded, items_max, unseen_max, sum_error, underflow, rounded, slack, thresholds,
-            counts, lost, status
+            queries, count, width, padded, as_levels, items_max, unseen_max, sum_error, underflow, rounded, steps,
+            slack, thresholds, counts, lost, status
         ];
         // SAFETY: the types are the kernel's; a batch is no larger than the workspace.
         unsafe { self.stream.launch(plan::prepare(batch.queries), &mut arguments) }
@@ -332,7 +337,10 @@ impl TopkWorker {
         let table = Arc::clone(&self.table);
         let multiprocessors = table.device.card().multiprocessors;
         let shape: Shape = plan::screen(table.padded, batch.queries, range.len(), multiprocessors);
-        let (mut items, mut list) = (table.rounded.address, batch.allowed.map_or(0, |_| self.list.address));
+        let as_levels = plan::are_few(batch.queries);
+        let mut items = if as_levels { table.levels.address } else { table.rounded.address };
+        let (mut scales, mut query_scales) = (table.steps.address, self.steps.address);
+        let mut list = batch.allowed.map_or(0, |_| self.list.address);
         let (mut first, mut last) = (range.start as i32, range.end as i32);
         let (mut queries, mut count) = (self.rounded.address, batch.queries as i32);
         let (mut thresholds, mut counts) = (self.thresholds.address, self.counts.address);
@@ -341,7 +349,20 @@ impl TopkWorker {
         let mut maxima = groups.map_or(0, |_| candidates);
         let mut groups = groups.unwrap_or(0) as i32;
         let mut arguments = arguments![
-            items, list, first, last, queries, count, thresholds, counts, candidates, capacity, maxima, groups
+            items,
+            scales,
+            list,
+            first,
+            last,
+            queries,
+            query_scales,
+            count,
+            thresholds,
+            counts,
+            candidates,
+            capacity,
+            maxima,
+            groups
         ];
         // SAFETY: the types are the kernel's; the range is one of the items, or of the list, which has as many places as the
         // batch allows; queries times capacity is no more than there is room for, and `groups` is below twice the capacity.
