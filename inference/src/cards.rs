@@ -56,7 +56,7 @@ impl Cards {
             return Ok(Self::none("the CPU was asked for"));
         }
         let found = probe();
-        match choose(asked, &found, Arithmetic::Bf16.capability_min())? {
+        match choose(asked, &found, Arithmetic::F16.capability_min())? {
             Chosen::Cpu { why } => Ok(Self::none(&why)),
             Chosen::Cards(cards) => {
                 let names: Vec<String> = cards.iter().map(Card::to_string).collect();
@@ -69,6 +69,13 @@ impl Cards {
     fn of(cards: Vec<Card>, probe: Option<Probe>, required: bool) -> Self {
         let devices = Arc::new(Devices { probe, open: Mutex::default() });
         Self { cards, devices, required, bases: HashMap::new() }
+    }
+
+    /// The format of 16 bits that all of them have; `None` without cards.
+    pub(crate) fn half(&self) -> Option<Precision> {
+        let has_bf16 = |card: &Card| card.capability >= Arithmetic::Bf16.capability_min();
+        let half = if self.cards.iter().all(has_bf16) { Precision::Bf16 } else { Precision::F16 };
+        (!self.is_empty()).then_some(half)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -166,6 +173,7 @@ fn arithmetic(precision: Precision) -> Result<Arithmetic, CudaError> {
     match precision {
         Precision::F32 => Ok(Arithmetic::F32),
         Precision::Bf16 => Ok(Arithmetic::Bf16),
+        Precision::F16 => Ok(Arithmetic::F16),
         Precision::Int8 => Err(CudaError::NoModule("int8 runs on the CPU alone".into())),
     }
 }
@@ -192,5 +200,29 @@ impl OnCards {
 impl fmt::Debug for OnCards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.models).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_one_that_all_cards_have() {
+        let card = |index, capability| Card {
+            index,
+            name: "a card".into(),
+            capability,
+            memory_bytes: 16 << 30,
+            multiprocessors: 40,
+        };
+        let half = |capabilities: &[(u32, u32)]| {
+            let cards = capabilities.iter().enumerate().map(|(index, capability)| card(index, *capability)).collect();
+            Cards::of(cards, None, false).half()
+        };
+        assert_eq!(half(&[]), None);
+        assert_eq!(half(&[(7, 5)]), Some(Precision::F16));
+        assert_eq!(half(&[(8, 0), (9, 0)]), Some(Precision::Bf16));
+        assert_eq!(half(&[(9, 0), (7, 5)]), Some(Precision::F16));
     }
 }

@@ -56,7 +56,7 @@ pub enum EngineChoice {
 /// Number format of the matrix products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PrecisionChoice {
-    /// bf16 on a GPU and where AMX is, else f32.
+    /// bf16 on a GPU (f16 before compute 8.0) and where AMX is, else f32.
     #[default]
     Auto,
     /// IEEE single.
@@ -282,8 +282,8 @@ impl Loader {
         let adapter = spec.adapter.as_deref().map(Adapter::read).transpose()?;
         let precision = match self.engine {
             EngineChoice::Reference => Precision::F32,
-            EngineChoice::Cpu => match (spec.precision.unwrap_or(self.precision), self.cards.is_empty()) {
-                (PrecisionChoice::Auto, false) => Precision::Bf16,
+            EngineChoice::Cpu => match (spec.precision.unwrap_or(self.precision), self.cards.half()) {
+                (PrecisionChoice::Auto, Some(half)) => half,
                 (asked, _) => asked.on(self.isa),
             },
         };

@@ -97,6 +97,8 @@ pub enum Precision {
     F32,
     /// bfloat16 operands, f32 sums.
     Bf16,
+    /// IEEE half operands, f32 sums: on cards that have no bfloat16.
+    F16,
     /// 7-bit rows by 8-bit channels, exact integer sums.
     Int8,
 }
@@ -106,6 +108,7 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
             Self::Int8 => "int8",
         })
     }

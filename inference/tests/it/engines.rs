@@ -11,7 +11,7 @@ const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::
 /// The lowest and the mean cosine that a precision may have against candle's f32.
 fn bounds(precision: Precision) -> (f64, f64) {
     match precision {
-        Precision::F32 => (0.999_99, 0.999_999),
+        Precision::F32 | Precision::F16 => (0.999_99, 0.999_999),
         Precision::Bf16 => (0.995, 0.999),
         Precision::Int8 => (0.99, 0.998),
     }

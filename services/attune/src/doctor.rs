@@ -148,7 +148,7 @@ fn processor() -> Finding {
 /// Which cards are used, or why none is.
 fn device(asked: DeviceChoice) -> Finding {
     let found = cuda::probe();
-    match cuda::choose(asked, &found, cuda::Arithmetic::Bf16.capability_min()) {
+    match cuda::choose(asked, &found, cuda::Arithmetic::F16.capability_min()) {
         Err(error) => (Verdict::Bad, error.to_string()),
         Ok(cuda::Chosen::Cpu { why }) => good(format!("{asked}: the CPU, since {why}")),
         Ok(cuda::Chosen::Cards(cards)) => {

@@ -21,7 +21,8 @@ pub(crate) const MINI_LM: Size = Size { hidden: 384, layers: 6, intermediate: 15
 /// What an emulated card can do in seconds.
 const SMALL: Size = Size { hidden: 64, layers: 2, intermediate: 96, positions: 256 };
 /// The lowest cosine between a row of the card and one of the CPU in f32.
-const LOWEST: [(Arithmetic, f64); 2] = [(Arithmetic::F32, 0.999_99), (Arithmetic::Bf16, 0.995)];
+const LOWEST: [(Arithmetic, f64); 3] =
+    [(Arithmetic::F32, 0.999_99), (Arithmetic::Bf16, 0.995), (Arithmetic::F16, 0.999)];
 
 /// A model of some size with random weights, in memory.
 pub(crate) struct Model {
@@ -72,7 +73,7 @@ pub(crate) fn rows(engine: &mut dyn Engine, tokens: &[u32], offsets: &[usize]) -
     Ok(out)
 }
 
-/// Parity at both precisions, and the way back to the CPU.
+/// Parity at each precision, and the way back to the CPU.
 pub(crate) fn check(open: Open<'_>, emulated: bool) -> (Value, usize) {
     let mut wrong = 0;
     let mut answers = serde_json::Map::new();

@@ -52,7 +52,7 @@ impl CpuModel {
                 let exact = Self::new(checkpoint, architecture, isa, Precision::F32, labels, capacity_tokens)?;
                 measure_peaks(&exact)
             }
-            Precision::F32 | Precision::Bf16 => Vec::new(),
+            Precision::F32 | Precision::F16 | Precision::Bf16 => Vec::new(),
         };
         let packer = Packer { isa, precision };
         let layers = (0..architecture.layers)

@@ -92,7 +92,8 @@ impl CudaModel {
             instruction_set: ARCHITECTURES.into_iter().find(|known| *known == name).unwrap_or("cuda"),
             precision: match self.device.arithmetic() {
                 Arithmetic::F32 => Precision::F32,
-                Arithmetic::Bf16 | Arithmetic::F16 => Precision::Bf16,
+                Arithmetic::Bf16 => Precision::Bf16,
+                Arithmetic::F16 => Precision::F16,
             },
         }
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use attune_inference::ModelSpec;
-use attune_inference::engine::{Engine, FlatBatch, Precision as Format};
+use attune_inference::engine::{Engine, EngineInfo, FlatBatch, Precision as Format};
 use attune_inference::registry::{Model, Registry};
 use attune_inference::schedule::EngineFactory;
 use attune_kernels::{ISA_VARIABLE, Isa, limits};
@@ -156,7 +156,7 @@ fn measure(config: &Config, options: &Options, isa: Isa, threads: usize) -> Resu
                 tokens: rows.iter().map(Vec::len).sum(),
                 operations: rows.iter().map(|row| loaded.work(row.len())).sum(),
                 seconds,
-                limit_operations_per_s: limit(loaded.info.engine.precision, isa, threads),
+                limit_operations_per_s: limit(&loaded.info.engine, isa, threads),
             });
         }
     }
@@ -168,11 +168,16 @@ fn tokenised(model: &Model, texts: &[String]) -> Result<Vec<Vec<u32>>> {
     texts.iter().map(encode).collect()
 }
 
-fn limit(format: Format, isa: Isa, threads: usize) -> Option<f64> {
-    let giga = match format {
+/// What the processor can do; nothing is known of cards here.
+fn limit(engine: &EngineInfo, isa: Isa, threads: usize) -> Option<f64> {
+    if engine.name == "cuda" {
+        return None;
+    }
+    let giga = match engine.precision {
         Format::F32 => limits::f32_gflops(isa, threads),
         Format::Bf16 => limits::bf16_gflops(isa, threads),
         Format::Int8 => limits::int8_gops(isa, threads),
+        Format::F16 => return None,
     };
     Some(giga * 1e9)
 }
