@@ -37,10 +37,11 @@ the flags and the configuration that the server gets.
 `attune doctor data` says why lists are not personal, what was seen and what to
 do, and ends with status 1 where something keeps them from being so. It reads the
 event lake and the end of the event log, the catalogue, rules and pipelines, and
-which recommender is in service, from the stores themselves, and changes nothing.
-It can be run beside a server. An embedded event log is open in that process
-alone: then events of the last moments and dead letters are not looked at, and
-the server at --listen is asked how far behind it is.
+which recommender is in service, from the stores themselves, which it opens as a
+start does and otherwise leaves as they are. It can be run beside a server. An
+embedded event log is open in that process alone: then events of the last moments
+and dead letters are not looked at, and the server at --listen is asked how far
+behind it is.
 
 Examples:
   attune doctor
