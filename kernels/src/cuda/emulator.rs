@@ -53,13 +53,16 @@ pub(super) struct Emulator {
     memory: Mutex<HashMap<u64, Vec<Aligned>>>,
 }
 
+/// A launch that was written down.
+type Launch = (Shape, Vec<Value>);
+
 /// Launches that were written down.
 #[derive(Default)]
 struct Recorded {
     /// By stream.
-    open: HashMap<u64, Vec<(Shape, Vec<Value>)>>,
+    open: HashMap<u64, Vec<Launch>>,
     /// By handle.
-    ready: HashMap<u64, Arc<Vec<(Shape, Vec<Value>)>>>,
+    ready: HashMap<u64, Arc<Vec<Launch>>>,
     handle_last: u64,
 }
 

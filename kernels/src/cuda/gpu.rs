@@ -249,11 +249,11 @@ impl Machine for Gpu {
     }
 
     fn forget(&self, recording: u64) {
-        // SAFETY: given by `end_recording` and forgotten once.
-        let code = self.enter().and_then(|()| {
+        let destroyed = self.enter().and_then(|()| {
+            // SAFETY: given by `end_recording` and forgotten once.
             checked("cuGraphExecDestroy", unsafe { sys::cuGraphExecDestroy(recording as sys::CUgraphExec) })
         });
-        let _ = code.inspect_err(|error| tracing::warn!(%error, "a recording is not given back"));
+        let _ = destroyed.inspect_err(|error| tracing::warn!(%error, "a recording is not given back"));
     }
 
     fn memory(&self) -> Result<(usize, usize), CudaError> {
