@@ -139,10 +139,17 @@ DEVICE void screen(unsigned char* memory, const unsigned char* items, const floa
 #pragma unroll
             for (int j = 0; j < COLUMNS / 8; j++)
 #pragma unroll
-                for (int i = 0; i < 4; i++) {
+                for (int i = 0; i < 4; i++)
                     scores[band][j][i] = HAS_SCALES ? (float)sums[band][j][i] * (scale[j * 2 + i % 2] * worth[band][i / 2]) : sums[band][j][i];
-                    if (first + (tile + 1) * TILE_ITEMS > last && start + j * 8 + i % 2 >= last) scores[band][j][i] = -INFINITY;
-                }
+        if (first + (tile + 1) * TILE_ITEMS > last) {
+#pragma unroll
+            for (int j = 0; j < COLUMNS / 8; j++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+#pragma unroll
+                    for (int band = 0; band < BANDS; band++)
+                        if (start + j * 8 + i % 2 >= last) scores[band][j][i] = -INFINITY;
+        }
         // Bit j * 2 + c of a row of which this lane has COLUMNS / 4 scores.
         u32 hits[BANDS][2], any = 0;
 #pragma unroll
@@ -214,11 +221,18 @@ DEVICE void screen(unsigned char* memory, const unsigned char* items, const floa
                                               thresholds, counts, candidates, capacity, maxima, groups);                     \
     }
 
+// Blocks of the screen for many that fit a multiprocessor. For cards after Hopper NVRTC needs more registers for the same.
+#if __CUDA_ARCH__ >= 1000
+const int SCREEN_BLOCKS = 2;
+#else
+const int SCREEN_BLOCKS = 3;
+#endif
+
 // Grid: queries / (64 BANDS), rounded up, x parts of the items. With MAXIMA the best of each group is written there and the
 // thresholds are not read; without, what passes them goes to the candidates.
-SCREEN(screen_64, 3, InBf16, 64, 4, 2)
-SCREEN(screen_128, 3, InBf16, 128, 4, 2)
-SCREEN(screen_256, 2, InBf16, 256, 4, 2)
+SCREEN(screen_64, SCREEN_BLOCKS, InBf16, 64, 4, 2)
+SCREEN(screen_128, SCREEN_BLOCKS, InBf16, 128, 4, 2)
+SCREEN(screen_256, SCREEN_BLOCKS - 1, InBf16, 256, 4, 2)
 // For up to 16 queries. Grid: 1 x parts of the items.
 SCREEN(screen_few_64, 4, InLevels, 64, 1, 1)
 SCREEN(screen_few_128, 4, InLevels, 128, 1, 1)
