@@ -18,7 +18,7 @@ use attune_load::{IDLE_PAUSE, LoadOptions, Target, Task};
 use clap::Args;
 
 use super::workers;
-use crate::config::{self, Config, EngineFlags, Model};
+use crate::config::{self, Config, EngineFlags, Limits, Model};
 use crate::{compose, term, texts};
 
 /// Different texts, sent in turn.
@@ -136,7 +136,8 @@ impl OwnServer {
     /// Starts it and waits until it is ready.
     pub fn start(config: &Config) -> Result<Self> {
         let file = tempfile::NamedTempFile::with_suffix(".toml")?;
-        let quiet = Config { log: "warn".into(), ..config.clone() };
+        // What is measured is the server, not how much one key may ask for: a GPU answers more than that.
+        let quiet = Config { log: "warn".into(), limits: Limits::none(), ..config.clone() };
         std::fs::write(file.path(), toml::to_string(&quiet)?)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--config"]).arg(file.path());

@@ -37,6 +37,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// None at all: whoever asks may ask for as much as there is.
+    pub fn none() -> Self {
+        Self { address_per_s: 0, key_per_s: 0, tenant_per_s: 0, ..Self::default() }
+    }
+
     /// In the words of the gateway.
     pub fn rates(&self) -> RateLimits {
         let rate = |per_s, burst| (per_s > 0).then(|| RateLimits::per_second(per_s, burst));
@@ -76,8 +81,10 @@ mod tests {
     fn a_rate_of_nothing_is_no_limit_and_a_burst_of_nothing_is_a_mistake() {
         let off = Limits { key_per_s: 0, ..Limits::default() };
         assert!(off.check().is_ok() && off.rates().key.is_none() && off.rates().tenant.is_some());
-        let none = Limits { tenant_burst: 0, ..Limits::default() };
-        assert_eq!(none.check(), Err("limits.tenant_burst is 0, it must be 1 to 72000000".to_owned()));
+        let RateLimits { address, key, tenant, .. } = Limits::none().rates();
+        assert!([address, key, tenant].iter().all(Option::is_none) && Limits::none().check().is_ok());
+        let nothing = Limits { tenant_burst: 0, ..Limits::default() };
+        assert_eq!(nothing.check(), Err("limits.tenant_burst is 0, it must be 1 to 72000000".to_owned()));
         let slow = Limits { key_per_s: 1, key_burst: 3_601, ..Limits::default() };
         assert_eq!(slow.check(), Err("limits.key_burst is 3601, it must be 1 to 3600".to_owned()));
     }
