@@ -129,6 +129,12 @@ fn close(warm: &mut Option<Warm>) {
     }
 }
 
+/// Why a writer does not take what it is given. Its threads end at a fault of the disk, and whoever adds something then
+/// hears only that they did; the fault itself is told to who joins them. What they have is not to be kept.
+fn cause(writer: &mut IndexWriter) -> Option<StoreError> {
+    writer.prepare_commit().err().map(|error| fault("write", error))
+}
+
 /// Nothing since the last commit is kept: those who wait for it are told, and the writers are opened anew.
 fn fail(warm: &mut Option<Warm>, waiting: &mut Waiting, error: &StoreError) {
     *warm = None;
@@ -169,7 +175,8 @@ impl Warm {
     fn apply(&mut self, changes: &[Change]) -> Result<Written, StoreError> {
         let mut first = None;
         for Open { generation, writer, pending, has_changes } in &mut self.open {
-            let written = generation.apply(writer, pending, changes)?;
+            let applied = generation.apply(writer, pending, changes);
+            let written = applied.map_err(|error| cause(writer).unwrap_or(error))?;
             *has_changes |= written.applied > 0;
             first.get_or_insert(written);
         }
