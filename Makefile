@@ -62,8 +62,8 @@ NVRTC = LD_LIBRARY_PATH="$$(kernels/cuda/nvrtc.sh $(1))$${LD_LIBRARY_PATH:+:$$LD
 GPU_CHECK = $(CARGO) run --locked --package attune-inference --bin attune-gpu-check --
 
 .PHONY: test-cuda-compile
-test-cuda-compile: ## compile every GPU kernel for every card with NVRTC (from pip), and run them emulated
-	$(call NVRTC,13) ATTUNE_NEEDS_NVRTC=1 $(CARGO) test --locked --package attune-kernels --lib cuda::
+test-cuda-compile: ## compile every GPU kernel for every generation of cards, with NVRTC from pip
+	$(call NVRTC,13) ATTUNE_NEEDS_NVRTC=1 $(CARGO) test --locked --package attune --package attune-kernels --lib cuda::nvrtc
 
 .PHONY: cuda-ptx
 cuda-ptx: ## make the embedded PTX again, after a change to a kernel
