@@ -76,7 +76,7 @@ impl Gpu {
 
     /// Lets a kernel have the shared memory that it is launched with: more than 48 KiB has to be asked for.
     fn allow_shared(&self, Shape { kernel, shared_bytes, .. }: Shape) -> Result<(), CudaError> {
-        let Ok(function) = self.function(kernel) else { return Ok(()) };
+        let function = self.function(kernel)?;
         let what = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: a function of a loaded module.
         checked("cuFuncSetAttribute", unsafe { sys::cuFuncSetAttribute(function, what, shared_bytes as i32) })

@@ -137,6 +137,11 @@ fn worst(got: &[f32], expected: impl IntoIterator<Item = (f64, f64)>) -> f64 {
     if count == got.len() { largest } else { f64::NAN }
 }
 
+/// How many values have other bits than those they should be.
+fn differing(got: &[f32], expected: &[f32]) -> usize {
+    got.iter().zip(expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count()
+}
+
 /// Rows of mean 0 and variance 1: what was rounded before, times gamma, and the sums of the width.
 fn norm_bound(bench: &Bench<'_>, hidden: usize, expected: f32, gamma: f32, beta: f32) -> f64 {
     let row = f64::from(gamma.abs()) * (hidden as f64).sqrt().min(8.0) + f64::from(beta.abs());
@@ -264,11 +269,10 @@ fn products_with_norms(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError>
         let expected = texts.stream.finish_elements(&expected, rows * hidden, LIMIT)?;
         texts.stream.project_norm(&projection, &x, &norm, &mut change, &mut states)?;
         let got = texts.stream.finish_elements(&states, rows * hidden, LIMIT)?;
-        let differ = got.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
         findings.push(Finding {
             kernel: "project_norm",
             case: format!("{rows} x {inputs} -> {hidden}"),
-            error: differ as f64 * 2.0,
+            error: differing(&got, &expected) as f64 * 2.0,
         });
     }
     Ok(findings)
@@ -327,7 +331,7 @@ fn company(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
         let mut alone = Bench { device: bench.device, random: Random(1) }.texts(&[text[1] - text[0]])?;
         let range = text[0] * hidden..text[1] * hidden;
         let got = run(&mut alone, &bench.device.elements(&x[range.clone()])?)?;
-        differ += got.iter().zip(&all[range]).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        differ += differing(&got, &all[range]);
     }
     Ok(vec![Finding { kernel: "company", case: format!("texts of {lengths:?}"), error: differ as f64 * 2.0 }])
 }
@@ -403,11 +407,10 @@ fn recordings(bench: &mut Bench<'_>) -> Result<Vec<Finding>, CudaError> {
         recorded.replay(recording)?;
         let mut got = vec![f32::NAN; expected.len()];
         recorded.finish_into(&little.pooled, &mut got, LIMIT)?;
-        let differ = got.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
         findings.push(Finding {
             kernel: "recording",
             case: format!("texts of {lengths:?}"),
-            error: differ as f64 * 2.0,
+            error: differing(&got, &expected) as f64 * 2.0,
         });
     }
     Ok(findings)
