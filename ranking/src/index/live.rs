@@ -186,6 +186,11 @@ fn normalize(vectors: &mut [f32], width: usize) {
 }
 
 impl View {
+    /// Whether nothing has changed between the two.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sealed, &other.sealed)
+    }
+
     /// How many items there are.
     pub fn items(&self) -> usize {
         self.sealed.iter().map(|segment| segment.items).sum()

@@ -19,83 +19,115 @@ pub enum Likeness {
     Attribute(String),
 }
 
-/// How alike each candidate is to the nearest of those that were taken.
+/// How alike candidates are to the nearest of those that were taken, found out for those that are asked about: of some
+/// hundred candidates, a list that is hardly diverse looks at a dozen.
 #[derive(Debug)]
-pub(super) struct Nearest {
-    of: Of,
-    likeness: Vec<f32>,
-    /// Memory to use.
-    to_one: Vec<f32>,
+pub(super) struct Nearest<'a> {
+    catalogue: &'a View,
+    /// By candidate.
+    rows: Vec<u32>,
+    known: Vec<Known>,
+    taken: Taken<'a>,
 }
 
-#[derive(Debug)]
-enum Of {
-    /// Of length 1 or 0, row by row.
-    Vectors { vectors: Vec<f32>, width: usize },
-    /// Numbers of values, sorted, by candidate.
-    Values(Vec<Vec<u32>>),
+/// What is known of a candidate. It can only become more alike.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    likeness: f32,
+    /// How many of those that were taken it was compared with.
+    compared: usize,
 }
 
-impl Nearest {
-    pub(super) fn new(likeness: &Likeness, catalogue: &View, rows: impl ExactSizeIterator<Item = u32>) -> Self {
-        let candidates = rows.len();
-        let of = match likeness {
-            Likeness::Vectors => vectors(catalogue, rows),
-            Likeness::Attribute(attribute) => values(catalogue, rows, attribute),
+/// Those that were taken, in a form that others can be compared with.
+#[derive(Debug)]
+enum Taken<'a> {
+    /// Vectors of length 1 or 0, row by row, and memory to use.
+    Vectors { width: usize, vectors: Vec<f32>, own: Vec<f32>, products: Vec<f32> },
+    /// Values of an attribute, as sorted numbers.
+    Values { attribute: &'a str, numbers: HashMap<String, u32>, values: Vec<Vec<u32>> },
+}
+
+impl<'a> Nearest<'a> {
+    pub(super) fn new(likeness: &'a Likeness, catalogue: &'a View, rows: Vec<u32>) -> Self {
+        let taken = match likeness {
+            Likeness::Vectors => {
+                let (width, vectors, own, products) = (catalogue.width(), Vec::new(), Vec::new(), Vec::new());
+                Taken::Vectors { width, vectors, own, products }
+            }
+            Likeness::Attribute(attribute) => Taken::Values { attribute, numbers: HashMap::new(), values: Vec::new() },
         };
-        Self { of, likeness: vec![0.0; candidates], to_one: vec![0.0; candidates] }
+        Self { catalogue, known: vec![Known::default(); rows.len()], rows, taken }
     }
 
-    /// To the nearest one taken.
-    pub(super) fn likeness(&self, candidate: usize) -> f32 {
-        self.likeness[candidate]
+    /// To the nearest of those taken that it was compared with: to all of them it may be more.
+    pub(super) fn at_least(&self, candidate: usize) -> f32 {
+        self.known[candidate].likeness
+    }
+
+    /// Compares a candidate with those that were taken since it was compared last.
+    pub(super) fn compare(&mut self, candidate: usize) {
+        let (row, Known { likeness, compared }) = (self.rows[candidate], &mut self.known[candidate]);
+        let nearest = match &mut self.taken {
+            Taken::Vectors { width, vectors, own, products } => {
+                let taken = vectors.len() / *width;
+                if *compared == taken {
+                    return;
+                }
+                direction(self.catalogue, row, *width, own);
+                products.resize(taken - *compared, 0.0);
+                inner_products(isa(), own, &vectors[*compared * *width..], products);
+                *compared = taken;
+                products.iter().copied().fold(*likeness, f32::max)
+            }
+            Taken::Values { attribute, numbers, values } => {
+                if *compared == values.len() {
+                    return;
+                }
+                let own = numbered(texts(self.catalogue.value(row, attribute)), numbers);
+                let nearest = values[*compared..].iter().map(|other| shared(&own, other)).fold(*likeness, f32::max);
+                *compared = values.len();
+                nearest
+            }
+        };
+        *likeness = nearest.min(1.0);
     }
 
     pub(super) fn take(&mut self, candidate: usize) {
-        match &self.of {
-            Of::Vectors { vectors, width } => {
-                let isa = Isa::active().expect("checked at start");
-                inner_products(isa, &vectors[candidate * width..][..*width], vectors, &mut self.to_one);
+        let row = self.rows[candidate];
+        match &mut self.taken {
+            Taken::Vectors { width, vectors, own, .. } => {
+                direction(self.catalogue, row, *width, own);
+                vectors.extend_from_slice(own);
             }
-            Of::Values(values) => {
-                for (likeness, other) in self.to_one.iter_mut().zip(values) {
-                    *likeness = shared(&values[candidate], other);
-                }
+            Taken::Values { attribute, numbers, values } => {
+                values.push(numbered(texts(self.catalogue.value(row, attribute)), numbers));
             }
-        }
-        for (nearest, likeness) in self.likeness.iter_mut().zip(&self.to_one) {
-            *nearest = nearest.max(*likeness).min(1.0);
         }
     }
 }
 
-fn vectors(catalogue: &View, rows: impl ExactSizeIterator<Item = u32>) -> Of {
-    let width = catalogue.width();
-    let mut vectors = vec![0.0; rows.len() * width];
-    for (to, row) in vectors.chunks_exact_mut(width).zip(rows) {
-        if let Some(vector) = catalogue.vector(row) {
-            to.copy_from_slice(vector);
-        }
-    }
-    if !vectors.is_empty() {
-        l2_normalize(Isa::active().expect("checked at start"), &mut vectors, width);
-    }
-    Of::Vectors { vectors, width }
+fn isa() -> Isa {
+    Isa::active().expect("checked at start")
 }
 
-fn values(catalogue: &View, rows: impl Iterator<Item = u32>, attribute: &str) -> Of {
-    let mut numbers = HashMap::new();
+/// Writes the vector of a row, scaled to length 1; zeros where it has none.
+fn direction(catalogue: &View, row: u32, width: usize, own: &mut Vec<f32>) {
+    own.clear();
+    own.extend_from_slice(catalogue.vector(row).unwrap_or_default());
+    own.resize(width, 0.0);
+    l2_normalize(isa(), own, width);
+}
+
+/// Numbers of values, sorted.
+fn numbered(values: Vec<String>, numbers: &mut HashMap<String, u32>) -> Vec<u32> {
     let mut number = |value: String| {
         let next = numbers.len() as u32;
         *numbers.entry(value).or_insert(next)
     };
-    let of_row = |row: u32| {
-        let mut values: Vec<u32> = texts(catalogue.value(row, attribute)).into_iter().map(&mut number).collect();
-        values.sort_unstable();
-        values.dedup();
-        values
-    };
-    Of::Values(rows.map(of_row).collect())
+    let mut values: Vec<u32> = values.into_iter().map(&mut number).collect();
+    values.sort_unstable();
+    values.dedup();
+    values
 }
 
 /// The values of an attribute as texts: those of a list one by one.

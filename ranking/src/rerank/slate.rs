@@ -20,7 +20,7 @@ pub struct Slate<'a> {
     /// By rule: whether it is about each candidate.
     concerns: Vec<Vec<bool>>,
     quotas: Quotas,
-    nearest: Option<Nearest>,
+    nearest: Option<Nearest<'a>>,
     /// Position, from 0, and candidate; positions fall.
     pins: Vec<(usize, usize)>,
     placed: Vec<Placed>,
@@ -66,7 +66,7 @@ impl<'a> Slate<'a> {
         });
         let quotas = Quotas::new(&plan.rules.rules, plan.catalogue, &rows, |rule, candidate| concerns[rule][candidate]);
         let diverse = plan.diversity > 0.0 && plan.k > 1;
-        let nearest = diverse.then(|| Nearest::new(plan.likeness, plan.catalogue, rows.iter().copied()));
+        let nearest = diverse.then(|| Nearest::new(plan.likeness, plan.catalogue, rows.clone()));
         let scale = if best > 0.0 { 1.0 / best } else { 0.0 };
         let (pins, placed, values) = (Vec::new(), Vec::new(), Vec::new());
         let mut slate =
@@ -139,30 +139,40 @@ impl<'a> Slate<'a> {
         }
     }
 
-    /// Finds the most valuable ones that may come next.
+    /// Finds the most valuable ones that may come next, the best first, equal ones in the order of their scores.
+    ///
+    /// A value only falls while the list grows, so that one which was too low before need not be computed again (Minoux
+    /// 1978), and none is above what the score alone is worth, which falls along the candidates.
     fn weigh(&mut self) {
-        let mut values = std::mem::take(&mut self.values);
+        let (mut values, pool) = (std::mem::take(&mut self.values), self.plan.exploration.pool());
         values.clear();
-        for &candidate in &self.left {
+        for place in 0..self.left.len() {
+            let candidate = self.left[place];
             if self.quotas.forbids(candidate).is_some() {
                 continue;
             }
             if values.first().is_some_and(|(_, first)| self.buried[candidate] && !self.buried[*first]) {
                 break;
             }
-            values.push((self.value(candidate), candidate));
-            if self.nearest.is_none() && values.len() == self.plan.exploration.pool() {
+            let is_too_low = |value: f64| values.len() == pool && value <= values[pool - 1].0;
+            if is_too_low(self.scale() * self.boosted[candidate]) {
                 break;
             }
+            if is_too_low(self.value(candidate)) {
+                continue;
+            }
+            if let Some(nearest) = &mut self.nearest {
+                nearest.compare(candidate);
+            }
+            let value = self.value(candidate);
+            values.insert(values.partition_point(|(better, _)| *better >= value), (value, candidate));
+            values.truncate(pool);
         }
-        // The sort is stable: equal ones stay in the order of their scores.
-        values.sort_by(|one, two| two.0.total_cmp(&one.0));
-        values.truncate(self.plan.exploration.pool());
         self.values = values;
     }
 
     fn penalty(&self, candidate: usize) -> f64 {
-        let likeness = self.nearest.as_ref().map_or(0.0, |nearest| nearest.likeness(candidate));
+        let likeness = self.nearest.as_ref().map_or(0.0, |nearest| nearest.at_least(candidate));
         f64::from(self.plan.diversity) * f64::from(likeness)
     }
 
@@ -170,7 +180,7 @@ impl<'a> Slate<'a> {
         if self.nearest.is_some() { (1.0 - f64::from(self.plan.diversity)) * self.scale } else { 1.0 }
     }
 
-    /// Marginal relevance.
+    /// Marginal relevance, or more as long as the candidate was not compared with all that stands before.
     fn value(&self, candidate: usize) -> f64 {
         self.scale() * self.boosted[candidate] - self.penalty(candidate)
     }

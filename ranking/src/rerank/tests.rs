@@ -166,25 +166,21 @@ fn the_seed_decides() {
     assert!(one.iter().any(|placed| placed.explored) && one.iter().all(|placed| placed.propensity > 0.0));
 }
 
-/// The definition, step by step, with nothing kept between the steps.
-fn naive_mmr(candidates: &[Candidate], diversity: f64, k: usize) -> Vec<u32> {
+/// Those that may come after `list`, the best first, by the definition, with nothing kept between the steps.
+fn naive_mmr(candidates: &[Candidate], diversity: f64, list: &[u32]) -> Vec<u32> {
     let likeness = |one: u32, two: u32| {
         let (one, two) = (CATALOGUE.vector(one).unwrap(), CATALOGUE.vector(two).unwrap());
         let dot = |one: &[f32], two: &[f32]| one.iter().zip(two).map(|(one, two)| f64::from(one * two)).sum::<f64>();
         (dot(one, two) / (dot(one, one) * dot(two, two)).sqrt()).max(0.0)
     };
     let best = candidates.iter().map(|candidate| f64::from(candidate.score)).fold(0.0, f64::max);
-    let mut list: Vec<u32> = Vec::new();
-    while list.len() < k {
-        let value = |candidate: &Candidate| {
-            let nearest = list.iter().map(|other| likeness(candidate.row, *other)).fold(0.0, f64::max);
-            (1.0 - diversity) * f64::from(candidate.score) / best - diversity * nearest
-        };
-        let left = candidates.iter().filter(|candidate| !list.contains(&candidate.row));
-        let Some(next) = left.max_by(|one, two| value(one).total_cmp(&value(two))) else { break };
-        list.push(next.row);
-    }
-    list
+    let value = |candidate: &&Candidate| {
+        let nearest = list.iter().map(|other| likeness(candidate.row, *other)).fold(0.0, f64::max);
+        (1.0 - diversity) * f64::from(candidate.score) / best - diversity * nearest
+    };
+    let mut left: Vec<&Candidate> = candidates.iter().filter(|candidate| !list.contains(&candidate.row)).collect();
+    left.sort_by(|one, two| value(two).total_cmp(&value(one)));
+    left.iter().map(|candidate| candidate.row).collect()
 }
 
 proptest! {
@@ -203,10 +199,24 @@ proptest! {
     fn diversity_is_that_of_the_definition(
         scores in prop::collection::vec(0.05_f32..0.95, 1..40),
         diversity in 0.01_f32..1.0,
+        (pool, choices) in (1_usize..6, prop::collection::vec(0_usize..6, 8)),
     ) {
         let (rules, candidates) = (Rules::default(), candidates(&scores));
-        let placed = rerank(&candidates, Plan { diversity, k: 8, ..plan(&rules) }).unwrap();
-        prop_assert_eq!(rows(&placed), naive_mmr(&candidates, diversity.into(), 8));
+        let exploration = Exploration::Epsilon { epsilon: 0.5, pool };
+        let mut slate = Slate::new(&candidates, Plan { diversity, k: 8, exploration, ..plan(&rules) }).unwrap();
+        let mut list = Vec::new();
+        for choice in choices {
+            let alternatives = slate.alternatives();
+            let found: Vec<u32> = alternatives.iter().map(|one| candidates[one.candidate].row).collect();
+            let mut expected = naive_mmr(&candidates, diversity.into(), &list);
+            expected.truncate(pool);
+            prop_assert_eq!(&found, &expected);
+            if found.is_empty() {
+                break;
+            }
+            slate.take(&alternatives, choice % found.len());
+            list.push(found[choice % found.len()]);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What reads alike: the vectors of contents, near those of recent items or of a text.
 
+use attune_kernels::{Isa, inner_products};
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Checked, Proposal, Proposals, Reason, RequestError, Scratch, Source, SourceError};
@@ -28,10 +29,11 @@ pub struct Semantic {
     options: SemanticOptions,
 }
 
-/// What one request is compared with.
-struct Anchor<'a> {
-    /// Recent items that have vectors.
-    recent: Vec<(u32, &'a [f32])>,
+/// What one request is compared with: recent items that have vectors, and those, row-major.
+#[derive(Default)]
+struct Anchor {
+    items: Vec<u32>,
+    vectors: Vec<f32>,
 }
 
 impl Semantic {
@@ -41,12 +43,12 @@ impl Semantic {
     }
 
     /// Writes what to look for: the text, or the mean of what was liked last; `None` where there is neither.
-    fn query<'a>(&'a self, request: &Checked, queries: &mut Vec<f32>) -> Option<Anchor<'a>> {
+    fn query(&self, request: &Checked, queries: &mut Vec<f32>) -> Option<Anchor> {
         let first = queries.len();
         if let Some(text) = &request.get().text {
             let compared = some_direction(text);
             queries.extend_from_slice(if compared { text } else { &[] });
-            return compared.then_some(Anchor { recent: Vec::new() });
+            return compared.then(Anchor::default);
         }
         let mut events: Vec<(u32, f32)> = request.recent(self.options.events_max).into_iter().rev().collect();
         if let Some(item) = request.get().context {
@@ -55,28 +57,30 @@ impl Semantic {
         }
         queries.resize(first + self.items.width(), 0.0);
         let total: f32 = events.iter().map(|(_, weight)| weight).sum();
-        let mut recent = Vec::with_capacity(events.len());
+        let mut anchor = Anchor::default();
         for (age, (item, weight)) in events.into_iter().enumerate() {
             let Some(vector) = self.items.vector(item) else { continue };
             let share = weight / total * (-(age as f32) / self.options.half_life).exp2();
             queries[first..].iter_mut().zip(vector).for_each(|(sum, value)| *sum += share * value);
-            recent.push((item, vector));
+            anchor.items.push(item);
+            anchor.vectors.extend_from_slice(vector);
         }
         if some_direction(&queries[first..]) {
-            return Some(Anchor { recent });
+            return Some(anchor);
         }
         queries.truncate(first);
         None
     }
 
-    fn reason(&self, anchor: &Anchor<'_>, row: u32) -> Reason {
-        let Some(vector) = self.items.vector(row).filter(|_| !anchor.recent.is_empty()) else { return Reason::Text };
-        let likeness = |other: &[f32]| vector.iter().zip(other).map(|(left, right)| left * right).sum::<f32>();
+    /// The nearest of the recent items, the first of equal ones; `products` is memory to use.
+    fn reason(&self, anchor: &Anchor, row: u32, products: &mut Vec<f32>) -> Reason {
+        let Some(vector) = self.items.vector(row).filter(|_| !anchor.items.is_empty()) else { return Reason::Text };
+        products.resize(anchor.items.len(), 0.0);
+        inner_products(Isa::active().expect("checked at start"), vector, &anchor.vectors, products);
         let mut nearest = (f32::NEG_INFINITY, 0);
-        for (item, other) in &anchor.recent {
-            let likeness = likeness(other);
-            if likeness > nearest.0 {
-                nearest = (likeness, *item);
+        for (item, likeness) in anchor.items.iter().zip(products) {
+            if *likeness > nearest.0 {
+                nearest = (*likeness, *item);
             }
         }
         Reason::Alike { item: nearest.1 }
@@ -98,9 +102,14 @@ impl Source for Semantic {
         let found =
             self.items.search_within(&Within { queries: &queries, k, allowed, excluded: &excluded, threads })?;
         let mut found = found.into_iter();
-        let proposals = |anchor: Option<Anchor<'_>>| {
+        let mut products = Vec::new();
+        let proposals = |anchor: Option<Anchor>| {
             let anchor = anchor?;
-            let proposal = |Scored { row, score }: Scored| Proposal { row, score, reason: self.reason(&anchor, row) };
+            let proposal = |Scored { row, score }: Scored| Proposal {
+                row,
+                score,
+                reason: self.reason(&anchor, row, &mut products),
+            };
             Some(found.next()?.into_iter().map(proposal).collect())
         };
         Ok(anchors.into_iter().map(proposals).collect())

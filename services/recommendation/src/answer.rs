@@ -104,7 +104,7 @@ fn notes(ask: &Ask, made: &Made, lacks: Lacks) -> Vec<Note> {
     let is_about_somebody = ask.served.is_some() || ask.only.is_some();
     let ours = made.answer.notes.iter().filter(|note| note.code != Code::NoHistory || is_about_somebody);
     let mut notes: Vec<Note> = ours.map(|said| note(code_of(said.code), said.detail.clone())).collect();
-    if made.world.items == 0 {
+    if made.world.stock.items == 0 {
         notes.push(note("catalogue_empty", "there are no items yet: put some".to_owned()));
     }
     if made.missing > 0 {

@@ -34,6 +34,7 @@ mod service;
 mod shelf;
 mod snapshot;
 mod stage;
+mod stock;
 mod world;
 
 pub use config::{ConfigError, RecommendationConfig};

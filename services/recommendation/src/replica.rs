@@ -15,6 +15,7 @@ use crate::fold::{Applied, Rules, State};
 use crate::model::Trained;
 use crate::shelf::{Kinds, Shelf, ShelfError};
 use crate::stage::NO_ROW;
+use crate::stock::Stock;
 use crate::world::{Counted, MoreSources, World};
 
 /// What a tenant's requests and its follower share. Locks are held for as long as memory is copied, never across a wait.
@@ -53,7 +54,8 @@ impl Replica {
         let state = State::new(&rules);
         let shelf = Shelf::new(Kinds::new(), 1).expect("no attributes are a schema");
         let (in_force, more) = (InForce::default(), MoreSources::default());
-        let world = World::make(Counted::of(&state, &in_force), &shelf, config, &in_force, &more);
+        let stock = Stock::of(&shelf, config.latest_half_life_days, None);
+        let world = World::make(Counted::of(&state, &in_force), stock, &in_force, &more);
         Self {
             tenant,
             rules,
@@ -188,13 +190,14 @@ impl Replica {
         more: &MoreSources,
     ) -> Result<(), ShelfError> {
         let counted = Counted::of(&self.state(), in_force);
-        let world = Arc::new({
+        let before = self.world();
+        let stock = {
             let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
             shelf.tidy()?;
-            World::make(counted, &shelf, config, in_force, more)
-        });
-        let before =
-            std::mem::replace(&mut *self.world.write().unwrap_or_else(PoisonError::into_inner), Arc::clone(&world));
+            Stock::of(&shelf, config.latest_half_life_days, Some(&before.stock))
+        };
+        let world = Arc::new(World::make(counted, stock, in_force, more));
+        *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&world);
         // Once, and not with every world.
         for complaint in world.complaints().iter().filter(|complaint| !before.complaints().contains(complaint)) {
             tracing::warn!(tenant = %self.tenant, "{complaint}");

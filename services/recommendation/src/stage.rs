@@ -9,7 +9,6 @@ use attune_api::error::quoted;
 use attune_api::log::{Arm, Recent};
 use attune_api::rest::recommendation::HistoryEvent;
 use attune_api::{ApiError, ErrorCode};
-use attune_ranking::filter::{Filter, parse};
 use attune_ranking::index::Allowed;
 use attune_ranking::pipeline::{self, Answer, AnswerError, ItemFeatures, Pipeline, Wanted};
 use attune_ranking::retrieve::{Checked, Outcome, Request, Scratch};
@@ -72,12 +71,14 @@ pub fn make(
 ) -> Result<Made, ApiError> {
     let world = replica.world();
     let Chosen { name: made_by, pipeline, arm } = world.choose(&ask.pipeline, ask.who.key().as_deref())?;
-    let filtered = ask.filter.as_deref().map(|text| filter(text, &world)).transpose()?;
+    let stock = &world.stock;
+    let selected = ask.filter.as_deref().map(|text| stock.select(text)).transpose();
+    let selected = selected.map_err(|error| ApiError::at(ErrorCode::Invalid, "/filter", error.to_string()))?;
+    let selected = selected.as_deref().unwrap_or(&stock.visible);
     let now = now();
     let (request, only, missing) = {
         let state = replica.state();
-        let allowed = filtered.as_ref().unwrap_or(&world.visible);
-        let only = ask.only.as_ref().map(|ids| own(ids, &state, allowed));
+        let only = ask.only.as_ref().map(|ids| own(ids, &state, selected));
         let request = request(&state, &replica.rules, config, ask, known, now)?;
         let missing = only.as_ref().map_or(0, |(_, missing)| *missing);
         (request, only.map(|(rows, _)| rows), missing)
@@ -89,11 +90,11 @@ pub fn make(
         .only
         .is_some()
         .then(|| Allowed::new(include.last().map_or(0, |row| *row as usize + 1), include.iter().copied()));
-    let allowed = among.as_ref().or(filtered.as_ref()).unwrap_or(&world.visible);
+    let allowed = among.as_ref().unwrap_or(selected);
     let request = request.check().map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
     let wanted = Wanted { k: ask.k, diversity: ask.diversity, seed: rand::random(), explain: ask.explain };
     let around =
-        pipeline::World { catalogue: &world.catalogue, allowed: Some(allowed), include: &include, now, threads: 1 };
+        pipeline::World { catalogue: &stock.catalogue, allowed: Some(allowed), include: &include, now, threads: 1 };
     let item_features =
         |rows: &[u32]| features::columns(pipeline.item_features(), rows, &replica.state(), ask.surface.as_deref());
     let answer = run(&pipeline, &request, &wanted, &around, &item_features, (known.deadline, scratch))?;
@@ -110,12 +111,6 @@ pub fn make(
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub seen_days: Option<f32>,
-}
-
-fn filter(text: &str, world: &World) -> Result<Allowed, ApiError> {
-    let checked = parse(text).and_then(|tree| Filter::check(&tree, &world.schema));
-    let filter = checked.map_err(|error| ApiError::at(ErrorCode::Invalid, "/filter", error.to_string()))?;
-    Ok(world.catalogue.rows(Some(&filter)))
 }
 
 /// Rows of the caller's own items, and how many of them may not be shown.

@@ -5,20 +5,15 @@ use std::sync::Arc;
 
 use attune_api::log::Arm;
 use attune_api::{ApiError, ErrorCode, error::quoted};
-use attune_ranking::attributes::Schema;
-use attune_ranking::index::{Allowed, View};
 use attune_ranking::pipeline::{BlendSpec, DiversitySpec, Models, Pipeline, PipelineError, PipelineSpec, SourceSpec};
 use attune_ranking::rerank::{Exploration, Likeness, Rule};
-use attune_ranking::retrieve::{
-    Batch, Latest, Proposals, Ranked, Related, RelatedOptions, Scratch, Semantic, SemanticOptions, Source, SourceError,
-};
+use attune_ranking::retrieve::{Ranked, Related, RelatedOptions, Source};
 use attune_ranking::train::Popular;
 
-use crate::RecommendationConfig;
 use crate::definitions::{Experiment, InForce};
 use crate::features;
 use crate::fold::State;
-use crate::shelf::Shelf;
+use crate::stock::Stock;
 
 /// The pipeline of requests that name none.
 pub const DEFAULT: &str = "default";
@@ -42,14 +37,8 @@ pub fn source_names() -> impl Iterator<Item = &'static str> {
 
 /// One moment of one tenant.
 pub struct World {
-    /// Every item that may be shown.
-    pub catalogue: View,
-    /// Their attributes.
-    pub schema: Schema,
-    /// Their rows.
-    pub visible: Allowed,
-    /// How many they are.
-    pub items: usize,
+    /// The items that may be shown.
+    pub stock: Arc<Stock>,
     /// The trained model that is in service, if there is one.
     pub model: Option<String>,
     sources: BTreeMap<String, Arc<dyn Source>>,
@@ -98,32 +87,24 @@ pub struct MoreSources {
 impl World {
     /// Makes the sources and pipelines. What was defined and does not fit any more is left out, with a complaint: those
     /// that ask for such a pipeline are told that it is not there, unless one of its name is built in.
-    pub fn make(
-        counted: Counted,
-        shelf: &Shelf,
-        config: &RecommendationConfig,
-        in_force: &InForce,
-        more: &MoreSources,
-    ) -> Self {
-        let catalogue = shelf.view();
+    pub fn make(counted: Counted, stock: Arc<Stock>, in_force: &InForce, more: &MoreSources) -> Self {
         let visits = Arc::new(counted.visits);
         let session = RelatedOptions { events_max: 20, half_life: 5.0, session: true };
         let related = |options| Related::over(visits.clone(), options).expect("half-lives above 0");
-        let latest = Latest::new(shelf.published(), config.latest_half_life_days);
         let mut sources: BTreeMap<String, Arc<dyn Source>> = BTreeMap::from([
             ("related".to_owned(), Arc::new(related(RelatedOptions::default())) as Arc<dyn Source>),
             ("session".to_owned(), Arc::new(related(session)) as _),
-            ("semantic".to_owned(), Arc::new(Alike(Semantic::new(catalogue.clone(), SemanticOptions::default()))) as _),
+            ("semantic".to_owned(), Arc::clone(&stock.semantic)),
             ("popular".to_owned(), Arc::new(Ranked::popular(&Popular::from_scores(counted.popular))) as _),
             ("trending".to_owned(), Arc::new(Ranked::trending(&counted.trends)) as _),
-            ("latest".to_owned(), Arc::new(latest) as _),
+            ("latest".to_owned(), Arc::clone(&stock.latest)),
         ]);
         let mut weights: Vec<(&str, f32)> = SOURCES.to_vec();
         for (name, (source, weight)) in &more.sources {
             sources.insert(name.clone(), source.clone());
             weights.push((name, *weight));
         }
-        let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: shelf.schema() };
+        let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: &stock.schema };
         let built_in = BTreeMap::from([
             (DEFAULT.to_owned(), spec(&weights, DIVERSITY)),
             (SIMILAR.to_owned(), spec(&[("related", 1.0), ("semantic", 1.0)], 0.0)),
@@ -153,10 +134,8 @@ impl World {
                 }
             }
         }
-        let (visible, items) = (catalogue.rows(None), catalogue.items());
         let model = more.model.clone();
-        let schema = shelf.schema().clone();
-        Self { catalogue, schema, visible, items, model, sources, built_in, pipelines, experiments, complaints }
+        Self { stock, model, sources, built_in, pipelines, experiments, complaints }
     }
 
     /// The pipeline of that name, or the one that an experiment has somebody get instead.
@@ -185,7 +164,7 @@ impl World {
     /// # Errors
     /// [`PipelineError`] names what does not fit.
     pub fn fits(&self, spec: &PipelineSpec) -> Result<(), PipelineError> {
-        let models = Models { sources: &self.sources, blends: &BTreeMap::new(), schema: &self.schema };
+        let models = Models { sources: &self.sources, blends: &BTreeMap::new(), schema: &self.stock.schema };
         Pipeline::new(spec, &models).map(drop)
     }
 
@@ -227,16 +206,5 @@ fn spec(sources: &[(&str, f32)], diversity: f32) -> PipelineSpec {
         rules: Vec::new(),
         diversity: DiversitySpec { amount: diversity, by: Likeness::Vectors },
         exploration: Exploration::Off,
-    }
-}
-
-/// What reads alike, without what is not alike at all: items without a vector among them.
-struct Alike(Semantic);
-
-impl Source for Alike {
-    fn propose(&self, batch: &Batch<'_>, scratch: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
-        let mut found = self.0.propose(batch, scratch)?;
-        found.iter_mut().flatten().for_each(|proposals| proposals.retain(|proposal| proposal.score > 0.0));
-        Ok(found)
     }
 }

@@ -88,12 +88,12 @@ impl Against<'_> {
         // Alone first, so that a fault of its own is told even where no list has it.
         let own = spec.rule(name, |_| None);
         let told = |error: RuleError| invalid(format!("/spec{}", place(&error.problem)), error.to_string());
-        Rules::compile(std::slice::from_ref(&own), &self.world.schema).map_err(told)?;
+        Rules::compile(std::slice::from_ref(&own), &self.world.stock.schema).map_err(told)?;
         for (pipeline, described) in self.pipelines().filter(|(pipeline, _)| spec.is_about(pipeline)) {
             let mut rules = with_rules(pipeline, described, self.others).rules;
-            if Rules::compile(&rules, &self.world.schema).is_ok() {
+            if Rules::compile(&rules, &self.world.stock.schema).is_ok() {
                 rules.push(own.clone());
-                Rules::compile(&rules, &self.world.schema).map_err(|error| {
+                Rules::compile(&rules, &self.world.stock.schema).map_err(|error| {
                     let detail = format!("in the lists of pipeline {pipeline}, {error}");
                     invalid(format!("/spec{}", place(&error.problem)), detail)
                 })?;
