@@ -3,7 +3,7 @@
 
 use attune_ranking::pipeline::PipelineSpec;
 
-use crate::fold::State;
+use crate::fold::{Rates, State};
 
 /// Clicks for each time that an item was shown.
 const CLICK_RATE: &str = "click_rate";
@@ -22,14 +22,16 @@ pub fn unknown(spec: &PipelineSpec) -> Option<&str> {
 /// The numbers of the rows, by name; NaN where they are missing.
 pub fn columns(names: &[String], rows: &[u32], state: &State, surface: Option<&str>) -> Vec<Vec<f32>> {
     let surface = surface.and_then(|name| state.surface_number(name));
-    let stats = state.stats();
-    let value = |name: &str, row: u32| match name {
-        CLICK_RATE => stats.rates(row, surface).map(|rates| rates.click),
-        CONVERSION_RATE => stats.rates(row, surface).map(|rates| rates.conversion),
-        SHOWN => Some((stats.counts(row, surface).shown() as f64).ln_1p()),
-        _ => None,
+    let known = |row: &u32| (state.stats().rates(*row, surface), state.stats().counts(*row, surface).shown());
+    let known: Vec<(Option<Rates>, u64)> = rows.iter().map(known).collect();
+    let column = |name: &String| {
+        let value = |(rates, shown): &(Option<Rates>, u64)| match name.as_str() {
+            CLICK_RATE => rates.map(|rates| rates.click),
+            CONVERSION_RATE => rates.map(|rates| rates.conversion),
+            SHOWN => Some((*shown as f64).ln_1p()),
+            _ => None,
+        };
+        known.iter().map(|known| value(known).map_or(f32::NAN, |value| value as f32)).collect()
     };
-    let column =
-        |name: &String| rows.iter().map(|row| value(name, *row).map_or(f32::NAN, |value| value as f32)).collect();
     names.iter().map(column).collect()
 }

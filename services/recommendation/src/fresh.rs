@@ -10,8 +10,11 @@ use std::time::Duration;
 use attune_api::log::{Recent, recent_list};
 use attune_store::cache::Cache;
 use attune_store::events::{EventLog, partition_of};
+use bytes::Bytes;
+use serde::Deserialize;
 use tokio::time::timeout;
 
+use crate::fold::State;
 use crate::replica::Replica;
 
 /// Entries of the recent list that are read; as many as are kept of a user.
@@ -24,7 +27,7 @@ const DOUBT: Duration = Duration::from_secs(10);
 /// What a list has to be made with besides the state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fresh {
-    /// Acknowledged events, oldest first. The state may have some of them.
+    /// Acknowledged events, oldest first, that the state had not consumed when it was asked. Now it may have some of them.
     pub recent: Vec<Recent>,
     /// Whether there may be more that nobody could say.
     pub is_behind: bool,
@@ -39,10 +42,23 @@ pub async fn fresh(replica: &Replica, log: &dyn EventLog, cache: &dyn Cache, sub
     };
     let is_sure = entries.is_some() && cache.failed_ago().is_none_or(|ago| ago > DOUBT);
     let is_behind = !is_sure && timeout(wait, reach_the_end(replica, log, subject)).await != Ok(true);
-    let entries = entries.unwrap_or_default();
+    Fresh { recent: ahead(&replica.state(), &entries.unwrap_or_default()), is_behind }
+}
+
+/// Those of the entries, the newest foremost, that the state has not consumed: of most people it has all, so that only where
+/// an event stands is read of it.
+fn ahead(state: &State, entries: &[Bytes]) -> Vec<Recent> {
+    #[derive(Deserialize)]
+    struct Place {
+        partition: u32,
+        offset: u64,
+    }
     // What cannot be read was written by a newer program, and comes by the log all the same.
-    let recent = entries.iter().rev().filter_map(|entry| serde_json::from_slice(entry).ok()).collect();
-    Fresh { recent, is_behind }
+    let is_ahead = |entry: &&Bytes| {
+        let place = serde_json::from_slice::<Place>(entry);
+        place.is_ok_and(|Place { partition, offset }| !state.has_consumed(partition, offset))
+    };
+    entries.iter().rev().filter(is_ahead).filter_map(|entry| serde_json::from_slice(entry).ok()).collect()
 }
 
 /// Waits until all that the log had of a subject is in the state; false where the log does not say how much that is.

@@ -12,8 +12,8 @@ use crate::replica::Replica;
 
 /// People that are remembered.
 const KNOWN_MAX: u64 = 200_000;
-/// For so long.
-const KNOWN_FOR: Duration = Duration::from_secs(60);
+/// For so long: a user's subject stays the same until he is forgotten, which the state says.
+const KNOWN_FOR: Duration = Duration::from_secs(3_600);
 
 /// Who is who.
 pub struct People {
