@@ -14,20 +14,22 @@ use super::{Grouped, columns, flag};
 /// What a list says of all its positions.
 const OF_LIST: [&str; 5] = ["surface", "pipeline", "model_version", "experiment", "arm"];
 
-/// The columns `subject`, `time`, `item_id`, `request_id`, those of [`OF_LIST`], and `clicks`, `impressions` and
+/// The columns `subject`, whom a list was shown to, whoever says so: of somebody's first list nobody knew yet who he is, and
+/// what he does on it counts for that list. Besides `time`, `item_id`, `request_id`, those of [`OF_LIST`], and `clicks`, `impressions` and
 /// `exposures`, one of which is 1.
 pub(super) fn shown(events: DataFrame, exposures: DataFrame, lists: DataFrame) -> Result<DataFrame> {
     let of_list = |name: &str| format!("list_{name}");
     // One row a list, whatever was kept twice: a join must not double a click.
     let lists = lists.grouped(
         vec![ident("request_id").alias("list_id")],
-        OF_LIST.iter().map(|name| max(ident(*name)).alias(of_list(name))).collect(),
+        OF_LIST.iter().chain(&["subject"]).map(|name| max(ident(*name)).alias(of_list(name))).collect(),
     )?;
     let is = |name: &str| ident("type").eq(lit(name));
     let acts = events
         .filter(is("click").or(is("impression")))?
         .join(lists, JoinType::Left, &["request_id"], &["list_id"], None)?
-        .with_column("surface", coalesce(vec![ident("surface"), ident(of_list("surface"))]))?;
+        .with_column("surface", coalesce(vec![ident("surface"), ident(of_list("surface"))]))?
+        .with_column("subject", coalesce(vec![ident(of_list("subject")), ident("subject")]))?;
     let mut select = columns(&["subject", "time", "item_id", "request_id", "surface"]);
     select.extend(OF_LIST[1..].iter().map(|name| ident(of_list(name)).alias(*name)));
     select.extend(counts([flag(is("click"))?, flag(is("impression"))?, lit(0_i64)]));

@@ -129,11 +129,12 @@ impl Facts {
     }
 
     /// The list that an event names: one with something on it, of no earlier than a day before.
-    fn list(&self, event: &Event, asked: &Asked<'_>) -> Option<&Exposure> {
+    fn list(&self, event: &Event, asked: &Asked<'_>) -> Option<&(String, Exposure)> {
         let id = event.request_id.as_ref()?;
-        let list = self.lists.iter().map(|(_, list)| list).find(|list| list.request_id == *id)?;
+        let shown = self.lists.iter().find(|(_, list)| list.request_id == *id)?;
+        let list = &shown.1;
         let is_known = (asked.from_ms - DAY_MS..asked.to_ms).contains(&list.time_ms) && !list.items.is_empty();
-        is_known.then_some(list)
+        is_known.then_some(shown)
     }
 
     fn lists_within(&self, asked: &Asked<'_>) -> impl Iterator<Item = &(String, Exposure)> {
@@ -145,7 +146,7 @@ impl Facts {
     pub fn ctr(&self, asked: &Asked<'_>) -> Vec<Vec<Value>> {
         let mut surfaces: BTreeMap<Option<String>, (u64, u64, u64)> = BTreeMap::new();
         for (_, event) in self.asked(asked) {
-            let of_list = || self.list(event, asked).and_then(|list| list.surface.clone());
+            let of_list = || self.list(event, asked).and_then(|(_, list)| list.surface.clone());
             let surface = event.surface.clone().or_else(of_list);
             match event.r#type.as_str() {
                 "click" => surfaces.entry(surface).or_default().0 += 1,
@@ -173,8 +174,10 @@ impl Facts {
             let Some(arm) = arm(list) else { continue };
             arms.entry(arm).or_default().entry(subject).or_default().0 += list.items.len() as u64;
         }
-        for (subject, event) in self.asked(asked).filter(|(_, event)| event.r#type == "click") {
-            let Some(arm) = self.list(event, asked).and_then(arm) else { continue };
+        for (_, event) in self.asked(asked).filter(|(_, event)| event.r#type == "click") {
+            // A click counts for whom the list was shown to.
+            let Some((subject, list)) = self.list(event, asked) else { continue };
+            let Some(arm) = arm(list) else { continue };
             if let Some(person) = arms.get_mut(&arm).and_then(|people| people.get_mut(subject.as_str())) {
                 person.1 += 1;
             }
