@@ -95,9 +95,15 @@ impl Split {
         arm.or_else(|| self.shares.iter().rposition(|share| *share > 0.0)).expect("shares that add up to 1")
     }
 
-    /// The shares, by arm: how likely each was for a subject.
+    /// The shares, by arm, as they were given.
     pub fn shares(&self) -> &[f64] {
         &self.shares
+    }
+
+    /// How likely an arm is for a subject of whom nothing is known, exactly: the part of the hash's range that it has.
+    pub fn chance_of(&self, arm: usize) -> f64 {
+        let begin = if arm == 0 { 0 } else { self.ends[arm - 1] };
+        (self.ends[arm] - begin) as f64 / 2.0_f64.powi(64)
     }
 }
 
@@ -174,6 +180,12 @@ mod tests {
         assert_eq!(error, "the shares of the arms add up to 1.1: they must add up to 1");
         let many = vec![("a", 0.01); ARMS_MAX + 1];
         assert_eq!(Split::new("x", &many), Err(SplitError::Arms { count: ARMS_MAX + 1 }));
+    }
+
+    #[test]
+    fn chances_are_the_shares_brought_to_one() {
+        let split = split("thirds", &[0.333_333_3, 0.333_333_3, 0.333_333_3]);
+        assert!((0..3).all(|arm| (split.chance_of(arm) - 1.0 / 3.0).abs() < 1e-12));
     }
 
     proptest! {

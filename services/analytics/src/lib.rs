@@ -17,6 +17,8 @@
 
 mod answer;
 mod ask;
+mod bandits;
+mod defined;
 mod error;
 mod fields;
 mod filter;
@@ -26,4 +28,5 @@ mod service;
 mod table;
 mod workers;
 
+pub use bandits::Bandits;
 pub use service::{AnalyticsService, Settings, Stores};

@@ -10,10 +10,11 @@ use attune_api::analytics::{Analytics, KeepsReviews, Report};
 use attune_api::moment::now_ms;
 use attune_api::rest::analytics::{Question, Table};
 use attune_api::{ApiError, Call};
-use attune_lake::{Dataset, Snapshot};
+use attune_lake::{Dataset, LakeError, Snapshot};
 use attune_store::Tenant;
 use attune_store::events::EventLog;
 use attune_store::objects::Objects;
+use attune_store::relational::Relational;
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryReservation};
@@ -23,8 +24,9 @@ use tokio::sync::Semaphore;
 
 use crate::answer::collect;
 use crate::ask::Ask;
+use crate::defined::defined;
 use crate::error::{Failure, busy, defect};
-use crate::report::{LISTS_BEFORE_MS, Tables, of_lake, of_reviews};
+use crate::report::{LISTS_BEFORE_MS, Tables, of_lake, of_reviews, with_shares};
 use crate::table::{LakeRows, ReviewRows, Source, SourceTable};
 use crate::workers::Workers;
 
@@ -69,6 +71,8 @@ pub struct Stores {
     pub objects: Arc<dyn Objects>,
     /// What is said of items.
     pub reviews: Arc<dyn KeepsReviews>,
+    /// Which experiments there are.
+    pub relational: Arc<dyn Relational>,
 }
 
 /// Answers questions about what happened.
@@ -142,7 +146,12 @@ impl Shared {
             }
         };
         let rows = plan.frame.execute_stream().await?;
-        Ok((plan.finish)(ask, collect(rows).await?))
+        let table = (plan.finish)(ask, collect(rows).await?);
+        if ask.report != Report::Experiments {
+            return Ok(table);
+        }
+        let experiments = defined(&*self.stores.relational, tenant).await.map_err(LakeError::Store)?.0;
+        Ok(with_shares(ask, table, &experiments))
     }
 
     /// What a report may take, and how it is carried out: in one stream, since reports give way to everything else.

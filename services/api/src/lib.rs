@@ -11,6 +11,7 @@ pub mod content;
 pub mod definitions;
 pub mod dialect;
 pub mod error;
+pub mod experiments;
 mod lists;
 pub mod log;
 pub mod moment;

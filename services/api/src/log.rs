@@ -86,12 +86,15 @@ pub struct Exposure {
 }
 
 /// An arm of an experiment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Arm {
     /// The experiment.
     pub experiment: String,
     /// Its arm.
     pub arm: String,
+    /// How likely that arm was, exactly: the share in force. 0 where nobody wrote it down yet.
+    #[serde(default)]
+    pub chance: f64,
 }
 
 /// One position of a list.

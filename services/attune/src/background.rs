@@ -1,6 +1,7 @@
 //! What the services do when nobody calls: started with the server, stopped after the last answer and before the stores
 //! close.
 
+use attune_analytics::Bandits;
 use attune_content::Workers;
 use attune_lake::LakeWriter;
 use attune_recommendation::Following;
@@ -12,6 +13,8 @@ use attune_users::Workers as Erasures;
 pub struct Background {
     /// What follows writes of items.
     pub content: Option<Workers>,
+    /// Shares people out among the arms of bandits.
+    pub bandits: Option<Bandits>,
     /// Forgets people.
     pub erasures: Option<Erasures>,
     /// What follows the log, for lists.
@@ -28,6 +31,9 @@ impl Background {
         // First, since it makes work and ends at once.
         if let Some(trainer) = self.trainer {
             trainer.stop().await;
+        }
+        if let Some(bandits) = self.bandits {
+            bandits.stop().await;
         }
         if let Some(workers) = self.content {
             workers.stop().await;

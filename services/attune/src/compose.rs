@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use attune_analytics::AnalyticsService;
+use attune_analytics::{AnalyticsService, Bandits};
 use attune_api::catalogue::SharedCatalogue;
 use attune_api::users::{KeepsOfPeople, KeepsOfTenants};
 use attune_content::{ContentService, Models, Workers};
@@ -107,8 +107,10 @@ pub fn services(
     let lists = has(Role::Recommendation).then(|| recommendation(config, stores, content.clone(), folder));
     let (recommendation, following) = lists.transpose()?.unzip();
     let analytics = has(Role::Analytics).then(|| analytics(config, stores, content.clone(), folder)).transpose()?;
+    let analytics = analytics.map(Arc::new);
     let background = Background {
         content: has(Role::Content).then(|| Workers::start(&content)),
+        bandits: analytics.as_ref().map(|analytics| bandits(config, stores, analytics)),
         erasures: users.as_ref().map(Erasures::start),
         recommendation: following,
         lake: has(Role::Tracking).then(|| lake(config, stores)),
@@ -116,7 +118,7 @@ pub fn services(
     };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
-        analytics: analytics.map(|analytics| Arc::new(analytics) as _),
+        analytics: analytics.map(|analytics| analytics as _),
         objects: has(Role::Content).then(|| Arc::clone(&stores.objects)),
         content: has(Role::Content).then_some(content as _),
         definitions: recommendation.clone().map(|recommendation| recommendation as _),
@@ -167,9 +169,15 @@ fn analytics(
     folder: &Path,
 ) -> Result<AnalyticsService> {
     let (events, objects) = (Arc::clone(&stores.events), Arc::clone(&stores.objects));
-    let stores = attune_analytics::Stores { events, objects, reviews: content };
+    let relational = Arc::clone(&stores.relational);
+    let stores = attune_analytics::Stores { events, objects, reviews: content, relational };
     AnalyticsService::start(stores, config.analytics.settings(folder.join("analytics")))
         .context("the threads that make reports cannot start")
+}
+
+fn bandits(config: &Config, stores: &Stores, analytics: &Arc<AnalyticsService>) -> Bandits {
+    let (relational, every) = (Arc::clone(&stores.relational), Duration::from_secs(config.analytics.bandits_s));
+    Bandits::start(relational, analytics.clone(), DEFAULT_TENANT.parse().ok(), every)
 }
 
 fn content(stores: &Stores, inference: &Inference) -> ContentService {

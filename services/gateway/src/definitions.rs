@@ -135,7 +135,9 @@ handlers!(
     "/v1/experiments",
     "/v1/experiments/{name}",
     "Makes or replaces an experiment: each of its `arms` has a `name`, a `share` of the people and a `pipeline`, which makes \
-     their lists instead of the experiment's `pipeline`. Who is in an arm stays there. Shares add up to 1."
+     their lists instead of the experiment's `pipeline`. Who is in an arm stays there. Shares add up to 1. With a \
+     `bandit`, they are what it begins with: after that each arm gets the chance that it is the best, and none less than \
+     its `floor`."
 );
 
 async fn list(

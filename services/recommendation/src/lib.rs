@@ -38,7 +38,7 @@ mod stock;
 mod world;
 
 pub use config::{ConfigError, RecommendationConfig};
-pub use definitions::{Experiment, ExperimentSpec, InForce, RuleSpec};
+pub use definitions::{Experiment, InForce, RuleSpec};
 pub use model::{Change, MODEL, Trained, TrainedModels};
 pub use replay::{ReplayError, Replayed, replay};
 pub use service::{Following, Recommender, Seams};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use attune_api::experiments::DEFAULT_PIPELINE;
 use attune_api::log::Arm;
 use attune_api::{ApiError, ErrorCode, error::quoted};
 use attune_ranking::pipeline::{BlendSpec, DiversitySpec, Models, Pipeline, PipelineError, PipelineSpec, SourceSpec};
@@ -16,7 +17,7 @@ use crate::fold::State;
 use crate::stock::Stock;
 
 /// The pipeline of requests that name none.
-pub const DEFAULT: &str = "default";
+pub const DEFAULT: &str = DEFAULT_PIPELINE;
 /// What is like an item.
 pub const SIMILAR: &str = "similar";
 /// What is rising.
@@ -144,10 +145,10 @@ impl World {
     /// `Invalid` names those that there are.
     pub fn choose(&self, name: &str, who: Option<&str>) -> Result<Chosen, ApiError> {
         if let Some((experiment, who)) = self.experiments.get(name).zip(who) {
-            let arm = experiment.arm_of(who);
+            let (arm, chance) = experiment.arm_of(who);
             if let Some(pipeline) = self.pipelines.get(&arm.pipeline) {
                 let pipeline = Arc::clone(pipeline);
-                let given = Arm { experiment: experiment.name.clone(), arm: arm.name.clone() };
+                let given = Arm { experiment: experiment.name.clone(), arm: arm.name.clone(), chance };
                 return Ok(Chosen { name: arm.pipeline.clone(), pipeline, arm: Some(given) });
             }
         }

@@ -36,6 +36,8 @@ use crate::filter::compile;
 /// about.
 pub(crate) const LISTS_BEFORE_MS: i64 = 24 * 3_600 * 1_000;
 
+pub(crate) use experiments::with_shares;
+
 /// The step of time of a row, until it is called `time` in the answer.
 const BUCKET: &str = "bucket";
 

@@ -120,7 +120,7 @@ fn records(acts: &[Act]) -> (Vec<(String, Record)>, Facts) {
                     request_id: format!("list-{}", facts.lists.len()),
                     time_ms: START_MS + minute * MINUTE_MS,
                     surface: surface(at),
-                    experiment: arm.map(|arm| Arm { experiment: "x".into(), arm: ["a", "b"][arm].into() }),
+                    experiment: arm.map(|arm| Arm { experiment: "x".into(), arm: ["a", "b"][arm].into(), chance: 0.5 }),
                     items: (0..items).map(|n| Shown { item_id: format!("i-{n}"), ..Shown::default() }).collect(),
                     ..Exposure::default()
                 };

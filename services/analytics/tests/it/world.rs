@@ -62,7 +62,8 @@ impl World {
 
     pub fn service(&self, reviews: impl KeepsReviews + 'static, settings: Settings) -> AnalyticsService {
         let (events, objects) = (Arc::clone(&self.events), Arc::clone(&self.objects));
-        AnalyticsService::start(Stores { events, objects, reviews: Arc::new(reviews) }, settings).unwrap()
+        let (reviews, relational) = (Arc::new(reviews), Arc::clone(&self.relational));
+        AnalyticsService::start(Stores { events, objects, reviews, relational }, settings).unwrap()
     }
 
     pub async fn append(&self, tenant: &str, records: &[(String, Record)]) {

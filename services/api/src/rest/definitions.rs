@@ -9,7 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 pub struct DefinitionBody {
     /// The definition itself: of a pipeline `sources`, `blend`, `rules`, `diversity`, `exploration`; of a rule `filter`,
-    /// `item_ids`, `pipelines`, `effect`; of an experiment `pipeline` and `arms`.
+    /// `item_ids`, `pipelines`, `effect`; of an experiment `pipeline`, `arms`
+    /// and `bandit`.
     #[schema(value_type = Object, example = json!({"sources": [{"source": "related"}, {"source": "popular"}]}))]
     pub spec: Value,
     /// Whether it is in force; it is, if absent.

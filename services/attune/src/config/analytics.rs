@@ -27,6 +27,8 @@ pub struct Analytics {
     pub report_s_max: u64,
     /// The most disk for rows that are sorted, in MiB; 0 sorts in memory alone.
     pub spill_mib_max: u64,
+    /// How often people are shared out anew among the arms of bandits, in seconds.
+    pub bandits_s: u64,
 }
 
 impl Default for Analytics {
@@ -37,6 +39,7 @@ impl Default for Analytics {
             report_mib_max: report_bytes_max as u64 >> 20,
             report_s_max: time_max.as_secs(),
             spill_mib_max: spill_bytes_max >> 20,
+            bandits_s: 60,
         }
     }
 }
@@ -54,12 +57,13 @@ impl Analytics {
     }
 
     /// Each key with its value, and the least and the greatest that it may have.
-    pub(super) fn bounds(&self) -> [(&'static str, u64, u64, u64); 4] {
+    pub(super) fn bounds(&self) -> [(&'static str, u64, u64, u64); 5] {
         [
             ("analytics.reports_max", self.reports_max as u64, 1, REPORTS_MAX),
             ("analytics.report_mib_max", self.report_mib_max, MIB_MIN, MIB_MAX),
             ("analytics.report_s_max", self.report_s_max, 1, SECONDS_MAX),
             ("analytics.spill_mib_max", self.spill_mib_max, 0, MIB_MAX),
+            ("analytics.bandits_s", self.bandits_s, 1, SECONDS_MAX),
         ]
     }
 }

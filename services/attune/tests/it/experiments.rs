@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
-use crate::server::Server;
+use crate::server::{Server, config};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -186,4 +186,98 @@ fn two_thousand_users_are_split_and_keep_their_arm_over_a_restart() {
 
     let server = Server::start_in(server.stop(), &[]);
     assert_eq!(arms(&server, &key), before);
+}
+
+/// Of a bandit's arms, what the report says: people, those who clicked, and the share that each arm has now.
+fn counted(server: &Server) -> Vec<(String, u64, u64, f64)> {
+    let answer = http::post(server.address, "/v1/analytics/experiments", server.key(), &json!({}));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let table = answer.json();
+    let place = |name: &str| {
+        let is_it = |column: &Value| column["name"] == name;
+        table["columns"].as_array().unwrap().iter().position(is_it).unwrap()
+    };
+    let [arm, users, converted, share] = ["arm", "users", "converted", "share"].map(place);
+    let row = |row: &Value| {
+        let count = |place: usize| row[place].as_u64().unwrap();
+        (row[arm].as_str().unwrap().to_owned(), count(users), count(converted), row[share].as_f64().unwrap())
+    };
+    table["rows"].as_array().unwrap().iter().map(row).collect()
+}
+
+#[test]
+fn a_bandit_shows_people_what_others_click_on_and_logs_the_chances_that_it_drew_with() {
+    const PEOPLE: usize = 200;
+    const FLOOR: f64 = 0.1;
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path());
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + "[analytics]\nbandits_s = 1\n").unwrap();
+    let server = Server::start_in(folder, &[]);
+    fill(&server);
+    assert_eq!(define(&server, "/v1/pipelines/newest", json!({"sources": [{"source": "latest"}]})).status, 201);
+    let spec = json!({"bandit": {"floor": FLOOR}, "arms": [
+        {"name": "as it was", "share": 0.5, "pipeline": "default"},
+        {"name": "newest", "share": 0.5, "pipeline": "newest"},
+    ]});
+    assert_eq!(define(&server, "/v1/experiments/novelty", spec).status, 201);
+    let ask = |user: &str| {
+        let body = json!({"user_id": user, "k": 3});
+        http::post(server.address, "/v1/recommend", server.key(), &body).json()
+    };
+    until("the experiment is carried out", || {
+        (0..20).any(|number| ask(&format!("early-{number}"))["pipeline"] == "newest")
+    });
+    // Newcomers, whom the server has never heard of: those who get what is newest click on it, half of them.
+    let mut clicks = Vec::new();
+    let mut shown = 0;
+    for number in 0..PEOPLE {
+        let user = format!("user-{number}");
+        let list = ask(&user);
+        if list["pipeline"] == "newest" {
+            shown += 1;
+            if shown % 2 == 0 {
+                let item = &list["items"][0]["item_id"];
+                clicks
+                    .push(json!({"type": "click", "user_id": user, "item_id": item, "request_id": list["request_id"]}));
+            }
+        }
+    }
+    assert!((60..=140).contains(&shown), "{shown} of {PEOPLE}: half of them at first");
+    let sent = http::post(server.address, "/v1/events", server.key(), &json!({ "events": clicks }));
+    assert_eq!(sent.status, 202, "{}", sent.text());
+    until("the better arm has what the floor leaves", || {
+        let arms = counted(&server);
+        arms.iter().any(|(arm, .., share)| arm == "newest" && (share - (1.0 - FLOOR)).abs() < 1e-3)
+    });
+    let arms = counted(&server);
+    assert_eq!(arms.iter().map(|(.., clicked, _)| *clicked).collect::<Vec<_>>(), [0, clicks.len() as u64], "{arms:?}");
+    let share = arms[1].3;
+    until("lists are made by these chances", || {
+        let newest = (0..PEOPLE).filter(|number| ask(&format!("late-{number}"))["pipeline"] == "newest").count();
+        // 180 expected, with a deviation of 4.
+        newest > 160
+    });
+
+    // Of a list that was made for somebody whom the server knows, the log says whose it was, and his export says it.
+    let chance = |name: &str| {
+        let body = json!({"events": [{"type": "view", "user_id": name, "item_id": "tea-1"}]});
+        assert_eq!(http::post(server.address, "/v1/events", server.key(), &body).status, 202);
+        let list = ask(name);
+        let mut logged = None;
+        until("the list is in the log", || {
+            let export = call(&server, server.key(), "GET", &format!("/v1/users/{name}/export"), &json!({})).json();
+            let is_it = |record: &&Value| record["kind"] == "exposure" && record["request_id"] == list["request_id"];
+            logged = export["events"].as_array().unwrap().iter().find(is_it).map(|list| list["experiment"].clone());
+            logged.is_some()
+        });
+        let arm = logged.unwrap();
+        assert_eq!(arm["arm"] == "newest", list["pipeline"] == "newest", "{arm}");
+        let chance = arm["chance"].as_f64().unwrap();
+        if arm["arm"] == "newest" { chance } else { 1.0 - chance }
+    };
+    for name in ["eve", "ida", "uma"] {
+        // Lists that nobody clicks on come on top meanwhile, and the next round knows of them.
+        assert!((chance(name) - share).abs() < 0.01, "{name}");
+    }
 }

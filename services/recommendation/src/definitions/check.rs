@@ -2,16 +2,17 @@
 
 use attune_api::definitions::{NAME_BYTES_MAX, RULE_ITEMS_MAX};
 use attune_api::error::quoted;
+use attune_api::experiments::ExperimentSpec;
 use attune_api::pointer::{escaped, from_value};
 use attune_api::{ApiError, ErrorCode};
-use attune_ranking::experiment::SplitError;
+use attune_ranking::experiment::{SplitError, with_floor};
 use attune_ranking::pipeline::{PipelineError, PipelineSpec, SourceSpec};
 use attune_ranking::rerank::{RuleError, RuleProblem, Rules};
 use attune_ranking::score::ScoreError;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Experiment, ExperimentSpec, InForce, RuleSpec};
+use super::{Experiment, InForce, RuleSpec};
 use crate::features;
 use crate::world::{SIMILAR, TRENDING, World};
 
@@ -107,7 +108,11 @@ impl Against<'_> {
     /// # Errors
     /// `Invalid`, with the place.
     pub fn experiment(&self, name: &str, spec: &ExperimentSpec, is_enabled: bool) -> Result<(), ApiError> {
-        Experiment::new(name, spec.clone()).map_err(|error| invalid(arm(&error), error.to_string()))?;
+        Experiment::new(name, spec.clone(), None).map_err(|error| invalid(arm(&error), error.to_string()))?;
+        if let Some(bandit) = spec.bandit {
+            let shares: Vec<f64> = spec.arms.iter().map(|arm| arm.share).collect();
+            with_floor(&shares, bandit.floor).map_err(|error| invalid("/spec/bandit/floor", error.to_string()))?;
+        }
         self.known("/spec/pipeline", &spec.pipeline)?;
         if [SIMILAR, TRENDING].contains(&spec.pipeline.as_str()) {
             let detail = format!("lists of {} are for nobody in particular, who is in no arm", spec.pipeline);

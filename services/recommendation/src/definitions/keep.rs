@@ -3,6 +3,7 @@
 
 use attune_api::content::Condition;
 use attune_api::definitions::{DEFINITIONS_MAX, Defined, Definitions, Saved};
+use attune_api::experiments::ExperimentSpec;
 use attune_api::rest::Timestamp;
 use attune_api::rest::definitions::{Definition, DefinitionBody, DefinitionList};
 use attune_api::{ApiError, Call, ErrorCode};
@@ -12,7 +13,7 @@ use attune_store::{Cursor, Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
 use serde_json::{Value, json};
 
 use super::check::{self, Against};
-use super::{ExperimentSpec, InForce, RuleSpec};
+use super::{InForce, RuleSpec};
 use crate::service::{Recommender, tenant};
 
 /// Rows of a page that names no number.

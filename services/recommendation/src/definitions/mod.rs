@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use attune_api::experiments::{Allocation, ArmSpec, ExperimentSpec};
 use attune_ranking::experiment::{Split, SplitError};
 use attune_ranking::pipeline::PipelineSpec;
 use attune_ranking::rerank::{Effect, Rule};
@@ -19,8 +20,6 @@ use attune_store::relational::{DefinitionKind, Relational};
 use attune_store::{PAGE_ROWS_MAX, PageRequest, StoreError, Tenant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use crate::world::DEFAULT;
 
 /// A rule of the tenant's own. Without `filter` and `item_ids` it is about all items; with both, about those in both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,33 +38,6 @@ pub struct RuleSpec {
     pub effect: Effect,
 }
 
-/// An experiment of the tenant's own: whose lists, and who makes them instead.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExperimentSpec {
-    /// The requests that it is about are those for this pipeline.
-    #[serde(default = "default_pipeline")]
-    pub pipeline: String,
-    /// Who gets what instead.
-    pub arms: Vec<ArmSpec>,
-}
-
-/// One arm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArmSpec {
-    /// What results call it.
-    pub name: String,
-    /// The share of people in it, 0 to 1.
-    pub share: f64,
-    /// The pipeline that makes their lists.
-    pub pipeline: String,
-}
-
-fn default_pipeline() -> String {
-    DEFAULT.to_owned()
-}
-
 /// An experiment that gives arms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Experiment {
@@ -77,19 +49,25 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Puts it into force.
+    /// Puts it into force. A bandit has the shares of its allocation, if there is one for the arms that it has now.
     ///
     /// # Errors
     /// [`SplitError`] where the arms make no sense.
-    pub fn new(name: &str, spec: ExperimentSpec) -> Result<Self, SplitError> {
-        let arms: Vec<(&str, f64)> = spec.arms.iter().map(|arm| (arm.name.as_str(), arm.share)).collect();
+    pub fn new(name: &str, spec: ExperimentSpec, allocation: Option<&Allocation>) -> Result<Self, SplitError> {
+        let allocation = allocation.filter(|allocation| {
+            let has = |arm: &ArmSpec| allocation.chances.contains_key(&arm.name);
+            spec.bandit.is_some() && allocation.chances.len() == spec.arms.len() && spec.arms.iter().all(has)
+        });
+        let share = |arm: &ArmSpec| allocation.map_or(arm.share, |allocation| allocation.chances[&arm.name]);
+        let arms: Vec<(&str, f64)> = spec.arms.iter().map(|arm| (arm.name.as_str(), share(arm))).collect();
         let split = Split::new(name, &arms)?;
         Ok(Self { name: name.to_owned(), spec, split })
     }
 
-    /// The arm of somebody.
-    pub fn arm_of(&self, subject: &str) -> &ArmSpec {
-        &self.spec.arms[self.split.arm_of(subject)]
+    /// The arm of somebody, and how likely it was.
+    pub fn arm_of(&self, subject: &str) -> (&ArmSpec, f64) {
+        let arm = self.split.arm_of(subject);
+        (&self.spec.arms[arm], self.split.chance_of(arm))
     }
 }
 
@@ -124,13 +102,18 @@ impl InForce {
     /// The store's own.
     pub async fn read(rows: &dyn Relational, tenant: &Tenant) -> Result<Self, StoreError> {
         let experiments = enabled::<ExperimentSpec>(rows, tenant, DefinitionKind::Experiment).await?;
-        let experiment = |(name, spec): (String, ExperimentSpec)| match Experiment::new(&name, spec) {
-            Ok(experiment) => Some((name, experiment)),
-            Err(error) => {
-                tracing::warn!(experiment = name, %error, "an experiment makes no sense and is not carried out");
-                None
-            }
+        let allocations = match experiments.values().any(|spec| spec.bandit.is_some()) {
+            true => enabled::<Allocation>(rows, tenant, DefinitionKind::Allocation).await?,
+            false => BTreeMap::new(),
         };
+        let experiment =
+            |(name, spec): (String, ExperimentSpec)| match Experiment::new(&name, spec, allocations.get(&name)) {
+                Ok(experiment) => Some((name, experiment)),
+                Err(error) => {
+                    tracing::warn!(experiment = name, %error, "an experiment makes no sense and is not carried out");
+                    None
+                }
+            };
         Ok(Self {
             pipelines: enabled(rows, tenant, DefinitionKind::Pipeline).await?,
             rules: enabled(rows, tenant, DefinitionKind::Rule).await?,

@@ -14,7 +14,7 @@ use super::*;
 use crate::RecommendationConfig;
 use crate::fold::Rules;
 use crate::replica::Replica;
-use crate::world::{FOR_EVERYBODY, MoreSources, World, source_names};
+use crate::world::{DEFAULT, FOR_EVERYBODY, MoreSources, World, source_names};
 
 fn read<T: DeserializeOwned>(spec: Value) -> T {
     check::read(spec).unwrap()
@@ -29,7 +29,7 @@ fn in_force() -> InForce {
         {"name": "as it was", "share": 0.75, "pipeline": "default"},
         {"name": "plain", "share": 0.25, "pipeline": "plain"},
     ]);
-    let experiment = Experiment::new("plainness", read(json!({ "arms": arms }))).unwrap();
+    let experiment = Experiment::new("plainness", read(json!({ "arms": arms })), None).unwrap();
     InForce {
         pipelines: BTreeMap::from([("plain".to_owned(), pipeline)]),
         rules: BTreeMap::from([("second".to_owned(), rule)]),
@@ -141,6 +141,38 @@ fn an_experiment_is_refused_at_the_place_of_its_fault() {
         let spec = json!({"pipeline": pipeline, "arms": arms});
         assert_eq!(fault("experiment", spec.clone()), pointer, "{spec}");
     }
+    let arms = json!([arm("a", 0.5, "plain"), arm("b", 0.5, "default")]);
+    for (bandit, pointer) in [
+        (json!({}), ""),
+        (json!({"floor": 0.5}), ""),
+        (json!({"floor": 0.6}), "/spec/bandit/floor"),
+        (json!({"floor": -0.1}), "/spec/bandit/floor"),
+        (json!({"flor": 0.1}), "/spec/bandit/flor"),
+    ] {
+        let spec = json!({"pipeline": "plain", "arms": arms, "bandit": bandit});
+        assert_eq!(fault("experiment", spec.clone()), pointer, "{spec}");
+    }
+}
+
+#[test]
+fn a_bandits_arms_have_the_chances_that_were_written_for_them() {
+    let arms = json!([
+        {"name": "a", "share": 0.5, "pipeline": "default"},
+        {"name": "b", "share": 0.5, "pipeline": "plain"},
+    ]);
+    let chances = |chances: &[(&str, f64)]| Allocation {
+        chances: chances.iter().map(|(arm, chance)| ((*arm).to_owned(), *chance)).collect(),
+    };
+    let chance = |spec: Value, allocation: &Allocation| {
+        let experiment = Experiment::new("x", read(spec), Some(allocation)).unwrap();
+        let people = (0..200).map(|number| format!("user/u{number}"));
+        let of_a = people.map(|who| experiment.arm_of(&who)).find(|(arm, _)| arm.name == "a");
+        of_a.map(|(_, chance)| (chance * 1e6).round() / 1e6)
+    };
+    let bandit = json!({"arms": arms, "bandit": {}});
+    assert_eq!(chance(bandit.clone(), &chances(&[("a", 0.8), ("b", 0.2)])), Some(0.8));
+    assert_eq!(chance(bandit.clone(), &chances(&[("a", 0.8), ("c", 0.2)])), Some(0.5), "its arms are others now");
+    assert_eq!(chance(json!({ "arms": arms }), &chances(&[("a", 0.8), ("b", 0.2)])), Some(0.5), "it is none");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub enum DefinitionKind {
     Schema,
     /// What an event of a type is worth.
     Weights,
+    /// Who gets which arm of an experiment now, where that follows what came of them.
+    Allocation,
 }
 
 /// A definition as it is kept.
@@ -63,7 +65,8 @@ pub trait Definitions {
 
 impl DefinitionKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Experiment, Self::Rule, Self::Pipeline, Self::Schema, Self::Weights];
+    pub const ALL: [Self; 6] =
+        [Self::Experiment, Self::Rule, Self::Pipeline, Self::Schema, Self::Weights, Self::Allocation];
 
     /// As it is kept and logged.
     pub fn name(self) -> &'static str {
@@ -73,6 +76,7 @@ impl DefinitionKind {
             Self::Pipeline => "pipeline",
             Self::Schema => "schema",
             Self::Weights => "weights",
+            Self::Allocation => "allocation",
         }
     }
 }
