@@ -35,12 +35,14 @@ mod rate;
 mod report;
 mod tally;
 pub mod texts;
+mod wire;
 
 pub use bench::{IDLE_PAUSE, run};
 pub use client::{Target, Task};
 pub use error::LoadError;
 pub use latency::{Latencies, Percentiles};
 pub use options::{LoadOptions, ShortText};
-pub use rate::{RateOptions, at_rates};
+pub use rate::{RateOptions, WARM_UP, at_rates};
 pub use report::{Idle, KneeReport, Level, Report, Server};
 pub use tally::OpenRun;
+pub use wire::Wire;

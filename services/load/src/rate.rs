@@ -14,7 +14,7 @@ use crate::open;
 use crate::tally::OpenRun;
 
 /// Length of the run that warms up, which counts for nothing.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub const WARM_UP: Duration = Duration::from_secs(2);
 
 /// What to ask, and how often.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct RateOptions {
     pub rates_per_s: Vec<f64>,
     /// Runs at each rate, with arrivals of their own.
     pub runs: usize,
+    /// Length of the run before them all, which counts for nothing; 0 is none.
+    pub warm_up: Duration,
     /// Length of each run.
     pub length: Duration,
     /// Connections, used in turn.
@@ -56,13 +58,15 @@ pub fn at_rates(options: &RateOptions, progress: &mut (dyn FnMut(&str) + Send)) 
 }
 
 async fn measure(options: &RateOptions, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<OpenRun>, LoadError> {
-    let RateOptions { url, key, method, connections, deadline, length, seed, .. } = options;
+    let RateOptions { url, key, method, connections, deadline, warm_up, length, seed, .. } = options;
     let path = PathAndQuery::from_static(method);
     let calls = Arc::new(Connections::open_at(url, key.as_deref(), path, *connections, *deadline).await?);
     let messages: Arc<[Bytes]> = options.messages.clone().into();
     let lowest = options.rates_per_s.iter().copied().fold(f64::INFINITY, f64::min);
-    progress("warming up");
-    open::run(&calls, &messages, &poisson(lowest, WARM_UP, seed.wrapping_sub(1))).await;
+    if !warm_up.is_zero() {
+        progress("warming up");
+        open::run(&calls, &messages, &poisson(lowest, *warm_up, seed.wrapping_sub(1))).await;
+    }
     let mut runs = Vec::new();
     for rate in &options.rates_per_s {
         for run in 0..options.runs as u64 {

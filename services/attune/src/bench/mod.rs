@@ -4,6 +4,7 @@ pub mod als;
 pub mod infer;
 pub mod rank;
 pub mod recommend;
+pub mod replicas;
 mod report;
 pub mod serve;
 mod workload;
@@ -28,6 +29,8 @@ pub enum Command {
     Als(als::Options),
     /// Lists over gRPC under open load, from a catalogue that is made up
     Recommend(recommend::Options),
+    /// A gateway and three replicas under open load, one of which becomes slow, and one is killed
+    Replicas(replicas::Options),
     /// A server under open load: Poisson arrivals, latency from the moment a request was due
     Serve(serve::Options),
 }
@@ -40,6 +43,7 @@ impl Command {
             Self::Rank(options) => options.flags.overrides(),
             Self::Als(options) => options.flags.overrides(),
             Self::Recommend(options) => options.flags.overrides(),
+            Self::Replicas(options) => options.flags.overrides(),
             Self::Serve(options) => options.flags.overrides(),
         }
     }
@@ -48,13 +52,14 @@ impl Command {
 /// Measures.
 ///
 /// # Errors
-/// As [`infer::run`], [`rank::run`], [`als::run`], [`recommend::run`] and [`serve::run`].
+/// As [`infer::run`], [`rank::run`], [`als::run`], [`recommend::run`], [`replicas::run`] and [`serve::run`].
 pub fn run(config: &Config, command: &Command) -> Result<()> {
     match command {
         Command::Infer(options) => infer::run(config, options),
         Command::Rank(options) => rank::run(config, options),
         Command::Als(options) => als::run(config, options),
         Command::Recommend(options) => recommend::run(config, options),
+        Command::Replicas(options) => replicas::run(config, options),
         Command::Serve(options) => serve::run(config, options),
     }
 }

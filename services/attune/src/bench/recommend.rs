@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use attune_api::rest::recommendation::{RecommendResponse, SimilarRequest};
 use attune_api::v1;
 use attune_load::random::SplitMix64;
-use attune_load::{OpenRun, RateOptions, at_rates};
+use attune_load::{OpenRun, RateOptions, WARM_UP, at_rates};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
@@ -103,6 +103,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
             messages,
             rates_per_s: options.rates.clone(),
             runs: options.runs,
+            warm_up: WARM_UP,
             length: Duration::try_from_secs_f64(options.seconds).context("--seconds")?,
             connections: 8,
             deadline: Duration::from_secs(10),

@@ -133,14 +133,21 @@ pub(super) struct OwnServer {
 }
 
 impl OwnServer {
-    /// Starts it and waits until it is ready.
+    /// Starts it with a data folder that is forgotten, and waits until it is ready.
     pub fn start(config: &Config) -> Result<Self> {
+        let server = Self::spawn(config, &["--demo", "--listen", "127.0.0.1:0"])?;
+        ensure!(!server.key.is_empty(), "the server did not say its key");
+        Ok(server)
+    }
+
+    /// Starts it with these flags, and waits until it is ready. It has a key if it made one.
+    pub fn spawn(config: &Config, flags: &[&str]) -> Result<Self> {
         let file = tempfile::NamedTempFile::with_suffix(".toml")?;
         // What is measured is the server, not how much one key may ask for: a GPU answers more than that.
         let quiet = Config { log: "warn".into(), limits: Limits::none(), ..config.clone() };
         std::fs::write(file.path(), toml::to_string(&quiet)?)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--config"]).arg(file.path());
+        command.arg("serve").args(flags).arg("--config").arg(file.path());
         // All of the environment is in the file already, below the flags that were typed.
         for (name, _) in config::environment().filter(|(name, _)| name.starts_with("ATTUNE_") && name != ISA_VARIABLE) {
             command.env_remove(name);
@@ -158,17 +165,23 @@ impl OwnServer {
                 server.key = key.to_owned();
             }
             if line.starts_with("ready") {
-                ensure!(!server.url.is_empty() && !server.key.is_empty(), "the server did not say where it is");
+                ensure!(!server.url.is_empty(), "the server did not say where it is");
                 return Ok(server);
             }
         }
         bail!("the server ended before it was ready: its errors are above")
     }
+
+    /// Ends it with SIGKILL, as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
 }
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.kill();
     }
 }

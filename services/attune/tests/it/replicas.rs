@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use attune_load::Wire;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -13,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::http;
-use crate::proxy::slow_wire;
 use crate::server::Server;
 use crate::split::Split;
 
@@ -51,7 +51,8 @@ fn a_replica_that_is_ten_times_slower_gets_less_than_a_fifth_of_its_share() {
     const REQUESTS: usize = 100;
     // Longer than a busy machine takes for the request itself, so that the wire decides who is slow.
     let (usual, slow) = (Duration::from_millis(50), Duration::from_millis(500));
-    let split = Split::start(3, "inference", "", |place, to| slow_wire(to, if place == 1 { slow } else { usual }));
+    let wire = |place, to| Wire::to(to, if place == 1 { slow } else { usual }).unwrap().address;
+    let split = Split::start(3, "inference", "", wire);
     let mut times: Vec<Duration> = thread::scope(|scope| {
         let client = || {
             let timed = |_| {
