@@ -7,7 +7,7 @@
 mod error;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use crate::cache::{
     Cache, Decision, Held, RateLimit, Step, check_entries, check_key, check_keys, check_limit, check_ttl, check_value,
     lost,
 };
-use crate::{Health, StoreError, Tenant};
+use crate::{ErrorKind, Health, StoreError, Tenant};
 use error::fail;
 
 /// A cache in Redis, over one connection that all callers share and that comes back by itself.
@@ -72,8 +72,8 @@ impl RedisCache {
     /// `connect_max`, a call at most `answer_max`.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout),
-    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied), [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a URI or a
+    /// [`ErrorKind::Unavailable`], [`ErrorKind::Timeout`] where nothing comes within `connect_max`,
+    /// [`ErrorKind::Denied`], [`ErrorKind::Invalid`] for a URI or a
     /// database that cannot be.
     pub async fn open(url: &Url, connect_max: Duration, answer_max: Duration) -> Result<Self, StoreError> {
         let client = Client::open(url.clone()).map_err(|error| fail("open", error))?;
@@ -85,8 +85,15 @@ impl RedisCache {
         let connection =
             ConnectionManager::new_lazy_with_config(client, config).map_err(|error| fail("open", error))?;
         let cache = Self { connection, scripts: &SCRIPTS };
-        cache.ask::<()>("open", &redis::cmd("PING")).await?;
-        Ok(cache)
+        let begun = Instant::now();
+        loop {
+            match cache.ask::<()>("open", &redis::cmd("PING")).await {
+                Ok(()) => return Ok(cache),
+                // One that is late is busy, or this machine is: that is no reason not to start.
+                Err(error) if error.kind == ErrorKind::Timeout && begun.elapsed() < connect_max => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn ask<T: FromRedisValue>(&self, call: &'static str, command: &Cmd) -> Result<T, StoreError> {
