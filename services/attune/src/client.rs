@@ -40,6 +40,14 @@ impl Rest {
         self.send(Method::POST, path, Some(serde_json::to_vec(body)?)).await?.read()
     }
 
+    /// Puts `body` there and reads the answer.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub async fn put<B: Serialize, A: DeserializeOwned>(&self, path: &str, body: &B) -> Result<A> {
+        self.send(Method::PUT, path, Some(serde_json::to_vec(body)?)).await?.read()
+    }
+
     /// Reads what is at a path.
     ///
     /// # Errors

@@ -1,7 +1,5 @@
 //! The demo's catalogue: 17,472 films from Wikidata (CC0), as `attune models pull films` fetches them.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -13,9 +11,9 @@ use sqlx::{ConnectOptions, Row};
 use crate::config::Config;
 use crate::models;
 
-/// The film's own data, and beside it how many critics liked it.
+/// The film's own data, and beside it how many critics wrote of it and what share of them liked it.
 const QUERY: &str = "SELECT o.ID, o.Title, o.Year, o.Runtime, o.Genre, o.Director, o.\"Cast\", o.Language, o.Country, \
-     t.Meter FROM omdb o LEFT JOIN tomatoes t ON t.ID = o.ID WHERE o.Title <> '' ORDER BY o.ID";
+     t.Meter, t.Reviews FROM omdb o LEFT JOIN tomatoes t ON t.ID = o.ID WHERE o.Title <> '' ORDER BY o.ID";
 /// Of the cast, as many are kept.
 const CAST_MAX: usize = 10;
 
@@ -24,23 +22,17 @@ pub fn path(config: &Config) -> PathBuf {
     models::folder(&config.data, "films").join("movies.db")
 }
 
-/// Writes the films as JSON lines of items, and says how many they are.
+/// Reads the films, as items.
 ///
 /// # Errors
-/// The films are not there, or the lines cannot be written.
-pub async fn write(films: &Path, lines: &Path) -> Result<usize> {
+/// The films are not there.
+pub async fn read(films: &Path) -> Result<Vec<BatchItem>> {
     let missing = || format!("{} cannot be read: `attune models pull films` fetches it", films.display());
     // Immutable: SQLite is to make no files of its own beside one that is verified by its hash.
     let options = SqliteConnectOptions::new().filename(films).read_only(true).immutable(true);
     let mut connection = options.connect().await.with_context(missing)?;
     let rows = sqlx::query(QUERY).fetch_all(&mut connection).await.with_context(missing)?;
-    let mut file = BufWriter::new(File::create(lines).with_context(|| format!("cannot write {}", lines.display()))?);
-    for row in &rows {
-        serde_json::to_writer(&mut file, &item(row)?)?;
-        file.write_all(b"\n")?;
-    }
-    file.into_inner()?.sync_data()?;
-    Ok(rows.len())
+    rows.iter().map(item).collect()
 }
 
 fn item(row: &SqliteRow) -> Result<BatchItem> {
@@ -51,7 +43,8 @@ fn item(row: &SqliteRow) -> Result<BatchItem> {
     };
     let (genres, directors, countries) = (list("Genre")?, list("Director")?, list("Country")?);
     let cast: Vec<String> = list("Cast")?.into_iter().take(CAST_MAX).collect();
-    let (year, meter): (Option<i64>, Option<i64>) = (row.try_get("Year")?, row.try_get("Meter")?);
+    let number = |column: &str| row.try_get::<Option<i64>, _>(column);
+    let (year, meter, reviews) = (number("Year")?, number("Meter")?, number("Reviews")?);
     let minutes: Option<f64> = row.try_get("Runtime")?;
     let lists = [
         ("genres", genres.clone()),
@@ -60,8 +53,12 @@ fn item(row: &SqliteRow) -> Result<BatchItem> {
         ("languages", list("Language")?),
         ("cast", cast),
     ];
-    let numbers =
-        [("year", year.map(Value::from)), ("critics", meter.map(Value::from)), ("minutes", minutes.map(Value::from))];
+    let numbers = [
+        ("year", year.map(Value::from)),
+        ("critics", meter.map(Value::from)),
+        ("critic_reviews", reviews.map(Value::from)),
+        ("minutes", minutes.map(Value::from)),
+    ];
     let lists = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(name, list)| (name, json!(list)));
     let numbers = numbers.into_iter().filter_map(|(name, number)| Some((name, number?)));
     let attributes: Map<String, Value> = lists.chain(numbers).map(|(name, value)| (name.to_owned(), value)).collect();

@@ -1,43 +1,53 @@
-//! The second half of the walk: a real catalogue, found by words and by meaning, and what somebody says of a film.
+//! The second part of the walk: a real catalogue, found by words and by meaning.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use attune_api::rest::content::{Item, Review, ReviewBody, SearchAnswer};
+use attune_api::rest::content::{BatchItem, SearchAnswer};
 use http::Method;
 
-use super::walk::{colour, millis, stop, thousands};
+use super::walk::{millis, stop, thousands};
 use crate::client::Rest;
+use crate::import;
 use crate::term::{self, Style, styled};
-use crate::{films, import};
 
 const WORDS: (&str, &str) = ("space", "year >= 1990 and critics > 50");
 const SENTENCE: &str = "Japanese animation for the whole family";
 const HITS_SHOWN: usize = 3;
 const GENRES_SHOWN: usize = 5;
-const OPINION: &str = "Wonderful. I laughed, I cried, and I want to see it again.";
 /// How often the server is asked how far it is.
 const POLL: Duration = Duration::from_millis(100);
 /// Far more than any of this takes; a hang becomes a failure.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// Imports the films of `database` through a file in `folder`, and shows what can be done with them.
+/// Imports the films through a file in `folder`, and shows how they are found.
 ///
 /// # Errors
-/// The films are not there, a call failed, or its answer is not what it should be.
-pub async fn run(url: &str, key: &str, database: &Path, folder: &Path) -> Result<()> {
+/// The file cannot be written, a call failed, or its answer is not what it should be.
+pub async fn run(url: &str, key: &str, films: &[BatchItem], folder: &Path) -> Result<()> {
     let rest = Rest::new(url, key);
-    import_all(&rest, url, key, database, folder).await?;
-    let found = by_words(&rest).await?;
-    by_meaning(&rest).await?;
-    review(&rest, &found).await
+    import_all(&rest, url, key, films, folder).await?;
+    by_words(&rest).await?;
+    by_meaning(&rest).await
 }
 
-async fn import_all(rest: &Rest, url: &str, key: &str, database: &Path, folder: &Path) -> Result<()> {
+fn write(films: &[BatchItem], lines: &Path) -> Result<()> {
+    let mut file = BufWriter::new(File::create(lines).with_context(|| format!("cannot write {}", lines.display()))?);
+    for film in films {
+        serde_json::to_writer(&mut file, film)?;
+        file.write_all(b"\n")?;
+    }
+    file.into_inner()?.sync_data()?;
+    Ok(())
+}
+
+async fn import_all(rest: &Rest, url: &str, key: &str, films: &[BatchItem], folder: &Path) -> Result<()> {
     let lines = folder.join("films.jsonl");
-    let count = films::write(database, &lines).await?;
-    stop(8, &format!("{} films", thousands(count)), "attune import items films.jsonl");
+    write(films, &lines)?;
+    stop(7, &format!("{} films", thousands(films.len())), "attune import items films.jsonl");
     let before = Gauges::read(rest).await?;
     let start = Instant::now();
     let bar = term::file_bar("importing");
@@ -84,9 +94,9 @@ impl Gauges {
     }
 }
 
-async fn by_words(rest: &Rest) -> Result<Item> {
+async fn by_words(rest: &Rest) -> Result<()> {
     let (words, filter) = WORDS;
-    stop(9, "Found by words, counted", "GET /v1/items:search?q=&filter=&facets=");
+    stop(8, "Found by words, counted", "GET /v1/items:search?q=&filter=&facets=");
     let path = format!("/v1/items:search?q={words}&filter={}&facets=genres&k={HITS_SHOWN}", escaped(filter));
     let (answer, took) = search(rest, &path).await?;
     say!("   {words:?} where {filter}: {} films {}", answer.matches, styled(Style::Dim, format!("({})", millis(took))));
@@ -95,11 +105,11 @@ async fn by_words(rest: &Rest) -> Result<Item> {
     let counts: Vec<String> =
         genres.values.iter().take(GENRES_SHOWN).map(|one| format!("{} {}", one.value, one.count)).collect();
     say!("   {}", styled(Style::Dim, counts.join(", ")));
-    Ok(answer.hits.into_iter().next().context("a film has the word")?.item)
+    Ok(())
 }
 
 async fn by_meaning(rest: &Rest) -> Result<()> {
-    stop(10, "Found by a sentence", "GET /v1/items:search?mode=semantic");
+    stop(9, "Found by a sentence", "GET /v1/items:search?mode=semantic");
     let path = format!("/v1/items:search?q={}&mode=semantic&k={HITS_SHOWN}", escaped(SENTENCE));
     let (answer, took) = search(rest, &path).await?;
     say!("   {SENTENCE:?} {}", styled(Style::Dim, format!("({})", millis(took))));
@@ -122,29 +132,6 @@ fn show(answer: &SearchAnswer) {
         let line: String = text.split(" of ").next().unwrap_or_default().chars().take(48).collect();
         say!("   {title:<36} {year:<5} {}", styled(Style::Dim, line));
     }
-}
-
-async fn review(rest: &Rest, film: &Item) -> Result<()> {
-    stop(11, "What somebody says of it", "POST /v1/items/{id}/reviews");
-    let path = format!("/v1/items/{}/reviews", film.id);
-    let body = ReviewBody { user_id: None, rating: Some(5.0), text: OPINION.to_owned() };
-    let review: Review = rest.post(&path, &body).await?;
-    let sentiment = review.sentiment.context("a classifier is loaded")?;
-    let label = styled(colour(&sentiment.label), &sentiment.label);
-    say!("   {}: {OPINION:?} {label} {:.0}%", film.body.title, 100.0 * sentiment.score);
-    let start = Instant::now();
-    let counted = loop {
-        let item: Item = rest.get(&format!("/v1/items/{}", film.id)).await?;
-        if item.review_count > 0 {
-            break item;
-        }
-        ensure!(start.elapsed() < PATIENCE, "the review was never counted");
-        tokio::time::sleep(POLL).await;
-    };
-    let sentiment = counted.sentiment.context("a review that is judged is counted")?;
-    let detail = format!("(found by `sentiment > 0` after {})", millis(start.elapsed()));
-    say!("   its sentiment is now {sentiment:+.2}, as filters and rankings see it {}", styled(Style::Dim, detail));
-    Ok(())
 }
 
 /// A text within the query of a URL.

@@ -3,9 +3,14 @@
 //! The walk is an ordinary client: everything it shows went over the port, through the key, the queue and the batcher.
 
 mod catalogue;
-mod films;
+mod chart;
+mod crowd;
+mod experiment;
 mod lists;
 mod walk;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use attune_load::texts::bench_texts;
@@ -13,10 +18,13 @@ use attune_sentiment::data::Corpus;
 use clap::Args;
 use tokio::sync::oneshot;
 
+use self::crowd::Crowd;
+use self::lists::Shop;
+use crate::client::{self, Rest};
 use crate::config::{Config, ServerFlags};
 use crate::serve::{self, Server};
 use crate::term::{Style, styled};
-use crate::{logging, texts};
+use crate::{films, logging, texts};
 
 /// What can be typed after `attune demo`.
 #[derive(Debug, Args)]
@@ -36,6 +44,8 @@ pub struct Options {
     once: bool,
 }
 
+/// Milliseconds that a store may take for one call.
+const STORE_MS_MAX: u64 = 60_000;
 /// Port of the demo where the configured one is taken.
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -52,6 +62,9 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     // On a busy machine a demo should be slow, not refuse.
     config.inference.queue_wait_ms_max = u64::from(u32::MAX);
     config.recommendation.sources_ms_max = u64::from(u32::MAX);
+    config.stores.relational_ms_max = STORE_MS_MAX;
+    config.stores.search_ms_max = STORE_MS_MAX;
+    config.stores.documents_ms_max = STORE_MS_MAX;
     let texts = bench_texts(&texts::folder(&config), walk::TEXTS)?;
     let corpus = Corpus::read(&texts::folder(&config))?;
     let runtime = serve::runtime()?;
@@ -64,13 +77,13 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         serve::report(&config, &server);
         let key = server.key.as_ref().context("a demo has a key")?.secret.clone();
         let url = format!("http://{}", server.address);
-        let (database, folder) = (crate::films::path(&config), serve::demo_folder(&config, server.address));
+        let (database, folder) = (films::path(&config), serve::demo_folder(&config, server.address));
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         walk::run(&url, &key, &texts, &corpus).await?;
-        catalogue::run(&url, &key, &database, &folder).await?;
+        through_the_shop(&url, &key, &database, &folder).await?;
         if !options.once {
             how_to_call(&url, &key);
             serve::stop_signal()?.await;
@@ -80,6 +93,16 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         traces.flush().await;
         Ok(())
     })
+}
+
+/// The films, and what people make of them.
+async fn through_the_shop(url: &str, key: &str, database: &Path, folder: &Path) -> Result<()> {
+    let films = films::read(database).await?;
+    catalogue::run(url, key, &films, folder).await?;
+    let mut shop = Shop { rest: Rest::new(url, key), crowd: Crowd::of(&films)?, sent: BTreeMap::new() };
+    lists::run(&mut shop, client::keyed(url, key).await?).await?;
+    experiment::run(&mut shop).await?;
+    chart::run(&shop).await
 }
 
 fn how_to_call(url: &str, key: &str) {

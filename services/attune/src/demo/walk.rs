@@ -1,4 +1,4 @@
-//! The first half of the walk: texts in numbers, opinions, a list. A stop is a few calls and what came back.
+//! The first part of the walk: texts in numbers, and opinions. A stop is a few calls and what came back.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,6 @@ use attune_api::v1;
 use attune_sentiment::data::{Corpus, Part, Sentence};
 use futures::{StreamExt, stream};
 
-use super::lists::lists;
 use crate::client::{self, Grpc, Rest};
 use crate::term::{self, Style, styled};
 
@@ -40,8 +39,7 @@ pub async fn run(url: &str, key: &str, texts: &[String], corpus: &Corpus) -> Res
     sentiment(&rest, corpus).await?;
     both_protocols(&rest, &mut grpc).await?;
     let embeddings = batch(&rest, &mut grpc, texts).await?;
-    nearest(&rest, texts, &embeddings).await?;
-    lists(&rest).await
+    nearest(&rest, texts, &embeddings).await
 }
 
 /// The heading of a stop.
