@@ -47,6 +47,6 @@ pub use lists::{coverage, diversity, novelty};
 pub use metrics::{Metric, UserMetrics, user_metrics};
 pub use protocol::{PROTOCOLS, Protocol, Rule, UnknownProtocol};
 pub use report::{GroupReport, Report};
-pub use run::{EvaluateError, GroupOutcome, Outcome, UserOutcome, evaluate};
+pub use run::{EvaluateError, GroupOutcome, Outcome, UserOutcome, evaluate, judge};
 pub use split::{Split, SplitError};
 pub use task::{Case, Group, Stage, Task};

@@ -99,14 +99,42 @@ pub fn evaluate(scorer: &dyn Scorer, task: &Task, threads: usize) -> Result<Outc
         return Err(EvaluateError::Items { scorer: scorer.items(), task: task.items });
     }
     let groups = task.groups.iter().map(|group| answer_group(scorer, task, group, threads));
-    Ok(Outcome {
+    Ok(outcome(task, groups.collect::<Result<_, _>>()?))
+}
+
+/// Judges lists that were made elsewhere, by `list` for one case after the other, best item first. What is beyond the
+/// length of the protocol's lists does not count.
+///
+/// # Errors
+/// The first of `list`'s.
+pub fn judge<E>(task: &Task, mut list: impl FnMut(&Case) -> Result<Vec<u32>, E>) -> Result<Outcome, E> {
+    let mut groups = Vec::with_capacity(task.groups.len());
+    for group in &task.groups {
+        let mut users = Vec::with_capacity(group.cases.len());
+        for case in &group.cases {
+            let mut list = list(case)?;
+            list.truncate(task.protocol.k);
+            users.push(user_outcome(task, case, list));
+        }
+        groups.push(group_outcome(task, group, users));
+    }
+    Ok(outcome(task, groups))
+}
+
+fn outcome(task: &Task, groups: Vec<GroupOutcome>) -> Outcome {
+    Outcome {
         protocol: task.protocol.name.to_owned(),
         seed: task.seed,
         stage: task.stage,
         k: task.protocol.k,
         ranked: ranked(task),
-        groups: groups.collect::<Result<_, _>>()?,
-    })
+        groups,
+    }
+}
+
+fn user_outcome(task: &Task, case: &Case, list: Vec<u32>) -> UserOutcome {
+    let metrics = user_metrics(&list, &case.relevant, task.protocol.k);
+    UserOutcome { user: case.user, relevant: case.relevant.len(), list, metrics }
 }
 
 fn ranked(task: &Task) -> usize {
@@ -132,12 +160,16 @@ fn answer_group(
     for answer in answers {
         users.extend(answer?);
     }
+    Ok(group_outcome(task, group, users))
+}
+
+fn group_outcome(task: &Task, group: &Group, users: Vec<UserOutcome>) -> GroupOutcome {
     let mut outcome =
         GroupOutcome { name: group.name.clone(), users, skipped: group.skipped, coverage: 0.0, novelty_bits: 0.0 };
     // Lists hold ranked items only, so that coverage of all items times all / ranked is coverage of the ranked ones.
     outcome.coverage = coverage(outcome.lists(), task.items) * task.items as f64 / ranked(task).max(1) as f64;
     outcome.novelty_bits = novelty(outcome.lists(), &task.seen_by, task.users);
-    Ok(outcome)
+    outcome
 }
 
 /// The cases of one thread, which has one buffer for scores and one for candidates.
@@ -150,8 +182,7 @@ fn answer(scorer: &dyn Scorer, task: &Task, cases: &[Case]) -> Result<Vec<UserOu
         collect(task, case, &scores, &mut candidates)?;
         let list =
             top(&mut candidates, task.protocol.k).into_iter().map(|place| task.ranked(place)).collect::<Vec<_>>();
-        let metrics = user_metrics(&list, &case.relevant, task.protocol.k);
-        Ok(UserOutcome { user: case.user, relevant: case.relevant.len(), list, metrics })
+        Ok(user_outcome(task, case, list))
     };
     cases.iter().map(one).collect()
 }

@@ -54,6 +54,18 @@ fn wide() -> Task {
 }
 
 #[test]
+fn lists_made_elsewhere_are_judged_alike() {
+    let task = wide();
+    let outcome = evaluate(&popularity(&task), &task, 1).unwrap();
+    let longer = |case: &Case| {
+        let user = outcome.groups[0].users.iter().find(|user| user.user == case.user).unwrap();
+        Ok::<_, ()>([&user.list[..], &case.relevant].concat())
+    };
+    assert_eq!(judge(&task, longer).unwrap(), outcome, "what is beyond k does not count");
+    assert_eq!(judge(&task, |case| if case.user == 7 { Err("gone") } else { Ok(Vec::new()) }), Err("gone"));
+}
+
+#[test]
 fn the_number_of_threads_changes_nothing() {
     let task = wide();
     let scorer = popularity(&task);

@@ -44,6 +44,8 @@ pub struct Gathered {
     pub outcomes: Vec<Outcome>,
     /// All that they said, by item.
     pub union: Union,
+    /// Events that are known of the user.
+    pub events: usize,
     /// Whether what is known of the user orders the caller's own items, and what everybody likes only breaks ties.
     pub taste_first: bool,
 }
@@ -61,6 +63,11 @@ pub struct ScoredUnion {
 
 /// Numbers that the caller adds to candidates: by feature, in the order of the pipeline's, one a row; NaN where unknown.
 pub type ItemFeatures<'f> = dyn Fn(&[u32]) -> Vec<Vec<f32>> + Sync + 'f;
+
+/// Whether each source had anything to say.
+fn said(outcomes: &[Outcome]) -> impl Iterator<Item = bool> {
+    outcomes.iter().map(|outcome| matches!(outcome, Outcome::Found(found) if !found.is_empty()))
+}
 
 impl Pipeline {
     /// Refuses what the caller should have given otherwise.
@@ -117,13 +124,14 @@ impl Pipeline {
         let more = self.rules.pinned_items(wanted.k).chain(world.include.iter().copied()).filter(admitted);
         let more: Vec<u32> = more.collect();
         let taste_first = !world.include.is_empty() && self.tells_taste(&outcomes);
-        Gathered { union: Union::new(&outcomes, &more), outcomes, taste_first }
+        let events = request.get().items.len();
+        Gathered { union: Union::new(&outcomes, &more), outcomes, events, taste_first }
     }
 
     /// Whether a source that knows something of the user had something to say.
     fn tells_taste(&self, outcomes: &[Outcome]) -> bool {
-        let said = |outcome: &Outcome| matches!(outcome, Outcome::Found(found) if !found.is_empty());
-        (0..self.sources.len()).zip(outcomes).any(|(source, outcome)| !self.is_for_everyone(source) && said(outcome))
+        let mut sources = (0..self.sources.len()).zip(said(outcomes));
+        sources.any(|(source, said)| said && !self.is_for_everyone(source))
     }
 
     /// The blend for one request. Sources for everybody fill lists that would be short, and order them where nothing else
@@ -131,9 +139,10 @@ impl Pipeline {
     /// the several ways of being popular would outvote what the user likes. A trained blend knows how much each counts.
     pub(super) fn blend_for(&self, gathered: &Gathered) -> Cow<'_, Blend> {
         match &self.blend {
-            Blend::Ranks(ranks) if gathered.taste_first => {
-                let for_everyone = (0..self.sources.len()).map(|source| self.is_for_everyone(source));
-                Cow::Owned(Blend::Ranks(ranks.with_ties_broken_by(for_everyone)))
+            Blend::Ranks(ranks) => {
+                let said: Vec<bool> = said(&gathered.outcomes).collect();
+                let breaks_ties = |source| gathered.taste_first && self.is_for_everyone(source);
+                Cow::Owned(Blend::Ranks(ranks.of(gathered.events, &said, breaks_ties)))
             }
             blend => Cow::Borrowed(blend),
         }
@@ -145,15 +154,13 @@ impl Pipeline {
     /// [`ScoreError::Extra`] where the caller's features are not those of the pipeline.
     pub fn score(
         &self,
-        request: &Checked,
         gathered: Gathered,
         item_features: &ItemFeatures<'_>,
     ) -> Result<ScoredUnion, ScoreError> {
         let columns = if self.features.is_empty() { Vec::new() } else { item_features(gathered.union.rows()) };
         let named = self.features.iter().zip(&columns);
         let extras: Vec<Extra<'_>> = named.map(|(name, values)| Extra { name, values }).collect();
-        let events = request.get().items.len();
-        let features = self.layout.fill(&gathered.union, &gathered.outcomes, events, &extras)?;
+        let features = self.layout.fill(&gathered.union, &gathered.outcomes, gathered.events, &extras)?;
         let explores = matches!(self.exploration, crate::rerank::Exploration::Thompson { .. });
         let scores = self.blend_for(&gathered).score(&gathered.union, &features, explores);
         Ok(ScoredUnion { gathered, features, scores })
@@ -224,7 +231,7 @@ impl Pipeline {
         }
         let finish = |((request, wanted), outcomes): ((&Checked, &Wanted), Vec<Outcome>)| {
             let gathered = self.gather(request, outcomes, wanted, world);
-            let scored = self.score(request, gathered, item_features)?;
+            let scored = self.score(gathered, item_features)?;
             self.answer(request, &scored, wanted, world)
         };
         requests.iter().zip(wanted).zip(by_request).map(finish).collect()

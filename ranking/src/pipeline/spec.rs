@@ -10,7 +10,7 @@ use crate::attributes::Schema;
 use crate::index::K_MAX;
 use crate::rerank::{Exploration, Likeness, Rule, Rules};
 use crate::retrieve::Source;
-use crate::score::{Blend, FeatureLayout, LogisticBlend, RankFusion};
+use crate::score::{Blend, FeatureLayout, LogisticBlend, RankBand, RankFusion};
 
 /// What a pipeline is; plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub enum BlendSpec {
         /// By source; all alike if there are none.
         #[serde(default)]
         weights: BTreeMap<String, f32>,
+        /// Other weights for those of whom more is known, by rising numbers of events.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bands: Vec<RankBand>,
     },
     /// By a trained blend.
     Model {
@@ -69,7 +72,7 @@ pub enum BlendSpec {
 
 impl Default for BlendSpec {
     fn default() -> Self {
-        Self::Ranks { weights: BTreeMap::new() }
+        Self::Ranks { weights: BTreeMap::new(), bands: Vec::new() }
     }
 }
 
@@ -184,9 +187,9 @@ fn blend(
     models: &Models<'_>,
 ) -> Result<Blend, PipelineError> {
     match spec {
-        BlendSpec::Ranks { weights } => {
+        BlendSpec::Ranks { weights, bands } => {
             let weights = weights.iter().map(|(name, weight)| (name.as_str(), *weight));
-            Ok(Blend::Ranks(RankFusion::new(names, weights)?))
+            Ok(Blend::Ranks(RankFusion::new(names, weights)?.with_bands(names, bands)?))
         }
         BlendSpec::Model { name } => match models.blends.get(name) {
             Some(model) => Ok(Blend::logistic(model.clone(), layout)?),

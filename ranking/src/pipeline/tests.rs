@@ -158,7 +158,7 @@ fn stage_by_stage_and_in_batches_is_the_same() {
         };
         let outcomes = (0..pipeline.sources().len()).map(retrieve).collect();
         let gathered = pipeline.gather(request, outcomes, wish, &world);
-        let scored = pipeline.score(request, gathered, &no_features).unwrap();
+        let scored = pipeline.score(gathered, &no_features).unwrap();
         assert_eq!(pipeline.answer(request, &scored, wish, &world), answer);
     }
 }
@@ -188,7 +188,7 @@ fn late_and_failed_sources_degrade_the_answer_and_are_no_errors() {
         .collect();
     outcomes[1] = Outcome::Late;
     let gathered = pipeline.gather(&request, outcomes, &wanted(5), &world());
-    let scored = pipeline.score(&request, gathered, &no_features).unwrap();
+    let scored = pipeline.score(gathered, &no_features).unwrap();
     let answer = pipeline.answer(&request, &scored, &wanted(5), &world()).unwrap();
     assert!(answer.degraded && answer.items.len() == 5);
     assert_eq!(codes(&answer), [Code::SourceFailed, Code::SourceLate]);

@@ -5,13 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::newton::probability;
-use super::{FeatureLayout, Features, LogisticBlend, ScoreError};
+use super::{FeatureLayout, Features, LogisticBlend, RankFusion, ScoreError};
 use crate::retrieve::Union;
-
-/// Added to ranks, so that the first of one list does not outweigh the seconds of all others (Cormack et al. 2009).
-const RANK_OFFSET: f32 = 60.0;
-/// What a source weighs that breaks ties, in parts of its weight.
-const TIE_BREAK: f32 = 0.05;
 
 /// How candidates are scored.
 #[derive(Clone, Debug)]
@@ -25,14 +20,6 @@ pub enum Blend {
     },
     /// By the ranks that the sources gave: no probabilities.
     Ranks(RankFusion),
-}
-
-/// Joins sources by rank: the sum over the sources of `weight * 61 / (61 + rank)`, ranks from 0, as a share of the most
-/// there could be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RankFusion {
-    /// By source; they add up to 1.
-    weights: Vec<f32>,
 }
 
 /// One score a candidate.
@@ -51,47 +38,6 @@ pub struct Contribution {
     pub name: String,
     /// What it adds.
     pub value: f32,
-}
-
-impl RankFusion {
-    /// Weights by source; those that have none weigh 0. Without any weight all count alike.
-    ///
-    /// # Errors
-    /// [`ScoreError::SourceWeight`] for a source that is not there, or weights that make no sense.
-    pub fn new<'w>(sources: &[String], weights: impl IntoIterator<Item = (&'w str, f32)>) -> Result<Self, ScoreError> {
-        let mut by_source = vec![0.0; sources.len()];
-        let mut first = None;
-        for (name, weight) in weights {
-            let wrong = || ScoreError::SourceWeight { source_name: name.to_owned(), weight };
-            let source = sources.iter().position(|source| source == name).ok_or_else(wrong)?;
-            if !(weight.is_finite() && weight >= 0.0) {
-                return Err(wrong());
-            }
-            by_source[source] = weight;
-            first.get_or_insert(wrong());
-        }
-        let total: f32 = by_source.iter().sum();
-        match first {
-            None => by_source.fill(1.0 / sources.len() as f32),
-            Some(wrong) if !(total > 0.0 && total.is_finite()) => return Err(wrong),
-            Some(_) => by_source.iter_mut().for_each(|weight| *weight /= total),
-        }
-        Ok(Self { weights: by_source })
-    }
-
-    /// The same where some sources only break the ties of the others.
-    pub(crate) fn with_ties_broken_by(&self, sources: impl Iterator<Item = bool>) -> Self {
-        let weight = |(weight, breaks_ties): (&f32, bool)| if breaks_ties { weight * TIE_BREAK } else { *weight };
-        let weights: Vec<f32> = self.weights.iter().zip(sources).map(weight).collect();
-        let total: f32 = weights.iter().sum();
-        Self { weights: weights.iter().map(|weight| weight / total).collect() }
-    }
-
-    fn shares<'u>(&'u self, union: &'u Union, candidate: usize) -> impl Iterator<Item = f32> + 'u {
-        union.entries(candidate).iter().zip(&self.weights).map(|(entry, weight)| {
-            entry.map_or(0.0, |entry| weight * (RANK_OFFSET + 1.0) / (RANK_OFFSET + 1.0 + entry.rank as f32))
-        })
-    }
 }
 
 impl Blend {

@@ -58,6 +58,12 @@ pub enum ScoreError {
         /// As given.
         weight: f32,
     },
+    /// Bands of histories that do not rise.
+    #[error("a band of weights begins with {events_min} events: each must begin with more than the one before")]
+    Bands {
+        /// As given.
+        events_min: usize,
+    },
     /// Parts that contradict each other, or numbers that are not finite.
     #[error("the parts of the blend do not fit together: {0}")]
     Parts(&'static str),

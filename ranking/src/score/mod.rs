@@ -8,8 +8,9 @@
 //! The score that is answered is then **the probability that the user acts on the item where it is shown to him**, in
 //! the sense of the examples' labels. It is calibrated on lists that were held out: of items with a score of .2, one in
 //! five. Before there are examples, [`RankFusion`] joins the sources by the ranks they gave; its score is a share of the
-//! best there could be, and no probability. Where the caller's own items are ordered for a user of whom something is
-//! known, sources that say the same to everybody only break ties.
+//! best there could be, and no probability. [`learn_ranks`] finds its weights on what was held back of users. Where the
+//! caller's own items are ordered for a user of whom something is known, sources that say the same to everybody only break
+//! ties.
 //!
 //! A source that was late says nothing, neither for nor against: its features are missing, and a missing feature counts
 //! as its mean. Trees and networks would find interactions by themselves; a linear model says what each feature adds,
@@ -19,15 +20,19 @@ mod blend;
 mod error;
 mod examples;
 mod features;
+mod learn;
 mod logistic;
 mod newton;
+mod ranks;
 
 #[cfg(test)]
 mod tests;
 
-pub use blend::{Blend, Contribution, RankFusion, Scores};
+pub use blend::{Blend, Contribution, Scores};
 pub use error::ScoreError;
 pub use examples::Examples;
 pub use features::{Extra, FeatureLayout, Features};
+pub use learn::{RankCase, learn_ranks};
 pub use logistic::{Fit, LogisticBlend, LogisticOptions};
 pub(crate) use newton::probability;
+pub use ranks::{RankBand, RankFusion};

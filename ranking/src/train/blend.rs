@@ -8,7 +8,7 @@
 //! weight for each of a few models there is little to overfit, and the blend is never worse on the held-out users than its
 //! best part.
 
-mod judge;
+pub(crate) mod judge;
 
 use std::sync::Arc;
 

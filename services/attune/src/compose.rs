@@ -24,7 +24,7 @@ use crate::background::Background;
 use crate::config::{Config, Engine, Model, Precision};
 use crate::models::install::{self, Damage};
 use crate::models::{catalogue, install_embedded};
-use crate::trained::Recommenders;
+use crate::trained::{Recommenders, Rehearsals};
 
 /// The limits of the inference side.
 pub fn inference(config: &Config) -> InferenceConfig {
@@ -114,7 +114,7 @@ pub fn services(
         erasures: users.as_ref().map(Erasures::start),
         recommendation: following,
         lake: has(Role::Tracking).then(|| lake(config, stores)),
-        trainer: (has(Role::Trainer) && !config.trainer.model.is_empty()).then(|| trainer(config, stores)),
+        trainer: (has(Role::Trainer) && !config.trainer.model.is_empty()).then(|| trainer(config, stores, content.clone())),
     };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
@@ -151,13 +151,14 @@ fn recommenders(config: &Config, stores: &Stores) -> Recommenders {
     Recommenders::new(Arc::clone(&stores.relational), Arc::clone(&stores.objects), config.data.clone())
 }
 
-fn trainer(config: &Config, stores: &Stores) -> Trainer {
+fn trainer(config: &Config, stores: &Stores, catalogue: SharedCatalogue) -> Trainer {
     let seams = attune_trainer::Seams {
         relational: Arc::clone(&stores.relational),
         objects: Arc::clone(&stores.objects),
         data: config.data.clone(),
         worth: config.worth.clone(),
         first: DEFAULT_TENANT.parse().ok(),
+        lists: Some(Arc::new(Rehearsals::new(catalogue, config.recommendation.clone(), config.worth.clone()))),
     };
     Trainer::start(config.trainer.clone(), seams, attune_trainer::Timing::default())
 }

@@ -5,6 +5,7 @@
 
 mod off_policy;
 mod recommend;
+mod served;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -45,7 +46,10 @@ Protocols:
                movielens-100k), or events of your own with --events. Every event
                counts alike, as in the published figures, unless --worth says
                otherwise. A folder that `attune train` wrote gives its options and
-               is trained anew: its own model has seen the events asked about
+               is trained anew: its own model has seen the events asked about.
+               With --served a server of its own is told the training events, its
+               trainer makes a recommender of them, and the lists are asked for
+               over REST
 
   off-policy   what a policy would have earned, from what another one logged, by
                inverse propensities, the same normalised, a model of rewards, and
@@ -60,6 +64,7 @@ Examples:
   ATTUNE_KEY=att_... attune evaluate --protocol sentiment --url http://127.0.0.1:8080
   attune evaluate --protocol recbole-811-full --model ease --json ease.json
   attune evaluate --protocol user-90-10 --model blend --events events.csv
+  attune evaluate --protocol user-90-10 --served --json served.json
   attune evaluate --compare ease.json blend.json
   attune evaluate --protocol off-policy --rows shown.csv --policy chances.csv")]
 pub struct Options {
@@ -140,6 +145,11 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         }
         Some(protocol) => {
             let protocol = ranking::Protocol::named(protocol)?;
+            ensure!(
+                options.url.is_none(),
+                "--url asks a server about sentiment; a server that {} asks must know nothing else: --served starts one",
+                protocol.name
+            );
             recommend::run(config, protocol, options.model.as_deref(), &options.recommend, options.json.as_deref())
         }
     }

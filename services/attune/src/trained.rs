@@ -1,17 +1,21 @@
 //! Trained recommenders as sources of lists: which version is in service stands in the relational store. Its folder is in
-//! the data folder, or comes there from the objects.
+//! the data folder, or comes there from the objects. And the other way round: how lists are made, for who trains.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use attune_batch::recommender::{self, Recommender, resolve};
-use attune_ranking::data::{History, Scorer};
+use attune_api::catalogue::{AttributeKind, Entry, ITEMS_MAX, SharedCatalogue};
+use attune_api::{ApiError, Call};
+use attune_batch::names::Names;
+use attune_batch::recommender::{self, Model, Recommender, resolve};
+use attune_ranking::data::{History, Scorer, Worth};
 use attune_ranking::index::Metric;
-use attune_recommendation::{Change, Trained, TrainedModels};
+use attune_ranking::score::RankBand;
+use attune_recommendation::{Change, RecommendationConfig, Rehearsal, Trained, TrainedModels, rehearse};
 use attune_store::Tenant;
 use attune_store::objects::Objects;
 use attune_store::relational::Relational;
-use attune_trainer::{MODEL, fetch, name_of};
+use attune_trainer::{MODEL, MakesLists, Tried, fetch, name_of};
 use tokio::runtime::Handle;
 
 /// The recommenders of a data folder.
@@ -48,8 +52,8 @@ impl TrainedModels for Recommenders {
             return Ok(None);
         }
         let folder = self.folder(&tenant, &live.uri)?;
-        let recommender = Recommender::load(&folder).map_err(|error| error.to_string())?;
-        Ok(Some(Change::Served(Arc::new(Served { label: live.label, recommender }))))
+        let Recommender { model, items, blend, .. } = Recommender::load(&folder).map_err(|error| error.to_string())?;
+        Ok(Some(Change::Served(Arc::new(Served { label: live.label, model, items, blend }))))
     }
 
     fn forget(&self, tenant: &str) -> Result<(), String> {
@@ -58,10 +62,12 @@ impl TrainedModels for Recommenders {
     }
 }
 
-/// A loaded recommender, asked by histories alone: what users did since it was trained counts.
+/// A recommender, asked by histories alone: what users did since it was trained counts.
 struct Served {
     label: String,
-    recommender: Recommender,
+    model: Model,
+    items: Names,
+    blend: Vec<RankBand>,
 }
 
 impl Trained for Served {
@@ -70,22 +76,84 @@ impl Trained for Served {
     }
 
     fn items(&self) -> usize {
-        self.recommender.items.len()
+        self.items.len()
     }
 
     fn item(&self, row: u32) -> &str {
-        self.recommender.items.name(row)
+        self.items.name(row)
     }
 
     fn vectors(&self) -> Option<(usize, &[f32], Metric)> {
-        self.recommender.model.factors().map(|factors| (factors.width, factors.items, factors.metric))
+        self.model.factors().map(|factors| (factors.width, factors.items, factors.metric))
     }
 
     fn fold_in(&self, history: History<'_>) -> Option<Vec<f32>> {
-        self.recommender.model.fold_in(history)
+        self.model.fold_in(history)
     }
 
     fn score(&self, history: History<'_>, scores: &mut [f32]) {
-        self.recommender.model.score(None, history, scores);
+        self.model.score(None, history, scores);
+    }
+
+    fn blend(&self) -> &[RankBand] {
+        &self.blend
+    }
+}
+
+/// Lists as this process makes them, rehearsed for the trainer.
+pub struct Rehearsals {
+    catalogue: SharedCatalogue,
+    recommendation: RecommendationConfig,
+    worth: Worth,
+    runtime: Handle,
+}
+
+impl Rehearsals {
+    /// To be asked from threads that may wait.
+    pub fn new(catalogue: SharedCatalogue, recommendation: RecommendationConfig, worth: Worth) -> Self {
+        Self { catalogue, recommendation, worth, runtime: Handle::current() }
+    }
+
+    /// The catalogue as it is now.
+    async fn catalogue(&self, tenant: &Tenant) -> Result<(Vec<(String, AttributeKind)>, Vec<Entry>), ApiError> {
+        let call = Call {
+            tenant: tenant.as_str().into(),
+            caller: "trainer".into(),
+            request_id: "trainer".into(),
+            deadline: None,
+            is_bulk: true,
+        };
+        let kinds = self.catalogue.schema(&call).await?;
+        let (mut entries, mut from) = (Vec::new(), None);
+        loop {
+            let page = self.catalogue.scan(&call, from.as_deref(), ITEMS_MAX).await?;
+            entries.extend(page.entries);
+            from = page.next;
+            if from.is_none() {
+                return Ok((kinds, entries));
+            }
+        }
+    }
+}
+
+impl MakesLists for Rehearsals {
+    fn blend(&self, tried: Tried<'_>, is_wanted: &dyn Fn() -> bool) -> Result<Vec<RankBand>, String> {
+        let Tried { tenant, history, task, model } = tried;
+        let (kinds, entries) =
+            self.runtime.block_on(self.catalogue(tenant)).map_err(|error| format!("the catalogue: {error}"))?;
+        let (label, items) = ("tried".to_owned(), history.items.clone());
+        let rehearsal = Rehearsal {
+            tenant: tenant.clone(),
+            config: &self.recommendation,
+            worth: self.worth.clone(),
+            kinds,
+            entries,
+            log: &history.log,
+            user: &|row| history.users.name(row),
+            item: &|row| history.items.name(row),
+            task: &task,
+            model: Arc::new(Served { label, model, items, blend: Vec::new() }),
+        };
+        rehearse(&rehearsal, is_wanted)
     }
 }

@@ -286,8 +286,8 @@ impl Follower {
             let change = models.changed(replica.tenant.as_str(), known.as_deref())?;
             let served = |model: Arc<dyn Trained>| {
                 let rows = replica.rows_of(&*model);
-                let version = model.version().to_owned();
-                model::source(model, rows).map(|source| (version, source)).map_err(|error| error.to_string())
+                let (version, blend) = (model.version().to_owned(), model.blend().to_vec());
+                model::source(model, rows).map(|source| (version, blend, source)).map_err(|error| error.to_string())
             };
             match change {
                 None => Ok(None),
@@ -299,12 +299,12 @@ impl Follower {
             Ok(None) => return Ok(false),
             Ok(Some(None)) => {
                 self.more.sources.remove(model::MODEL);
-                self.more.model = None;
+                (self.more.model, self.more.blend) = (None, Vec::new());
             }
-            Ok(Some(Some((version, source)))) => {
+            Ok(Some(Some((version, blend, source)))) => {
                 tracing::info!(tenant = %self.replica.tenant, version, "a model is in service");
                 self.more.sources.insert(model::MODEL.to_owned(), (source, model::MODEL_WEIGHT));
-                self.more.model = Some(version);
+                (self.more.model, self.more.blend) = (Some(version), blend);
             }
             Err(error) => {
                 tracing::warn!(tenant = %self.replica.tenant, error, "the model in service cannot be loaded");

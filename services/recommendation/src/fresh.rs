@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use crate::fold::State;
 use crate::replica::Replica;
 
-/// Entries of the recent list that are read; as many as are kept of a user.
-const ENTRIES: usize = crate::fold::EVENTS_MAX;
+/// Entries of the recent list that are read; more than are in one.
+const ENTRIES: usize = 200;
 /// How long the cache is waited for.
 const CACHE_WAIT: Duration = Duration::from_millis(10);
 /// For so long after a failure of the cache its lists may lack what the log has not brought either.

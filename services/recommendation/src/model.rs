@@ -6,6 +6,7 @@ use std::sync::Arc;
 use attune_ranking::attributes::Schema;
 use attune_ranking::data::History;
 use attune_ranking::index::{Index, IndexError, Item, Metric, Scored, View, Within, keep_best};
+use attune_ranking::score::RankBand;
 use attune_ranking::retrieve::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
 
 use crate::stage::NO_ROW;
@@ -13,7 +14,7 @@ use crate::stage::NO_ROW;
 /// What the source is called.
 pub const MODEL: &str = "model";
 /// What its ranks weigh in the default pipeline.
-pub const MODEL_WEIGHT: f32 = 1.2;
+pub const MODEL_WEIGHT: f32 = 1.0;
 
 /// A trained model, as whoever keeps models hands it over. Rows are the model's own.
 pub trait Trained: Send + Sync {
@@ -34,6 +35,12 @@ pub trait Trained: Send + Sync {
 
     /// Writes the score of every item for somebody who did this.
     fn score(&self, history: History<'_>, scores: &mut [f32]);
+
+    /// What the ranks of the sources, this model's among them, were found to weigh best, by how much is known of a user;
+    /// none where that was not looked for.
+    fn blend(&self) -> &[RankBand] {
+        &[]
+    }
 }
 
 /// Who keeps trained models. Its calls take as long as a disk.

@@ -2,7 +2,7 @@
 //! read. What is wrong with one costs a replay, no more.
 //!
 //! ```text
-//! "attunerec2"  CRC-32 of the rest, u32 little endian  fingerprint, u64 little endian  state (postcard)
+//! "attunerec3"  CRC-32 of the rest, u32 little endian  fingerprint, u64 little endian  state (postcard)
 //! ```
 
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::fold::{Rules, State};
 
-const MAGIC: &[u8] = b"attunerec2";
+const MAGIC: &[u8] = b"attunerec3";
 /// What every version of the format begins with.
 const KIND: &[u8] = b"attunerec";
 const HEAD: usize = MAGIC.len() + 4 + 8;

@@ -225,7 +225,7 @@ fn run(
     };
     let outcomes = (0..pipeline.sources().len()).map(ask).collect();
     let gathered = pipeline.gather(request, outcomes, wanted, world);
-    let scored = pipeline.score(request, gathered, item_features).map_err(|error| {
+    let scored = pipeline.score(gathered, item_features).map_err(|error| {
         tracing::error!(%error, "candidates could not be scored");
         ApiError::internal()
     })?;

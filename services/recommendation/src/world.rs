@@ -9,6 +9,7 @@ use attune_api::{ApiError, ErrorCode, error::quoted};
 use attune_ranking::pipeline::{BlendSpec, DiversitySpec, Models, Pipeline, PipelineError, PipelineSpec, SourceSpec};
 use attune_ranking::rerank::{Exploration, Likeness, Rule};
 use attune_ranking::retrieve::{Ranked, Related, RelatedOptions, Source};
+use attune_ranking::score::RankBand;
 use attune_ranking::train::Popular;
 
 use crate::definitions::{Experiment, InForce};
@@ -26,6 +27,9 @@ pub const TRENDING: &str = "trending";
 /// Sources by name, with what their ranks weigh in the default pipeline: what fits the user before what fits everybody.
 const SOURCES: [(&str, f32); 6] =
     [("related", 1.0), ("session", 0.8), ("semantic", 0.8), ("popular", 0.3), ("trending", 0.3), ("latest", 0.15)];
+/// What they weigh where a trained model is in service and nothing was learned of how good each is beside it, in parts of
+/// that: so little that they order only what the model says nothing about.
+const BESIDE_MODEL: f32 = 5e-4;
 /// Those of them that know nobody.
 pub const FOR_EVERYBODY: [&str; 3] = ["popular", "trending", "latest"];
 /// How unlike the items of a list are made, where nobody says.
@@ -83,6 +87,8 @@ pub struct MoreSources {
     pub sources: BTreeMap<String, (Arc<dyn Source>, f32)>,
     /// The version of the trained model among them.
     pub model: Option<String>,
+    /// What was learned of how much the sources weigh beside it, by how much is known of a user.
+    pub blend: Vec<RankBand>,
 }
 
 impl World {
@@ -100,16 +106,17 @@ impl World {
             ("trending".to_owned(), Arc::new(Ranked::trending(&counted.trends)) as _),
             ("latest".to_owned(), Arc::clone(&stock.latest)),
         ]);
-        let mut weights: Vec<(&str, f32)> = SOURCES.to_vec();
+        let share = if more.model.is_some() { BESIDE_MODEL } else { 1.0 };
+        let mut weights: Vec<(&str, f32)> = SOURCES.iter().map(|(name, weight)| (*name, share * weight)).collect();
         for (name, (source, weight)) in &more.sources {
             sources.insert(name.clone(), source.clone());
             weights.push((name, *weight));
         }
         let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: &stock.schema };
         let built_in = BTreeMap::from([
-            (DEFAULT.to_owned(), spec(&weights, DIVERSITY)),
-            (SIMILAR.to_owned(), spec(&[("related", 1.0), ("semantic", 1.0)], 0.0)),
-            (TRENDING.to_owned(), spec(&[("trending", 1.0)], 0.0)),
+            (DEFAULT.to_owned(), spec(&weights, learned(&weights, &more.blend), DIVERSITY)),
+            (SIMILAR.to_owned(), spec(&[("related", 1.0), ("semantic", 1.0)], Vec::new(), 0.0)),
+            (TRENDING.to_owned(), spec(&[("trending", 1.0)], Vec::new(), 0.0)),
         ]);
         let (mut pipelines, mut complaints) = (BTreeMap::new(), Vec::new());
         for (name, spec) in built_in.iter().chain(&in_force.pipelines) {
@@ -197,13 +204,35 @@ fn with_rules<'r>(
     })
 }
 
-fn spec(sources: &[(&str, f32)], diversity: f32) -> PipelineSpec {
+/// Learned weights of the sources that there are, relative to the largest; each weighs at least so much that it orders what
+/// the others say nothing about. What an older or newer program has learned of sources that are not here is left out.
+fn learned(sources: &[(&str, f32)], bands: &[RankBand]) -> Vec<RankBand> {
+    let band = |band: &RankBand| {
+        let learned = |name: &str| band.weights.get(name).copied().unwrap_or(0.0);
+        let largest = sources.iter().map(|(name, _)| learned(name)).fold(0.0, f32::max);
+        let weight = |(name, least): &(&str, f32)| {
+            let least = least.min(BESIDE_MODEL);
+            ((*name).to_owned(), (learned(name) / largest).max(least))
+        };
+        let weights = sources.iter().map(weight).collect();
+        (largest > 0.0).then_some(RankBand { events_min: band.events_min, weights })
+    };
+    let mut rising: Vec<RankBand> = Vec::new();
+    for band in bands.iter().filter_map(band) {
+        if rising.last().is_none_or(|last| last.events_min < band.events_min) {
+            rising.push(band);
+        }
+    }
+    rising
+}
+
+fn spec(sources: &[(&str, f32)], bands: Vec<RankBand>, diversity: f32) -> PipelineSpec {
     let source = |(name, _): &(&str, f32)| SourceSpec { source: (*name).to_owned(), candidates: 100 };
     let weights = sources.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
     PipelineSpec {
         sources: sources.iter().map(source).collect(),
         features: features::NAMES.map(str::to_owned).to_vec(),
-        blend: BlendSpec::Ranks { weights },
+        blend: BlendSpec::Ranks { weights, bands },
         rules: Vec::new(),
         diversity: DiversitySpec { amount: diversity, by: Likeness::Vectors },
         exploration: Exploration::Off,

@@ -14,6 +14,10 @@
 //! on the same split, and whoever is worse stays out. The alternative, to compare figures of different days, lets a lucky
 //! week block every later model.
 //!
+//! **What a version weighs in lists is learned with it**: whoever makes lists rehearses some with the model that was
+//! measured, which does not know what was held out, and what comes of it is part of the version. It comes into service with
+//! the model and goes with it.
+//!
 //! **A version holds nothing of single users.** It is asked with what they did, which every replica knows anyway: so
 //! erasure has nothing to do here, and whoever comes after the training is served like everybody else.
 
@@ -28,7 +32,7 @@ pub use config::{ConfigError, TrainerConfig};
 pub use lake::{LakeReadError, Learned, read_lake};
 pub use publish::{PublishError, fetch, publish};
 pub use run::known_events;
-pub use worker::{KIND, Seams, Timing, Trainer};
+pub use worker::{KIND, MakesLists, Seams, Timing, Trainer, Tried};
 
 /// Under which name the versions of recommenders are entered among the models of a tenant.
 pub const MODEL: &str = "recommender";

@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 
 use attune_api::moment::now_ms;
 use attune_api::progress::{self, Sign};
+use attune_batch::history::History;
+use attune_batch::recommender::Model;
 use attune_lake::{Dataset, load_manifest};
 use attune_ranking::data::Worth;
+use attune_ranking::evaluate::Task;
+use attune_ranking::score::RankBand;
 use attune_store::objects::Objects;
 use attune_store::relational::{Job, Relational, Write, all_tenants};
 use attune_store::{ErrorKind, StoreError, Tenant};
@@ -47,6 +51,30 @@ pub struct Seams {
     pub worth: Worth,
     /// A tenant that has no row of its own, if there is one.
     pub first: Option<Tenant>,
+    /// Who knows how lists are made; without it nothing is learned of what a recommender weighs in them.
+    pub lists: Option<Arc<dyn MakesLists>>,
+}
+
+/// Who makes lists, as a trainer sees him.
+pub trait MakesLists: Send + Sync {
+    /// What the ranks of each source weigh best beside a recommender, by how much is known of a user. It takes as long as
+    /// some thousand lists, and ends where `is_wanted` says that nobody waits any more.
+    ///
+    /// # Errors
+    /// In words for the log.
+    fn blend(&self, tried: Tried<'_>, is_wanted: &dyn Fn() -> bool) -> Result<Vec<RankBand>, String>;
+}
+
+/// A recommender that was trained without a part of what happened.
+pub struct Tried<'a> {
+    /// Whose.
+    pub tenant: &'a Tenant,
+    /// All that happened. Its users are subjects.
+    pub history: &'a History,
+    /// What the model learned from, and who is asked about.
+    pub task: Task,
+    /// The model.
+    pub model: Model,
 }
 
 /// How patient a trainer is.

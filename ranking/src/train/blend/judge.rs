@@ -23,46 +23,18 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Coordinate search from the best model alone.
+    /// The best weights, which may be below 0.
     pub(super) fn best_weights(&self, parts: usize) -> Vec<f32> {
-        let alone = |part: usize| (0..parts).map(|at| if at == part { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
-        let mut best = self.judge(alone(0));
-        for part in 1..parts {
-            let other = self.judge(alone(part));
-            if other.1.iter().sum::<f64>() > best.1.iter().sum() {
-                best = other;
-            }
-        }
-        for step in STEPS {
-            for part in 0..parts {
-                for direction in [step, -step] {
-                    self.climb(part, direction, &mut best);
-                }
-            }
-        }
-        best.0
+        best_weights(parts, f32::NEG_INFINITY, &|weights| self.judge(weights))
     }
 
-    /// Moves one weight as long as that helps.
-    fn climb(&self, part: usize, direction: f32, best: &mut Judged) {
-        loop {
-            let mut weights = best.0.clone();
-            weights[part] += direction;
-            let moved = self.judge(weights);
-            if !is_better(&best.1, &moved.1) {
-                return;
-            }
-            *best = moved;
-        }
-    }
-
-    fn judge(&self, weights: Vec<f32>) -> Judged {
+    fn judge(&self, weights: &[f32]) -> Vec<f64> {
         let mut values = vec![0.0_f64; self.cases.len()];
         let fill = |state: &mut (Vec<f32>, Vec<u32>), case: usize, value: &mut [f64]| {
             let (sums, order) = state;
             sums.fill(0.0);
             let scores = &self.table[case * weights.len() * self.items..][..weights.len() * self.items];
-            for (scores, weight) in scores.chunks_exact(self.items).zip(&weights) {
+            for (scores, weight) in scores.chunks_exact(self.items).zip(weights) {
                 sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += weight * score);
             }
             let seen = self.cases[case].history.items;
@@ -72,7 +44,47 @@ impl Judge<'_> {
         };
         let state = || (vec![0.0; self.items], Vec::new());
         let _ = fill_rows(&mut values, 1, self.threads, state, fill);
+        values
+    }
+}
+
+/// Coordinate search from the best part alone, with weights from `floor` on. `judge` says how good weights are for each
+/// case.
+pub(crate) fn best_weights(parts: usize, floor: f32, judge: &dyn Fn(&[f32]) -> Vec<f64>) -> Vec<f32> {
+    let alone = |part: usize| {
+        let weights = (0..parts).map(|at| if at == part { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
+        let values = judge(&weights);
         (weights, values)
+    };
+    let mut best = alone(0);
+    for other in (1..parts).map(alone) {
+        if other.1.iter().sum::<f64>() > best.1.iter().sum() {
+            best = other;
+        }
+    }
+    for step in STEPS {
+        for part in 0..parts {
+            for direction in [step, -step] {
+                climb(part, direction, floor, judge, &mut best);
+            }
+        }
+    }
+    best.0
+}
+
+/// Moves one weight as long as that helps.
+fn climb(part: usize, direction: f32, floor: f32, judge: &dyn Fn(&[f32]) -> Vec<f64>, best: &mut Judged) {
+    loop {
+        let mut weights = best.0.clone();
+        weights[part] += direction;
+        if weights[part] < floor {
+            return;
+        }
+        let values = judge(&weights);
+        if !is_better(&best.1, &values) {
+            return;
+        }
+        *best = (weights, values);
     }
 }
 

@@ -124,7 +124,7 @@ fn engine_alone_ms(config: &Config, classify: bool, text: &str) -> Result<f64> {
 }
 
 /// A server in a process of its own, with this configuration and a key for this run. Killed when dropped.
-pub(super) struct OwnServer {
+pub struct OwnServer {
     child: Child,
     /// Where it listens.
     pub url: String,

@@ -1,5 +1,6 @@
 //! Recommenders under the protocols of `attune_ranking::evaluate`: split, train, rank, report, once for each seed.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,9 @@ use attune_batch::recommender::{self, About, BlendSettings, Kind, Settings, meas
 use attune_ranking::data::Worth;
 use attune_ranking::evaluate::{Bootstrap, Comparison, GroupOutcome, Metric, Outcome, Protocol, Report, Rule, Stage};
 use clap::Args;
+use serde_json::Value;
 
+use super::served::{self, Served};
 use crate::bench::{workers, write_json};
 use crate::config::Config;
 use crate::train::told;
@@ -33,8 +36,12 @@ pub struct Flags {
     #[command(flatten)]
     worth: WorthFlag,
     /// Judge on the validation part, to choose settings
-    #[arg(long)]
+    #[arg(long, conflicts_with = "served")]
     validation: bool,
+    /// Ask a server, over REST: one of its own for each split, which is told the training events, trains what --model says
+    /// [default: trainer.model] and makes lists as it always does
+    #[arg(long)]
+    served: bool,
     /// Say whether the second of two results written with --json differs from the first
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with = "protocol")]
     compare: Vec<PathBuf>,
@@ -52,22 +59,41 @@ pub fn run(
     json: Option<&Path>,
 ) -> Result<()> {
     ensure!(flags.seeds > 0, "--seeds must be above 0");
-    let (name, settings) = settings(config, model.unwrap_or("ease"), protocol)?;
-    let (history, about) = read(config, flags)?;
+    let (history, about, films) = read(config, flags)?;
     let worth = flags.worth.or(&Worth::alike(), config)?;
-    let (worth, _) = worth.in_events(&history.log, history.log.latest().unwrap_or(0))?;
-    let stage = if flags.validation { Stage::Validation } else { Stage::Test };
+    let outcomes = if flags.served {
+        let served = Served::new(config, protocol, (&history, worth), model, films)?;
+        let title = format!("lists of a server that trains {}, asked over REST,", served.model());
+        splits(&title, protocol, flags, |seed| served.outcome(seed))?
+    } else {
+        let (name, settings) = settings(config, model.unwrap_or("ease"), protocol)?;
+        let (worth, _) = worth.in_events(&history.log, history.log.latest().unwrap_or(0))?;
+        let stage = if flags.validation { Stage::Validation } else { Stage::Test };
+        splits(&name, protocol, flags, |seed| {
+            let settings = settings.clone().with_seed(seed);
+            Ok(measure(&settings, (&history.log, &about), &worth, (protocol, seed, stage), workers(config))?)
+        })?
+    };
+    json.map_or(Ok(()), |path| write_json(&outcomes, path))
+}
+
+/// Judges on one split after the other, and prints the figures of the first and the mean of all.
+fn splits(
+    title: &str,
+    protocol: &Protocol,
+    flags: &Flags,
+    mut judge: impl FnMut(u64) -> Result<Outcome>,
+) -> Result<Vec<Outcome>> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for seed in 0..flags.seeds {
-        let settings = settings.clone().with_seed(seed);
-        let outcome = measure(&settings, (&history.log, &about), &worth, (protocol, seed, stage), workers(config))?;
+        let outcome = judge(seed)?;
         let first = seed == 0;
         // A split that does not depend on the seed is judged once.
         if !first && outcome.groups == outcomes[0].groups {
             break;
         }
         if first {
-            say!("{name} under {}: {}", protocol.name, protocol.description);
+            say!("{title} under {}: {}", protocol.name, protocol.description);
             say!(
                 "{}",
                 if flags.worth.is_given() { "events are worth what --worth says" } else { "every event counts alike" }
@@ -79,7 +105,7 @@ pub fn run(
     if outcomes.len() > 1 {
         print_seeds(&outcomes);
     }
-    json.map_or(Ok(()), |path| write_json(&outcomes, path))
+    Ok(outcomes)
 }
 
 /// What is trained on each split: the default settings of a model, or those of a trained folder. The folder's own model is
@@ -101,8 +127,9 @@ fn settings(config: &Config, model: &str, protocol: &Protocol) -> Result<(String
     Ok((name, settings))
 }
 
-fn read(config: &Config, flags: &Flags) -> Result<(History, About)> {
-    let mut about = About::default();
+/// The events, what is known of users and items for models, and what a catalogue says of the items.
+fn read(config: &Config, flags: &Flags) -> Result<(History, About, HashMap<String, Value>)> {
+    let (mut about, mut films) = (About::default(), HashMap::new());
     let history = match &flags.events {
         Some(path) => History::read(path, &ColumnMap::parse(&flags.map)?)?,
         None => {
@@ -116,11 +143,12 @@ fn read(config: &Config, flags: &Flags) -> Result<(History, About)> {
             let users = Attributes::movielens_users(&path.with_extension("user"), &history.users)?;
             let items = Attributes::movielens_items(&path.with_extension("item"), &history.items)?;
             about = About { users: Some(users.table), items: Some(items.table) };
+            films = served::films(&path.with_extension("item"))?;
             history
         }
     };
     told(&history);
-    Ok((history, about))
+    Ok((history, about, films))
 }
 
 /// Mean and standard deviation of each figure over the splits.

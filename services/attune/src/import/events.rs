@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use attune_api::v1::{self, track_stream_response::Outcome, tracking_client::TrackingClient};
 use attune_batch::read::{BatchLimits, ColumnMap, Event, Numbered, Reader, Rejected};
 use attune_batch::uri::local_path;
@@ -80,6 +80,23 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     import.bar.bar.finish_and_clear();
     report(&ledger, &before, start.elapsed().as_secs_f64());
     done
+}
+
+/// Imports a whole file into the server at `url`, and says how many events were kept. Every one has to be.
+///
+/// # Errors
+/// As [`run`], and when a row was rejected.
+pub async fn whole(input: &Path, url: &str, key: &str) -> Result<u64> {
+    let mut ledger = Ledger::open(input, url, &[], true)?;
+    let bar = Bar::new(&input.display().to_string(), &ledger.progress);
+    let mut import = Import { input: input.to_owned(), map: ColumnMap::default(), key: key.to_owned(), bar };
+    let done = import.complete(&mut ledger).await;
+    import.bar.bar.finish_and_clear();
+    done?;
+    match ledger.progress.rejected {
+        0 => Ok(ledger.progress.accepted),
+        rejected => bail!("{rejected} events were refused: see {}", ledger.rejects().display()),
+    }
 }
 
 struct Import {

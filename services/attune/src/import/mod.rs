@@ -1,6 +1,6 @@
 //! `attune import`: files into a running server.
 
-mod events;
+pub mod events;
 pub mod items;
 mod ledger;
 

@@ -162,7 +162,7 @@ fn stored(
 ) -> Stored {
     let History { users, items, rejected, .. } = history;
     let Trained { model, histories, .. } = trained;
-    Stored { name, command, settings, model, users, items, histories, data, measured, rejected }
+    Stored { name, command, settings, model, users, items, histories, data, measured, blend: Vec::new(), rejected }
 }
 
 /// What was read, and what was left out.

@@ -89,6 +89,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         items,
         data,
         measured: Measured::Not { reason: "what these vectors were trained on is not known here".to_owned() },
+        blend: Vec::new(),
         rejected: Vec::new(),
     };
     let [users, items] = [stored.users.len(), stored.items.len()].map(|count| term::grouped(count as u64));

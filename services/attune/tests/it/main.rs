@@ -29,6 +29,7 @@ mod refusals;
 mod replicas;
 mod rpc;
 mod score;
+mod served;
 mod server;
 mod split;
 mod tenants;

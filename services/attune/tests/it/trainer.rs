@@ -1,6 +1,7 @@
 //! The loop as a whole, from the outside: events come in, a recommender is trained on them, and lists are made with it;
 //! a worse one stays out, and a command takes one back.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +71,46 @@ pub fn note(server: &Server) -> String {
     trainer["note"].as_str().unwrap_or_default().to_owned()
 }
 
+/// What the ranks of each source weigh in the list of somebody, in parts of the largest: what each adds to a score says so.
+fn weights(server: &Server, key: &str) -> BTreeMap<String, f64> {
+    let list = ask(server, key, "/v1/recommend", &json!({"user_id": "p1", "k": FILMS, "explain": true}));
+    let mut weights = BTreeMap::new();
+    for item in list["items"].as_array().unwrap() {
+        let explained = &item["explain"];
+        for said in explained["sources"].as_array().unwrap() {
+            let (source, rank) = (said["source"].as_str().unwrap(), said["rank"].as_f64().unwrap());
+            let added = explained["contributions"].as_array().unwrap().iter().find(|one| one["name"] == source);
+            let weight = added.map_or(0.0, |one| one["value"].as_f64().unwrap() * (60.0 + rank) / 61.0);
+            let largest: &mut f64 = weights.entry(source.to_owned()).or_default();
+            *largest = largest.max(weight);
+        }
+    }
+    relative(weights)
+}
+
+fn relative(mut weights: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let largest = weights.values().copied().fold(0.0, f64::max);
+    weights.values_mut().for_each(|weight| *weight /= largest);
+    weights
+}
+
+/// What was learned with a version for those of whom so many events are known; nothing with one that was made by hand.
+fn learned(server: &Server, version: &str, events: u64) -> Option<BTreeMap<String, f64>> {
+    let path = server.folder.path().join("data/recommenders").join(version).join("blend.json");
+    let bands: Vec<Value> = serde_json::from_slice(&fs::read(path).ok()?).unwrap();
+    let band = bands.iter().rfind(|band| band["events_min"].as_u64().unwrap() <= events).unwrap();
+    let weights = band["weights"].as_object().unwrap().iter();
+    Some(relative(weights.map(|(name, weight)| (name.clone(), weight.as_f64().unwrap())).collect()))
+}
+
+/// Lists are made with what was learned with this version.
+fn is_made_with(server: &Server, key: &str, version: &str, events: u64) {
+    let learned = learned(server, version, events).unwrap_or_else(|| panic!("{version} has no blend"));
+    for (source, weight) in weights(server, key) {
+        assert!((weight - learned[&source]).abs() < 2e-3, "{source} weighs {weight}, learned was {learned:?}");
+    }
+}
+
 /// A command over the folder of a server that runs.
 fn command(server: &Server, words: &[&str]) -> String {
     let folder = server.folder.path();
@@ -119,9 +160,11 @@ fn lists_follow_what_is_trained_and_a_worse_or_unwanted_version_goes() {
     }
     let explained = ask(&server, &key, "/v1/recommend", &json!({"user_id": "p1", "k": 5, "explain": true}));
     assert!(explained["sources"]["model"].as_f64().is_some_and(|share| share > 0.0), "{explained}");
+    is_made_with(&server, &key, &first, 5);
     act(&server, &key, 5..9);
     until("the second version is in service", || version(&server, &key) != first);
     let second = version(&server, &key);
+    is_made_with(&server, &key, &second, 9);
     stop.store(true, Ordering::Relaxed);
     assert!(asking.join().unwrap() > 0);
 
@@ -136,6 +179,7 @@ fn lists_follow_what_is_trained_and_a_worse_or_unwanted_version_goes() {
 
     assert!(command(&server, &["recommenders", "rollback"]).contains(&first));
     until("the first version is in service again", || version(&server, &key) == first);
+    is_made_with(&server, &key, &first, 13);
     let listed = command(&server, &["recommenders", "list"]);
     assert!(listed.contains(&first) && listed.contains(&second), "{listed}");
     // By hand, beside the server: the same lake, and the same gate.
@@ -143,6 +187,13 @@ fn lists_follow_what_is_trained_and_a_worse_or_unwanted_version_goes() {
     assert!(folder.contains("data/recommenders/ease/"), "{folder}");
     assert!(command(&server, &["recommenders", "promote", "ease", "--force"]).contains("in service"));
     until("the version that was made by hand is in service", || version(&server, &key).starts_with("ease/"));
+    let by_hand = version(&server, &key);
+    assert!(learned(&server, &by_hand, 13).is_none());
+    let served = weights(&server, &key);
+    assert!(served.iter().all(|(source, weight)| (*weight < 1e-3) == (source != "model")), "{served:?}");
+    command(&server, &["recommenders", "rollback"]);
+    until("a version of the trainer's is in service again", || version(&server, &key) == first);
+    is_made_with(&server, &key, &first, 13);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use attune_ranking::evaluate::Report;
+use attune_ranking::score::RankBand;
 use serde_json::Value;
 
 use super::store::{DataCard, Stored};
@@ -10,13 +11,14 @@ use super::{Measured, Settings};
 
 /// The card in Markdown.
 pub(super) fn card(stored: &Stored) -> String {
-    let Stored { name, command, settings, data, measured, .. } = stored;
+    let Stored { name, command, settings, data, measured, blend, .. } = stored;
     let mut card = format!("# {name}\n\nA recommender: {}.\n\n", about(settings));
     write_line(
         &mut card,
         format_args!("Written by `{command}`; that command on the same file writes the same bytes.\n"),
     );
     figures(&mut card, measured);
+    lists(&mut card, blend);
     options(&mut card, settings);
     describe(&mut card, data);
     card.push_str(
@@ -69,6 +71,24 @@ fn figures(card: &mut String, measured: &Measured) {
         }
         write_line(card, format_args!("| coverage | {:.4} | | |\n", group.coverage));
     }
+}
+
+/// What the trainer has learned beside the model; the command alone does not make it again.
+fn lists(card: &mut String, blend: &[RankBand]) {
+    if blend.is_empty() {
+        return;
+    }
+    card.push_str(
+        "## In lists\n\n\
+         What the ranks of each source weigh best, by how many events are known of a user: learned from lists for users of\n\
+         whom something was held back, by the trainer of the server that this was made in.\n\n",
+    );
+    for RankBand { events_min, weights } in blend {
+        let weighty = weights.iter().filter(|(_, weight)| **weight > 0.0);
+        let weights: Vec<String> = weighty.map(|(name, weight)| format!("{name} {weight:.2}")).collect();
+        write_line(card, format_args!("- from {events_min} on: {}", weights.join(", ")));
+    }
+    card.push('\n');
 }
 
 fn options(card: &mut String, settings: &Settings) {

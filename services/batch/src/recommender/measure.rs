@@ -6,7 +6,7 @@ use attune_ranking::train::{self, Budget, Found, Params, Range};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{About, RecommenderError, Settings, train_model};
+use super::{About, Model, RecommenderError, Settings, train_model};
 
 /// What is known of a model's quality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,23 +21,44 @@ pub enum Measured {
     },
 }
 
+/// A model that was trained without the events that it was asked about.
+pub struct HeldOut {
+    /// The split, and what was asked.
+    pub task: Task,
+    /// The model.
+    pub model: Model,
+    /// How good it is.
+    pub outcome: Outcome,
+}
+
 /// Trains on the training part of a protocol's split and asks about another part.
 ///
 /// # Errors
 /// The events cannot be split, or not be trained on.
 pub fn measure(
     settings: &Settings,
+    logged: (&EventLog, &About),
+    worth: &Worth,
+    asked: (&'static Protocol, u64, Stage),
+    threads: usize,
+) -> Result<Outcome, RecommenderError> {
+    Ok(hold_out(settings, logged, worth, asked, threads)?.outcome)
+}
+
+fn hold_out(
+    settings: &Settings,
     (log, about): (&EventLog, &About),
     worth: &Worth,
     (protocol, seed, stage): (&'static Protocol, u64, Stage),
     threads: usize,
-) -> Result<Outcome, RecommenderError> {
+) -> Result<HeldOut, RecommenderError> {
     let mut task = Task::new(protocol, log, worth, seed, stage)?;
     if let Some(users) = &about.users {
         task = task.with_user_attributes(users.clone());
     }
     let model = train_model(settings, (&log.subset(&task.split.train), about), worth)?;
-    Ok(evaluate(&model, &task, threads)?)
+    let outcome = evaluate(&model, &task, threads)?;
+    Ok(HeldOut { task, model, outcome })
 }
 
 impl Measured {
@@ -46,17 +67,27 @@ impl Measured {
         settings: &Settings,
         log: &EventLog,
         worth: &Worth,
-        (protocol, seed): (&'static Protocol, u64),
+        asked: (&'static Protocol, u64),
         threads: usize,
     ) -> Self {
-        let now = log.latest().unwrap_or(0);
-        let worth = match worth.in_events(log, now) {
-            Ok((worth, _)) => worth,
-            Err(error) => return Self::Not { reason: error.to_string() },
+        Self::with_model(settings, log, worth, asked, threads).0
+    }
+
+    /// The same, and the model that was asked, where one could be trained.
+    pub fn with_model(
+        settings: &Settings,
+        log: &EventLog,
+        worth: &Worth,
+        (protocol, seed): (&'static Protocol, u64),
+        threads: usize,
+    ) -> (Self, Option<HeldOut>) {
+        let held = || {
+            let (worth, _) = worth.in_events(log, log.latest().unwrap_or(0))?;
+            hold_out(settings, (log, &About::default()), &worth, (protocol, seed, Stage::Test), threads)
         };
-        match measure(settings, (log, &About::default()), &worth, (protocol, seed, Stage::Test), threads) {
-            Ok(outcome) => Self::HeldOut(Box::new(Report::new(&outcome, Bootstrap::default()))),
-            Err(error) => Self::Not { reason: error.to_string() },
+        match held() {
+            Ok(held) => (Self::HeldOut(Box::new(Report::new(&held.outcome, Bootstrap::default()))), Some(held)),
+            Err(error) => (Self::Not { reason: error.to_string() }, None),
         }
     }
 }

@@ -11,6 +11,7 @@
 //!     users.txt, items.txt          one id a line, by row
 //!     data.json                     what it was trained on, by hash, and what events were worth
 //!     metrics.json                  figures on a part that was held out, then trained on too
+//!     blend.json                    what its ranks weigh beside other sources of lists, where that was learned
 //!     rejected.jsonl                rows of the input that were left out
 //!     README.md                     all of this for a person
 //! ```
@@ -43,7 +44,7 @@ pub mod vectors;
 pub use error::RecommenderError;
 pub use gate::{GateError, gate};
 pub use histories::Histories;
-pub use measure::{Measured, measure, search};
+pub use measure::{HeldOut, Measured, measure, search};
 pub use model::{Factors, Model};
 pub use settings::{BlendSettings, ContentSettings, Kind, Settings, SettingsError, VectorSettings};
 pub use store::{DataCard, InputFile, Place, Recommender, Stored, config, measured, resolve};

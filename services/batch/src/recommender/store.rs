@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use attune_ranking::data::{Scorer, Worth};
+use attune_ranking::score::RankBand;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,7 @@ const USERS: &str = "users.txt";
 const ITEMS: &str = "items.txt";
 const DATA: &str = "data.json";
 const METRICS: &str = "metrics.json";
+const BLEND: &str = "blend.json";
 const REJECTED: &str = "rejected.jsonl";
 const CARD: &str = "README.md";
 
@@ -151,6 +153,8 @@ pub struct Stored {
     pub data: DataCard,
     /// How good it is.
     pub measured: Measured,
+    /// What its ranks weigh beside other sources of lists, by how much is known of a user; none where that was not learned.
+    pub blend: Vec<RankBand>,
     /// Rows that were left out, the first of them.
     pub rejected: Vec<Rejected>,
 }
@@ -224,7 +228,7 @@ impl Stored {
 
     fn stage(self, staging: &mut Staging) -> Result<(), RecommenderError> {
         let card = card(&self);
-        let Self { settings, model, users, items, histories, data, measured, rejected, .. } = self;
+        let Self { settings, model, users, items, histories, data, measured, blend, rejected, .. } = self;
         let mut tensors = Tensors::default();
         model.into_tensors("", &mut tensors);
         staging.add_written(MODEL, |path| tensors.write(path))?;
@@ -237,6 +241,9 @@ impl Stored {
         add(CONFIG, json(&settings))?;
         add(DATA, json(&data))?;
         add(METRICS, json(&measured))?;
+        if !blend.is_empty() {
+            add(BLEND, json(&blend))?;
+        }
         add(REJECTED, rejected.iter().map(|row| serde_json::to_string(row).expect("plain data") + "\n").collect())?;
         add(CARD, card)?;
         Ok(())
@@ -373,6 +380,8 @@ pub struct Recommender {
     pub histories: Histories,
     /// What it was trained on.
     pub data: DataCard,
+    /// What its ranks weigh beside other sources of lists, by how much is known of a user; none where that was not learned.
+    pub blend: Vec<RankBand>,
 }
 
 impl Recommender {
@@ -397,8 +406,10 @@ impl Recommender {
         {
             return Err(wrong(format!("its model has not one vector for each line of {USERS}")));
         }
+        let has_blend = files.entries.iter().any(|entry| entry.path == BLEND);
+        let blend = if has_blend { files.json(BLEND)? } else { Vec::new() };
         let name = name_of(folder, &files.version);
-        Ok(Self { name, version: files.version, settings, model, users, items, histories, data })
+        Ok(Self { name, version: files.version, settings, model, users, items, histories, data, blend })
     }
 }
 

@@ -53,6 +53,7 @@ pub(in crate::recommender) fn stored(settings: &Settings) -> Stored {
         items: history.items,
         histories: trained.histories,
         measured: Measured::Not { reason: "a test".into() },
+        blend: Vec::new(),
         rejected: vec![Rejected { row: 3, reason: "bad".into() }],
     }
 }

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Last events that are kept; older ones are forgotten, what was seen in them is not.
-pub const EVENTS_MAX: usize = 200;
+/// Last events that are kept; older ones are forgotten, what was seen in them is not. As many as a request may bring: a
+/// trained recommender that is told less of the busiest users than it learned from serves them worse.
+pub const EVENTS_MAX: usize = 1_000;
 /// Ids of events that are kept: one that comes again after so many others counts again.
-pub const IDS_MAX: usize = 400;
+pub const IDS_MAX: usize = 2_000;
 /// Items that are kept as seen; the longest seen may be shown again.
 pub const SEEN_MAX: usize = 8_000;
 /// Items before one that it is counted with.

@@ -55,6 +55,7 @@ impl World {
             data: self.folder.path().join(data),
             worth: Worth::default(),
             first: Some(tenant()),
+            lists: None,
         };
         let timing = Timing { look_every: Duration::from_millis(20), lease: Duration::from_millis(600) };
         Trainer::start(config, seams, timing)
