@@ -32,6 +32,8 @@ const IN_FLIGHT: usize = 4;
 /// Training takes as long as it takes.
 const PATIENCE: Duration = Duration::from_secs(6 * 3_600);
 const PAUSE: Duration = Duration::from_millis(250);
+/// How fast this machine is, is another question: nothing is left out because it comes late.
+const SOURCES_MS_MAX: u64 = 60_000;
 /// Never again within a run: everything is learned from in the first turn.
 const EVERY_S: u64 = 10 * 366 * 86_400;
 
@@ -106,6 +108,7 @@ impl<'a> Served<'a> {
     fn own(&self, folder: &Path, events: usize) -> Config {
         let mut config = Config { data: folder.join("data"), ..self.config.clone() };
         config.lake.flush_s = 1;
+        config.recommendation.sources_ms_max = SOURCES_MS_MAX;
         config.trainer.events_min = events as u64;
         config.trainer.events_new = u64::from(u32::MAX);
         config.trainer.every_s = EVERY_S;
