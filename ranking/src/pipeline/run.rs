@@ -152,11 +152,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`ScoreError::Extra`] where the caller's features are not those of the pipeline.
-    pub fn score(
-        &self,
-        gathered: Gathered,
-        item_features: &ItemFeatures<'_>,
-    ) -> Result<ScoredUnion, ScoreError> {
+    pub fn score(&self, gathered: Gathered, item_features: &ItemFeatures<'_>) -> Result<ScoredUnion, ScoreError> {
         let columns = if self.features.is_empty() { Vec::new() } else { item_features(gathered.union.rows()) };
         let named = self.features.iter().zip(&columns);
         let extras: Vec<Extra<'_>> = named.map(|(name, values)| Extra { name, values }).collect();

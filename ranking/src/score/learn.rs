@@ -35,7 +35,8 @@ impl RankCase {
     /// What the sources proposed to somebody of whom so many events were known, and what he liked: rows, rising.
     pub fn new(events: usize, union: &Union, liked: &[u32]) -> Self {
         let candidates = 0..union.rows().len();
-        let shares = candidates.flat_map(|candidate| union.entries(candidate).iter().map(|entry| share(*entry))).collect();
+        let shares =
+            candidates.flat_map(|candidate| union.entries(candidate).iter().map(|entry| share(*entry))).collect();
         let relevant = union.rows().iter().map(|row| liked.binary_search(row).is_ok()).collect();
         Self { events, shares, relevant, ideal: (0..K.min(liked.len())).map(discount).sum() }
     }
@@ -45,7 +46,8 @@ impl RankCase {
         let score = |shares: &[f32]| shares.iter().zip(weights).map(|(share, weight)| share * weight).sum::<f32>();
         order.clear();
         order.extend(self.shares.chunks_exact(weights.len()).map(score).zip(0..));
-        let best_first = |left: &(f32, usize), right: &(f32, usize)| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1));
+        let best_first =
+            |left: &(f32, usize), right: &(f32, usize)| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1));
         if K < order.len() {
             order.select_nth_unstable_by(K, best_first);
             order.truncate(K);

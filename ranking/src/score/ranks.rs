@@ -153,7 +153,9 @@ mod tests {
     #[test]
     fn bands_that_do_not_rise_are_refused() {
         let ranks = || RankFusion::new(&names(), []).unwrap();
-        for bands in [[band(2, &[]), band(2, &[])], [band(2, &[]), band(0, &[])], [band(0, &[]), band(0, &[("c", 1.0)])]] {
+        for bands in
+            [[band(2, &[]), band(2, &[])], [band(2, &[]), band(0, &[])], [band(0, &[]), band(0, &[("c", 1.0)])]]
+        {
             assert!(ranks().with_bands(&names(), &bands).is_err(), "{bands:?}");
         }
     }

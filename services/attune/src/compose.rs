@@ -114,7 +114,8 @@ pub fn services(
         erasures: users.as_ref().map(Erasures::start),
         recommendation: following,
         lake: has(Role::Tracking).then(|| lake(config, stores)),
-        trainer: (has(Role::Trainer) && !config.trainer.model.is_empty()).then(|| trainer(config, stores, content.clone())),
+        trainer: (has(Role::Trainer) && !config.trainer.model.is_empty())
+            .then(|| trainer(config, stores, content.clone())),
     };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use attune_ranking::attributes::Schema;
 use attune_ranking::data::History;
 use attune_ranking::index::{Index, IndexError, Item, Metric, Scored, View, Within, keep_best};
-use attune_ranking::score::RankBand;
 use attune_ranking::retrieve::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
+use attune_ranking::score::RankBand;
 
 use crate::stage::NO_ROW;
 

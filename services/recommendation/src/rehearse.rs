@@ -107,19 +107,20 @@ fn list(
     let request = request.check().ok()?;
     let wanted = Wanted { k: K, diversity: None, seed: 0, explain: false };
     let around = pipeline::World {
-        catalogue: &world.catalogue,
-        allowed: Some(&world.visible),
+        catalogue: &world.stock.catalogue,
+        allowed: Some(&world.stock.visible),
         include: &[],
         now,
         threads: 1,
     };
     let (requests, wants) = (std::slice::from_ref(&request), std::slice::from_ref(&wanted));
-    let ask = |source| pipeline.retrieve(source, requests, wants, &around, scratch).pop().expect("one outcome a request");
+    let ask =
+        |source| pipeline.retrieve(source, requests, wants, &around, scratch).pop().expect("one outcome a request");
     let outcomes = (0..pipeline.sources().len()).map(ask).collect();
     let gathered = pipeline.gather(&request, outcomes, &wanted, &around);
     // What cannot be shown any more cannot be proposed by anybody.
     let mut liked: Vec<u32> =
-        case.relevant.iter().filter_map(row).filter(|row| world.visible.contains(*row)).collect();
+        case.relevant.iter().filter_map(row).filter(|row| world.stock.visible.contains(*row)).collect();
     liked.sort_unstable();
     Some(RankCase::new(gathered.events, &gathered.union, &liked))
 }

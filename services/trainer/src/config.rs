@@ -3,6 +3,10 @@
 use attune_batch::recommender::{Kind, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
+/// Stands for the model that suits the size of the catalogue.
+const AUTO: &str = "auto";
+/// The most items of which `auto` trains EASE, which takes .3 GB for so many; with more it factorises.
+const EASE_ITEMS: usize = 5_000;
 /// More threads than any machine has processors.
 const THREADS_MAX: usize = 1_024;
 /// Ten years.
@@ -12,7 +16,7 @@ const EVERY_S_MAX: u64 = 10 * 366 * 86_400;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainerConfig {
-    /// What is trained, as with `attune train`; nothing if empty.
+    /// What is trained, as with `attune train`; `auto` is ease, and als where there are many items; nothing if empty.
     pub model: String,
     /// Its options, each `KEY=VALUE`.
     pub options: Vec<String>,
@@ -39,6 +43,9 @@ pub enum ConfigError {
     /// A model that needs more than events.
     #[error("trainer.model is {0:?}, which is not trained on events alone: use als, ease, item-knn or blend")]
     NotTrainable(String),
+    /// Options of nobody knows which model.
+    #[error("trainer.options are those of one model, and trainer.model is auto: name the model")]
+    Options,
     /// A number outside its range.
     #[error("trainer.{name} is {value}, it must be {need}")]
     Number {
@@ -54,7 +61,7 @@ pub enum ConfigError {
 impl Default for TrainerConfig {
     fn default() -> Self {
         Self {
-            model: "als".to_owned(),
+            model: AUTO.to_owned(),
             options: Vec::new(),
             every_s: 86_400,
             events_new: 100_000,
@@ -67,15 +74,24 @@ impl Default for TrainerConfig {
 }
 
 impl TrainerConfig {
-    /// What is trained, if anything is.
+    /// What the size of the catalogue decides between; nothing where the model is named.
+    pub fn by_size(&self) -> Vec<Settings> {
+        let kinds: &[Kind] = if self.model == AUTO { &[Kind::Ease, Kind::Als] } else { &[] };
+        kinds.iter().map(|kind| Settings::new(*kind, 0).with_threads(self.threads)).collect()
+    }
+
+    /// What is trained on events about so many items, if anything is.
     ///
     /// # Errors
     /// [`ConfigError`] where there is no such model or option.
-    pub fn settings(&self) -> Result<Option<Settings>, ConfigError> {
-        if self.model.is_empty() {
-            return Ok(None);
-        }
-        let kind: Kind = self.model.parse()?;
+    pub fn settings(&self, items: usize) -> Result<Option<Settings>, ConfigError> {
+        let kind: Kind = match self.model.as_str() {
+            "" => return Ok(None),
+            AUTO if !self.options.is_empty() => return Err(ConfigError::Options),
+            AUTO if items <= EASE_ITEMS => Kind::Ease,
+            AUTO => Kind::Als,
+            name => name.parse()?,
+        };
         if kind == Kind::Content {
             return Err(ConfigError::NotTrainable(self.model.clone()));
         }
@@ -87,7 +103,7 @@ impl TrainerConfig {
     /// # Errors
     /// [`ConfigError`] names the first.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.settings()?;
+        self.settings(0)?;
         let counts = [
             ("every_s", self.every_s, EVERY_S_MAX),
             ("events_new", self.events_new, u64::from(u32::MAX)),
@@ -111,6 +127,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_size_of_the_catalogue_decides_where_nobody_does() {
+        let name = |config: &TrainerConfig, items| config.settings(items).unwrap().map(|settings| settings.name());
+        let auto = TrainerConfig::default();
+        assert!([0, 9_999].iter().all(|items| auto.by_size().contains(&auto.settings(*items).unwrap().unwrap())));
+        assert_eq!([0, EASE_ITEMS, EASE_ITEMS + 1].map(|items| name(&auto, items)), [Some("ease"), Some("ease"), Some("als")]);
+        let named = TrainerConfig { model: "item-knn".into(), ..auto };
+        assert_eq!((name(&named, 1), name(&TrainerConfig { model: String::new(), ..named }, 1)), (Some("item-knn"), None));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named() {
         let of = |change: fn(&mut TrainerConfig)| {
             let mut config = TrainerConfig::default();
@@ -122,7 +148,8 @@ mod tests {
         for (change, needed) in [
             ((|config| config.model = "svd".into()) as fn(&mut TrainerConfig), "svd"),
             (|config| config.model = "content".into(), "not trained on events alone"),
-            (|config| config.options = vec!["factor=1".into()], "factor"),
+            (|config| (config.model, config.options) = ("als".into(), vec!["factor=1".into()]), "factor"),
+            (|config| config.options = vec!["factors=1".into()], "name the model"),
             (|config| config.every_s = 0, "trainer.every_s is 0"),
             (|config| config.threads = 5_000, "1 to 1024"),
             (|config| config.worse_max = 1.0, "trainer.worse_max is 1"),

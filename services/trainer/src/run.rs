@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use attune_batch::history::History;
 use attune_batch::recommender::{
-    DataCard, GateError, HeldOut, Measured, Place, Recommender, RecommenderError, Settings, Stored, config, gate, prune,
-    resolve, train,
+    DataCard, GateError, HeldOut, Measured, Place, Recommender, RecommenderError, Settings, Stored, config, gate,
+    prune, resolve, train,
 };
 use attune_lake::LakeError;
 use attune_ranking::data::Worth;
@@ -118,9 +118,9 @@ pub fn known_events(version: &ModelVersion) -> Option<u64> {
 /// Does a job, and ends it.
 pub(crate) async fn run(shared: &Shared, job: &Job) -> Result<Done, RunError> {
     let tenant = &job.tenant;
-    let settings = shared.config.settings()?.ok_or(RunError::Off)?;
     let old = old(shared, tenant).await?;
     let learned = read_lake(&*shared.seams.objects, tenant, &shared.seams.worth, shared.config.events_max).await?;
+    let settings = shared.config.settings(learned.history.items.len())?.ok_or(RunError::Off)?;
     let lake_events = learned.lake_events;
     let training = Training {
         tenant: tenant.clone(),
@@ -131,6 +131,7 @@ pub(crate) async fn run(shared: &Shared, job: &Job) -> Result<Done, RunError> {
         worth: shared.seams.worth.clone(),
         threads: shared.config.threads,
         slack: shared.config.worse_max,
+        by_size: shared.config.by_size(),
         old: old.as_ref().map(|old| (old.settings.clone(), old.measured.clone())),
     };
     let candidate = trained(training, learned).await?;
@@ -175,6 +176,8 @@ struct Training {
     worth: Worth,
     threads: usize,
     slack: f64,
+    /// Settings that the size of the catalogue decides between: one of them in service must not block the other.
+    by_size: Vec<Settings>,
     old: Option<(Option<Settings>, Measured)>,
 }
 
@@ -207,8 +210,7 @@ impl Training {
         let measure =
             |settings: &Settings| Measured::new(settings, &history.log, &self.worth, (protocol, 0), self.threads);
         let asked = (protocol, 0);
-        let (measured, held) =
-            Measured::with_model(&self.settings, &history.log, &self.worth, asked, self.threads);
+        let (measured, held) = Measured::with_model(&self.settings, &history.log, &self.worth, asked, self.threads);
         check()?;
         let blend = held.map(|held| self.blend(&history, held, is_wanted)).unwrap_or_default();
         check()?;
@@ -255,7 +257,10 @@ impl Training {
     fn verdict(&self, measured: &Measured, measure: impl Fn(&Settings) -> Measured) -> Result<String, GateError> {
         let Some((settings, entered)) = &self.old else { return Ok("there was none in service".to_owned()) };
         match settings {
-            Some(old) if old.with_threads(self.threads) != self.settings => gate(measured, &measure(old), 0.0),
+            Some(old) if old.with_threads(self.threads) != self.settings => {
+                let by_size = self.by_size.contains(&old.with_threads(self.threads));
+                gate(measured, &measure(old), if by_size { self.slack } else { 0.0 })
+            }
             Some(_) => match gate(measured, entered, self.slack) {
                 Err(GateError::Differently { .. }) => Ok("the same model, which was measured otherwise".to_owned()),
                 Err(GateError::NotMeasured) if matches!(entered, Measured::Not { .. }) => {

@@ -157,7 +157,8 @@ impl<'a> Served<'a> {
             }
         };
         let asked: Vec<_> = cases().map(one).collect();
-        let lists: HashMap<u32, RecommendResponse> = stream::iter(asked).buffer_unordered(IN_FLIGHT).try_collect().await?;
+        let lists: HashMap<u32, RecommendResponse> =
+            stream::iter(asked).buffer_unordered(IN_FLIGHT).try_collect().await?;
         bar.finish_and_clear();
         let degraded = lists.values().filter(|list| list.degraded).count();
         if degraded > 0 {
@@ -180,7 +181,8 @@ impl<'a> Served<'a> {
     }
 
     fn rows(&self, list: &RecommendResponse) -> Result<Vec<u32>> {
-        let row = |id: &str| self.history.items.row(id).with_context(|| format!("the server lists {id:?}, which is none"));
+        let row =
+            |id: &str| self.history.items.row(id).with_context(|| format!("the server lists {id:?}, which is none"));
         list.items.iter().map(|item| row(&item.item_id)).collect()
     }
 }
@@ -245,7 +247,8 @@ mod tests {
     #[test]
     fn films_are_read_whatever_their_bytes() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), b"id\tt\ty\tc\n1\tMis\xe9rables\t1995\tDrama War\n2\t \tunknown\tComedy\nodd\n").unwrap();
+        std::fs::write(file.path(), b"id\tt\ty\tc\n1\tMis\xe9rables\t1995\tDrama War\n2\t \tunknown\tComedy\nodd\n")
+            .unwrap();
         let films = films(file.path()).unwrap();
         assert_eq!(films.len(), 2);
         assert_eq!(films["1"]["attributes"], json!({"year": 1995, "genres": ["Drama", "War"]}));

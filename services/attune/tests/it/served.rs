@@ -43,13 +43,19 @@ fn a_server_that_is_told_a_part_lists_the_rest() {
     let output = evaluate("user-90-10", &[&["--served", "--json", served], &model[..]].concat());
     assert!(output.status.success(), "{}", said(&output));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("asked over REST") && text.contains("ndcg@10") && text.contains("mean of 2 splits"), "{text}");
+    assert!(
+        text.contains("asked over REST") && text.contains("ndcg@10") && text.contains("mean of 2 splits"),
+        "{text}"
+    );
     let output = evaluate("user-90-10", &[&["--json", offline], &model[..]].concat());
     assert!(output.status.success(), "{}", said(&output));
 
     let read = |path: &str| serde_json::from_slice::<Vec<Value>>(&fs::read(path).unwrap()).unwrap();
     let (served_outcomes, offline_outcomes) = (read(served), read(offline));
-    assert_eq!((served_outcomes.len(), served_outcomes[0]["groups"][0]["users"].as_array().unwrap().len()), (2, PEOPLE));
+    assert_eq!(
+        (served_outcomes.len(), served_outcomes[0]["groups"][0]["users"].as_array().unwrap().len()),
+        (2, PEOPLE)
+    );
     for (served, offline) in served_outcomes.iter().zip(&offline_outcomes) {
         // Four films of his group are left, and one of them is right; of all films one of 49 is.
         assert!(ndcg(served) > 0.4 && ndcg(served) > ndcg(offline) - 0.2, "{} {}", ndcg(served), ndcg(offline));

@@ -181,7 +181,7 @@ fn lists_follow_what_is_trained_and_a_worse_or_unwanted_version_goes() {
     until("the first version is in service again", || version(&server, &key) == first);
     // Whoever has met all that suits him hears less of the sources than somebody who has just come.
     let click = |film: usize| json!({"type": "click", "user_id": "new", "item_id": format!("film-{film}")});
-    ask(&server, &key, "/v1/events", &json!({"events": [1, 7, 13].map(click)}));
+    ask(&server, &key, "/v1/events", &json!({"events": [click(1), click(7), click(13)]}));
     is_made_with(&server, &key, &first, ("new", 3));
     let listed = command(&server, &["recommenders", "list"]);
     assert!(listed.contains(&first) && listed.contains(&second), "{listed}");
