@@ -11,12 +11,15 @@ use std::collections::BTreeMap;
 
 use super::ranks::{RankBand, share};
 use crate::retrieve::Union;
-use crate::train::{BLEND_BANDS, best_weights};
+use crate::train::{BLEND_BANDS, Moves, best_weights};
 
 /// Length of the lists that are compared: longer than what is shown, so that chance has less of a say.
 const K: usize = 20;
 /// Cases that a band needs for weights of its own; with fewer it has those of the band before, or else after it.
 const CASES_LEAST: usize = 30;
+
+/// Some hundred moves are tried: at a standard error, several that are nothing but chance would stay.
+const MOVES: Moves = Moves { floor: 0.0, gain_least: 2.0 };
 
 /// One rehearsed list.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +83,7 @@ pub fn learn_ranks(sources: &[String], cases: &[RankCase]) -> Vec<RankBand> {
         };
         // The first that there is serves those of whom less is known, too.
         let events_min = if bands.is_empty() { 0 } else { events_min };
-        bands.push(RankBand { events_min, weights: named(best_weights(sources.len(), 0.0, &judge)) });
+        bands.push(RankBand { events_min, weights: named(best_weights(sources.len(), MOVES, &judge)) });
     }
     bands
 }

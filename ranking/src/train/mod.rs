@@ -39,7 +39,7 @@ mod sparse;
 
 pub use als::{Als, AlsOptions, AlsParts};
 pub use background::in_background;
-pub(crate) use blend::judge::best_weights;
+pub(crate) use blend::judge::{Moves, best_weights};
 pub use blend::{BLEND_BANDS, Blend, BlendCase, BlendOptions};
 pub use co_visits::{CoVisitOptions, co_visits};
 pub use content_map::{ContentMap, ContentMapOptions, ContentRows};

@@ -131,9 +131,15 @@ mod tests {
         let name = |config: &TrainerConfig, items| config.settings(items).unwrap().map(|settings| settings.name());
         let auto = TrainerConfig::default();
         assert!([0, 9_999].iter().all(|items| auto.by_size().contains(&auto.settings(*items).unwrap().unwrap())));
-        assert_eq!([0, EASE_ITEMS, EASE_ITEMS + 1].map(|items| name(&auto, items)), [Some("ease"), Some("ease"), Some("als")]);
+        assert_eq!(
+            [0, EASE_ITEMS, EASE_ITEMS + 1].map(|items| name(&auto, items)),
+            [Some("ease"), Some("ease"), Some("als")]
+        );
         let named = TrainerConfig { model: "item-knn".into(), ..auto };
-        assert_eq!((name(&named, 1), name(&TrainerConfig { model: String::new(), ..named }, 1)), (Some("item-knn"), None));
+        assert_eq!(
+            (name(&named, 1), name(&TrainerConfig { model: String::new(), ..named }, 1)),
+            (Some("item-knn"), None)
+        );
     }
 
     #[test]

@@ -9,6 +9,15 @@ const STEPS: [f32; 6] = [0.5, 0.25, 0.25, 0.1, 0.1, 0.05];
 /// A gain in mean nDCG below so many of its standard errors is taken for noise.
 const GAIN_LEAST: f64 = 0.5;
 
+/// What weights may be, and when one is moved.
+#[derive(Clone, Copy)]
+pub(crate) struct Moves {
+    /// The least weight.
+    pub floor: f32,
+    /// Standard errors that a gain has to be beyond.
+    pub gain_least: f64,
+}
+
 /// Weights, and the nDCG of each case with them.
 type Judged = (Vec<f32>, Vec<f64>);
 
@@ -25,7 +34,8 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     /// The best weights, which may be below 0.
     pub(super) fn best_weights(&self, parts: usize) -> Vec<f32> {
-        best_weights(parts, f32::NEG_INFINITY, &|weights| self.judge(weights))
+        let moves = Moves { floor: f32::NEG_INFINITY, gain_least: GAIN_LEAST };
+        best_weights(parts, moves, &|weights| self.judge(weights))
     }
 
     fn judge(&self, weights: &[f32]) -> Vec<f64> {
@@ -48,9 +58,8 @@ impl Judge<'_> {
     }
 }
 
-/// Coordinate search from the best part alone, with weights from `floor` on. `judge` says how good weights are for each
-/// case.
-pub(crate) fn best_weights(parts: usize, floor: f32, judge: &dyn Fn(&[f32]) -> Vec<f64>) -> Vec<f32> {
+/// Coordinate search from the best part alone. `judge` says how good weights are for each case.
+pub(crate) fn best_weights(parts: usize, moves: Moves, judge: &dyn Fn(&[f32]) -> Vec<f64>) -> Vec<f32> {
     let alone = |part: usize| {
         let weights = (0..parts).map(|at| if at == part { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
         let values = judge(&weights);
@@ -65,7 +74,7 @@ pub(crate) fn best_weights(parts: usize, floor: f32, judge: &dyn Fn(&[f32]) -> V
     for step in STEPS {
         for part in 0..parts {
             for direction in [step, -step] {
-                climb(part, direction, floor, judge, &mut best);
+                climb(part, direction, moves, judge, &mut best);
             }
         }
     }
@@ -73,15 +82,15 @@ pub(crate) fn best_weights(parts: usize, floor: f32, judge: &dyn Fn(&[f32]) -> V
 }
 
 /// Moves one weight as long as that helps.
-fn climb(part: usize, direction: f32, floor: f32, judge: &dyn Fn(&[f32]) -> Vec<f64>, best: &mut Judged) {
+fn climb(part: usize, direction: f32, moves: Moves, judge: &dyn Fn(&[f32]) -> Vec<f64>, best: &mut Judged) {
     loop {
         let mut weights = best.0.clone();
         weights[part] += direction;
-        if weights[part] < floor {
+        if weights[part] < moves.floor {
             return;
         }
         let values = judge(&weights);
-        if !is_better(&best.1, &values) {
+        if !is_better(&best.1, &values, moves.gain_least) {
             return;
         }
         *best = (weights, values);
@@ -89,13 +98,13 @@ fn climb(part: usize, direction: f32, floor: f32, judge: &dyn Fn(&[f32]) -> Vec<
 }
 
 /// Whether the cases' second values are better than their first beyond noise.
-fn is_better(first: &[f64], second: &[f64]) -> bool {
+fn is_better(first: &[f64], second: &[f64], gain_least: f64) -> bool {
     let (mut sum, mut squares) = (0.0, 0.0);
     for (first, second) in first.iter().zip(second) {
         sum += second - first;
         squares += (second - first).powi(2);
     }
-    sum > 0.0 && sum > GAIN_LEAST * squares.sqrt()
+    sum > 0.0 && sum > gain_least * squares.sqrt()
 }
 
 /// nDCG of the `k` best-scored items, relevant ones worth 1; the lower row wins a tie. `order` is memory to use.
@@ -131,6 +140,7 @@ mod tests {
 
     #[test]
     fn a_gain_counts_beyond_noise() {
+        let is_better = |first: &[f64], second: &[f64]| is_better(first, second, GAIN_LEAST);
         assert!(is_better(&[0.1; 4], &[0.2; 4]));
         assert!(!is_better(&[0.1; 4], &[0.1; 4]) && !is_better(&[0.2; 4], &[0.1; 4]));
         // A sum of .1 where the squares' root is .58.
