@@ -180,7 +180,7 @@ impl RowLines {
 }
 
 /// Weights: panels of [`LANES`] columns, each `depth` lines long.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Panels {
     lines: Vec<Line>,
     depth: usize,
@@ -205,6 +205,19 @@ impl Panels {
             }
         }
         Panels { lines, depth }
+    }
+
+    /// Replaces the columns by these of other panels. What the last panel has beyond them means nothing.
+    pub(crate) fn gather(&mut self, from: &Panels, columns: &[u32]) {
+        let depth = from.depth;
+        self.depth = depth;
+        self.lines.resize(columns.len().div_ceil(LANES) * depth, Line::ZERO);
+        for (place, column) in columns.iter().map(|&column| column as usize).enumerate() {
+            let to = elements_mut::<f32>(&mut self.lines[place / LANES * depth..][..depth]);
+            let groups = elements::<f32>(&from.lines[column / LANES * depth..][..depth]);
+            let groups = groups.as_chunks::<LANES>().0.iter().map(|line| line[column % LANES]);
+            to.as_chunks_mut::<LANES>().0.iter_mut().zip(groups).for_each(|(line, group)| line[place % LANES] = group);
+        }
     }
 
     /// How many panels.

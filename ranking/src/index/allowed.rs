@@ -1,7 +1,5 @@
 //! Which items a query may have.
 
-use std::ops::Range;
-
 use roaring::RoaringBitmap;
 
 /// A set of places in a segment, or of rows, one bit each.
@@ -62,14 +60,10 @@ impl Allowed {
         })
     }
 
-    /// Those for which `kept` says so, one answer a place.
-    pub(super) fn and_each(&self, kept: impl Iterator<Item = bool>) -> Self {
-        let mut words = self.words.clone();
-        let mut kept = kept.fuse();
-        for word in &mut words {
-            *word &= (0..64).fold(0, |mask, bit| mask | u64::from(kept.next().unwrap_or(false)) << bit);
-        }
-        Self { words }
+    /// Those whose row is in a set, as `rows` says by place.
+    pub(super) fn and_rows(&self, set: &Self, rows: &[u32]) -> Self {
+        let kept = |rows: &[u32]| rows.iter().rev().fold(0, |kept, row| kept << 1 | u64::from(set.contains(*row)));
+        Self { words: self.words.iter().zip(rows.chunks(64)).map(|(word, rows)| word & kept(rows)).collect() }
     }
 
     /// Those that are here and there.
@@ -86,14 +80,12 @@ impl Allowed {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// How many there are in some panels.
-    pub(super) fn count_in(&self, panels: Range<usize>) -> u32 {
-        panels.map(|panel| self.lanes(panel as u32).count_ones()).sum()
-    }
-
-    /// The bits of one panel of 16.
-    pub(super) fn lanes(&self, panel: u32) -> u16 {
-        (self.words[panel as usize / 4] >> (panel % 4 * 16)) as u16
+    /// The bits of 1 to 64 places from `first` on; those beyond all are not in.
+    pub(super) fn bits(&self, first: usize, places: u32) -> u64 {
+        let (word, shift) = (first / 64, first % 64);
+        let part = |word: usize| self.words.get(word).copied().unwrap_or(0);
+        let bits = if shift == 0 { part(word) } else { part(word) >> shift | part(word + 1) << (64 - shift) };
+        bits & u64::MAX >> (64 - places)
     }
 }
 
@@ -102,13 +94,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panel_has_the_bits_of_its_places() {
+    fn places_are_kept_by_their_rows() {
+        let rows: Vec<u32> = (0..100).map(|place| 99 - place).collect();
+        let (places, kept) = (Allowed::new(100, [0, 17, 31, 64, 99]), Allowed::new(90, [82, 68, 0, 1]));
+        assert_eq!(places.and_rows(&kept, &rows), Allowed::new(100, [17, 31, 99]));
+    }
+
+    #[test]
+    fn a_set_has_the_bits_of_its_places() {
         let allowed = Allowed::new(100, [0, 17, 31, 64, 99]);
         assert_eq!(allowed.count(), 5);
         assert_eq!(allowed.iter().collect::<Vec<u32>>(), [0, 17, 31, 64, 99]);
         assert!(allowed.contains(99) && !allowed.contains(98) && !allowed.contains(1_000));
-        assert_eq!(allowed.and_each((0..100).map(|place| place % 2 == 1)), Allowed::new(100, [17, 31, 99]));
-        let lanes: Vec<_> = (0..7).map(|panel| allowed.lanes(panel)).collect();
-        assert_eq!(lanes, [1, 1 << 1 | 1 << 15, 0, 0, 1, 0, 1 << 3]);
+        assert_eq!(allowed.bits(0, 64), 1 | 1 << 17 | 1 << 31);
+        assert_eq!((allowed.bits(16, 16), allowed.bits(16, 15)), (1 << 1 | 1 << 15, 1 << 1));
+        assert_eq!(allowed.bits(48, 64), 1 << 16 | 1 << 51, "from two words");
+        assert_eq!((allowed.bits(96, 64), allowed.bits(640, 64)), (1 << 3, 0), "beyond the last");
     }
 }

@@ -28,7 +28,7 @@
 //! largest `|y|` of its items, so `b`, one inner product, bounds them all. A ball around the centre would give
 //! `a b + |q| |y|`: for vectors of length 1 around many centres that is above every threshold, and this is not. `b` comes
 //! from the f32 kernel too, and is wrong by at most `h = g |q|`; both places where it stands allow for that.
-//! ([`Facing`], [`Cone::bound`])
+//! ([`Length::across`], [`Cones`])
 //!
 //! **Landmark.** The cone's bound assumes that an item lies across its direction just as the query does. Most do not, and
 //! one number tells: the inner product with a second direction `f`, one that much of the query points in. For any `m >= 0`
@@ -37,7 +37,12 @@
 //! `q'` is wrong by less than `g |q|`, which the error of `q'` allows for. (Every `m` is right. The best for an item with
 //! `f.x = z |y|` is about `q.f - z |q - (q.f) f|`; [`Landmark::new`] takes one `z` for all.)
 //!
-//! The norms are computed in f64, whose own errors (n 2^-53) the room in [`rounding`] covers many times over.
+//! The norms are computed in f64, whose own errors (n 2^-53) the room in [`rounding`] covers many times over. Bounds are
+//! computed in f32, many at once: what they are made of is rounded up first, and the dozen roundings that follow, each of at
+//! most `2^-24` of a sum that is not above `3 |q| X`, are allowed for by [`ARITHMETIC`]. What they lose to underflow is far
+//! below the `n` smallest normal numbers that every bound has on top.
+
+use std::ops::Range;
 
 use attune_kernels::{Isa, inner_products};
 
@@ -51,6 +56,24 @@ fn underflow(width: usize) -> f64 {
     width as f64 * f64::from(f32::MIN_POSITIVE)
 }
 
+/// Above what computing a bound in f32 loses, as a share of `|q| X`.
+const ARITHMETIC: f64 = 1.0 / (1 << 18) as f64;
+
+/// The next f32 that is not below.
+fn above(value: f64) -> f32 {
+    (value as f32).next_up()
+}
+
+/// The next f32 that is not above.
+fn below(value: f64) -> f32 {
+    (value as f32).next_down()
+}
+
+/// The larger of a value and 0; unlike `max` one instruction, since there is no NaN here.
+fn positive(value: f32) -> f32 {
+    if value > 0.0 { value } else { 0.0 }
+}
+
 /// A query's numbers that bounds need.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach {
@@ -62,6 +85,8 @@ pub struct Reach {
     levels_a_unit: f64,
     /// `h`.
     error: f64,
+    /// What cones must know of it.
+    length: Length,
 }
 
 impl Reach {
@@ -70,44 +95,56 @@ impl Reach {
         let (scale, norm) = (scale(query, level_max), norm(query));
         let (_, residual) = quantise(query, scale, level_max, levels);
         let error = rounding(query.len()) * norm + underflow(query.len());
-        Self { norm, residual, levels_a_unit: 1.0 / scale, error }
+        Self { norm, residual, levels_a_unit: 1.0 / scale, error, length: Length::new(norm, error, norm) }
     }
 
-    /// The query as seen from a direction; `along` is the inner product with it, as the f32 kernel gives it.
-    pub fn facing(&self, along: f32) -> Facing {
-        Facing::new(self.norm, self.error, along)
+    /// What cones must know of it.
+    pub fn length(&self) -> &Length {
+        &self.length
     }
 }
 
-/// A vector as seen from one direction.
+/// How long a vector is that cones are held against: a query, or what a landmark leaves of one. Nothing is rounded down.
 #[derive(Clone, Copy, Debug)]
-pub struct Facing {
-    /// `b`.
-    along: f64,
-    /// Not below `|p|`.
-    across: f64,
-    /// `h`.
-    error: f64,
+pub struct Length {
+    /// `|q|`.
+    norm: f32,
+    /// `1 / |q|`, or 0 where that is nearly endless.
+    inverse: f32,
+    /// `h / |q|`.
+    blur: f32,
+    /// `h`, and what the arithmetic of bounds needs.
+    error: f32,
 }
 
-impl Facing {
-    fn new(norm: f64, error: f64, along: f32) -> Self {
-        let along = f64::from(along);
-        // The direction is a unit vector but for rounding, which `error` stands for as well.
-        let across = (norm.powi(2) - (along.abs() - error).max(0.0).powi(2)).max(0.0).sqrt();
-        Self { along, across, error }
+impl Length {
+    /// Above what rounding does to a squared share of the length that is computed in f32.
+    const SLACK: f32 = 1.0 / (1 << 20) as f32;
+    /// A shorter vector has no share of its length along anything.
+    const NORM_MIN: f64 = 1e-30;
+
+    /// `whole` is the norm of the query that it is a part of.
+    fn new(norm: f64, error: f64, whole: f64) -> Self {
+        let inverse = if norm > Self::NORM_MIN { (1.0 / norm) as f32 } else { 0.0 };
+        let blur = above(error * f64::from(inverse));
+        Self { norm: above(norm), inverse, blur, error: above(error + ARITHMETIC * whole) }
+    }
+
+    /// Not below `|p|`, the length across a direction; `along` is the inner product with it, as the f32 kernel gives it.
+    fn across(&self, along: f32) -> f32 {
+        // The direction is a unit vector but for rounding, which the blur stands for as well.
+        let share = positive(along.abs() * self.inverse - self.blur);
+        self.norm * (positive(1.0 - share * share) + Self::SLACK).sqrt()
     }
 }
 
 /// The part of a query that one direction explains, and how long the rest is.
 #[derive(Clone, Copy, Debug)]
 pub struct Landmark {
-    /// `m`.
-    weight: f64,
-    /// `|q'|`.
-    norm: f64,
-    /// Of an inner product with `q'`, and for `q` not being exactly what its parts are.
-    error: f64,
+    /// `m` by the level of a support.
+    per_level: f32,
+    /// Of `q'`; its error also stands for `q` not being exactly what its parts are.
+    rest: Length,
 }
 
 impl Landmark {
@@ -119,25 +156,20 @@ impl Landmark {
     /// Writes to `rest` what `direction` leaves of a query; `along` is their inner product as the f32 kernel gives it.
     /// None if it is a small part of the query.
     pub fn new(query: &[f32], reach: &Reach, direction: &[f32], along: f32, rest: &mut [f32]) -> Option<Self> {
-        let across = reach.facing(along).across as f32;
-        let weight = along - Self::EXPECTED * across;
+        let weight = along - Self::EXPECTED * reach.length.across(along);
         if weight <= Self::SHARE_MIN * reach.norm as f32 {
             return None;
         }
         for ((rest, value), direction) in rest.iter_mut().zip(query).zip(direction) {
             *rest = value - weight * direction;
         }
-        Some(Self { weight: f64::from(weight), norm: norm(rest), error: 4.0 * reach.error })
+        let per_level = above(f64::from(weight) / Support::LEVELS);
+        Some(Self { per_level, rest: Length::new(norm(rest), 4.0 * reach.error, reach.norm) })
     }
 
-    /// The rest as seen from a direction; `along` is the inner product with it, as the f32 kernel gives it.
-    pub fn facing(&self, along: f32) -> Facing {
-        Facing::new(self.norm, self.error, along)
-    }
-
-    /// No item of a cone has a larger score, if `support` is the cone's for this landmark, and `rest` looks at its direction.
-    pub fn bound(&self, support: Support, cone: &Cone, rest: &Facing) -> f64 {
-        self.weight * support.of(cone) + cone.bound(rest)
+    /// Of what it leaves.
+    pub fn rest(&self) -> &Length {
+        &self.rest
     }
 }
 
@@ -186,20 +218,12 @@ pub struct Cone {
     norm_max: f64,
     /// `X` and the largest `|a|` and `|y|` together: what `h` is multiplied with.
     extent: f64,
-    /// What underflow may add to a score.
-    underflow: f64,
 }
 
 impl Cone {
     /// Of no items.
-    pub const EMPTY: Self = Self {
-        along_min: f64::INFINITY,
-        along_max: f64::NEG_INFINITY,
-        across_max: 0.0,
-        norm_max: 0.0,
-        extent: 0.0,
-        underflow: 0.0,
-    };
+    pub const EMPTY: Self =
+        Self { along_min: f64::INFINITY, along_max: f64::NEG_INFINITY, across_max: 0.0, norm_max: 0.0, extent: 0.0 };
 
     /// Of one item. `direction` is a unit vector up to rounding, or zero.
     fn of(item: &[f32], direction: &[f32]) -> Self {
@@ -210,7 +234,6 @@ impl Cone {
             across_max: across,
             norm_max: norm,
             extent: along.abs() + across + norm,
-            underflow: underflow(item.len()),
         }
     }
 
@@ -222,14 +245,93 @@ impl Cone {
             across_max: self.across_max.max(other.across_max),
             norm_max: self.norm_max.max(other.norm_max),
             extent: self.extent.max(other.extent),
-            underflow: self.underflow.max(other.underflow),
+        }
+    }
+}
+
+/// Cones by column, each number an f32 that is rounded to where bounds are larger.
+#[derive(Clone, Debug, Default)]
+pub struct Cones {
+    along_min: Vec<f32>,
+    along_max: Vec<f32>,
+    across_max: Vec<f32>,
+    norm_max: Vec<f32>,
+    extent: Vec<f32>,
+    underflow: f32,
+}
+
+/// A landmark, and by cone how far its items reach towards it, as [`Support`]s.
+pub type Towards<'a> = (&'a Landmark, &'a [i8]);
+
+impl Cones {
+    /// Of items of some width.
+    pub fn new(cones: &[Cone], width: usize) -> Self {
+        let column = |number: fn(&Cone) -> f64| cones.iter().map(|cone| above(number(cone))).collect();
+        Self {
+            along_min: cones.iter().map(|cone| below(cone.along_min)).collect(),
+            along_max: column(|cone| cone.along_max),
+            across_max: column(|cone| cone.across_max),
+            norm_max: column(|cone| cone.norm_max),
+            extent: column(|cone| cone.extent),
+            underflow: above(underflow(width)),
         }
     }
 
-    /// No item has a larger score.
-    pub fn bound(&self, query: &Facing) -> f64 {
-        let along = if query.along >= 0.0 { self.along_max } else { self.along_min };
-        along * query.along + query.across * self.across_max + query.error * self.extent + self.underflow
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        5 * size_of_val(&self.norm_max[..])
+    }
+
+    /// Appends for some cones of one direction what no score of an item is above. `along` is the inner product of the
+    /// direction with a query, or with what a landmark leaves of it, as the f32 kernel gives it; `length` is of the same.
+    pub fn bounds(
+        &self,
+        cones: Range<usize>,
+        length: &Length,
+        along: f32,
+        towards: Option<Towards<'_>>,
+        bounds: &mut Vec<f32>,
+    ) {
+        let across = length.across(along);
+        self.append(cones, length, |_| (along, across), towards, bounds);
+    }
+
+    /// The same for all cones, each of a direction of its own.
+    ///
+    /// # Panics
+    /// Unless there is one `along` a cone.
+    pub fn bounds_of_all(&self, length: &Length, along: &[f32], towards: Option<Towards<'_>>, bounds: &mut Vec<f32>) {
+        let cones = 0..self.norm_max.len();
+        let along = &along[cones.clone()];
+        self.append(cones, length, |cone| (along[cone], length.across(along[cone])), towards, bounds);
+    }
+
+    /// `facing` says `b` and `|p|` of a cone, counted from the first. Loops that the compiler turns into vector instructions.
+    #[inline(always)]
+    fn append(
+        &self,
+        cones: Range<usize>,
+        length: &Length,
+        facing: impl Fn(usize) -> (f32, f32),
+        towards: Option<Towards<'_>>,
+        bounds: &mut Vec<f32>,
+    ) {
+        let first = bounds.len();
+        bounds.resize(first + cones.len(), 0.0);
+        let bounds = &mut bounds[first..];
+        let (along_min, along_max) = (&self.along_min[cones.clone()], &self.along_max[cones.clone()]);
+        let (across_max, extent) = (&self.across_max[cones.clone()], &self.extent[cones.clone()]);
+        for (cone, bound) in bounds.iter_mut().enumerate() {
+            let (along, across) = facing(cone);
+            let farthest = if along >= 0.0 { along_max[cone] } else { along_min[cone] };
+            *bound = farthest * along + across * across_max[cone] + (length.error * extent[cone] + self.underflow);
+        }
+        if let Some((landmark, supports)) = towards {
+            let reaches = supports[cones.clone()].iter().zip(&self.norm_max[cones]);
+            for (bound, (&level, norm)) in bounds.iter_mut().zip(reaches) {
+                *bound += landmark.per_level * (f32::from(level) * norm);
+            }
+        }
     }
 }
 
@@ -338,6 +440,15 @@ mod tests {
 
     const WIDTHS: [usize; 4] = [1, 3, 16, 67];
 
+    /// Of one cone, which must be the same alone and among all.
+    fn bound(cone: &Cone, width: usize, length: &Length, along: f32, towards: Option<Towards<'_>>) -> f32 {
+        let (cones, mut bounds) = (Cones::new(&[*cone], width), Vec::new());
+        cones.bounds(0..1, length, along, towards, &mut bounds);
+        cones.bounds_of_all(length, &[along], towards, &mut bounds);
+        assert_eq!(bounds[0], bounds[1]);
+        bounds[0]
+    }
+
     fn vectors() -> impl Strategy<Value = (usize, Vec<f32>, Vec<f32>, f32)> {
         (0..WIDTHS.len(), 1_usize..20, -20_i32..20).prop_flat_map(|(width, items, magnitude)| {
             let width = WIDTHS[width];
@@ -376,15 +487,18 @@ mod tests {
             for level_max in [63, 127] {
                 let mut query_levels = vec![0; width];
                 let reach = Reach::quantise(&query, level_max, &mut query_levels);
-                let bound = cone.bound(&reach.facing(score(isa, &query, &axis)));
+                let bound = bound(&cone, width, reach.length(), score(isa, &query, &axis), None);
                 let mut rest = vec![0.0; width];
                 let seen = Landmark::new(&query, &reach, &landmark, score(isa, &query, &landmark), &mut rest);
-                let second = seen.map(|seen| seen.bound(support, &cone, &seen.facing(score(isa, &rest, &axis))));
+                let second = seen.map(|seen| {
+                    let towards = Some((&seen, &[support.0][..]));
+                    super::tests::bound(&cone, width, seen.rest(), score(isa, &rest, &axis), towards)
+                });
                 for (item, levels) in items.chunks_exact(width).zip(levels.chunks_exact(width)) {
                     let exact = score(isa, &query, item);
                     let product: i32 = levels.iter().zip(&query_levels).map(|(&w, &v)| i32::from(w) * i32::from(v)).sum();
-                    prop_assert!(f64::from(exact) <= bound, "score {exact} above the bound {bound}");
-                    prop_assert!(second.is_none_or(|bound| f64::from(exact) <= bound), "score {exact} above {second:?}");
+                    prop_assert!(exact <= bound, "score {exact} above the bound {bound}");
+                    prop_assert!(second.is_none_or(|bound| exact <= bound), "score {exact} above {second:?}");
                     prop_assert!(product >= grid.at_least(&reach, exact), "product {product}, score {exact}");
                 }
             }
@@ -412,10 +526,10 @@ mod tests {
         let (axis, landmark) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
         let (_, cone) = Grid::quantise(&items, &axis, &mut [0; 3]);
         let reach = Reach::quantise(&query, 127, &mut [0; 3]);
-        assert!(cone.bound(&reach.facing(0.0)) > 0.59, "it could lie along the second as well");
+        assert!(bound(&cone, 3, reach.length(), 0.0, None) > 0.59, "it could lie along the second as well");
         let mut rest = [0.0; 3];
         let seen = Landmark::new(&query, &reach, &landmark, 0.8, &mut rest).unwrap();
-        let bound = seen.bound(Support::new(0.0, &cone, 3), &cone, &seen.facing(0.0));
+        let bound = bound(&cone, 3, seen.rest(), 0.0, Some((&seen, &[Support::new(0.0, &cone, 3).0])));
         assert!((0.36..0.39).contains(&bound), "{bound}");
     }
 }

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use attune_kernels::{Isa, l2_normalize};
 use serde::{Deserialize, Serialize};
 
+use super::Scored;
 use super::error::{IndexError, check};
-use super::sealed::Sealed;
+use super::sealed::{Among, Sealed};
 use super::search::{Search, tops};
 use super::top::Top;
-use super::{Allowed, Scored};
 use crate::attributes::{Columns, Schema, Value};
 use crate::filter::Filter;
 
@@ -213,15 +213,11 @@ impl View {
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Vec<Scored>>, IndexError> {
         let Query { queries, k, filter, excluded, threads } = *query;
         let search = Search { queries, k, allowed: None, excluded, threads };
-        self.search_masked(&search, |segment| segment.allowed(filter))
+        self.search_among(&search, Among::Filter(filter))
     }
 
-    /// Searches each segment among the places that `allowed` says.
-    pub(super) fn search_masked(
-        &self,
-        search: &Search<'_>,
-        allowed: impl Fn(&Sealed) -> Allowed,
-    ) -> Result<Vec<Vec<Scored>>, IndexError> {
+    /// Searches each segment among some of its items; `search` allows all.
+    pub(super) fn search_among(&self, search: &Search<'_>, among: Among<'_>) -> Result<Vec<Vec<Scored>>, IndexError> {
         let mut tops = tops(search, self.width, self.items())?;
         let mut scaled = Vec::new();
         if self.metric == Metric::Cosine {
@@ -235,9 +231,8 @@ impl View {
         let mut sealed: Vec<&Sealed> = self.sealed.iter().collect();
         sealed.sort_by_key(|segment| std::cmp::Reverse((segment.items, segment.id)));
         for segment in sealed {
-            let allowed: Allowed = allowed(segment);
             let threads = if segment.items < ITEMS_A_THREAD { 1 } else { search.threads };
-            segment.segment().search_into(&Search { queries, allowed: Some(&allowed), threads, ..*search }, &mut tops);
+            segment.search_into(&Search { queries, threads, ..*search }, among, &mut tops);
         }
         Ok(tops.into_iter().map(Top::into_sorted).collect())
     }

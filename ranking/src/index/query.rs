@@ -1,12 +1,12 @@
 //! Queries, made ready to be compared with a segment.
 
+use std::ops::Range;
+
 use attune_kernels::{Scratch, ScreenQueries};
 
 use super::Segment;
-use super::bound::{Cone, Facing, Landmark, Reach, Support};
+use super::bound::{Landmark, Length, Reach, Towards};
 use super::cluster::largest;
-use super::segment::Cluster;
-use super::supports::Table;
 
 /// A few queries, in every form that a search needs.
 #[derive(Debug, Default)]
@@ -57,57 +57,47 @@ impl Prepared {
         self.screened.set(&segment.screened, &self.levels);
     }
 
-    /// No item of a cluster has a larger score with the query. Rounded up.
-    pub(super) fn bounds<'a>(&'a self, segment: &'a Segment, query: usize) -> impl Iterator<Item = f32> + 'a {
-        let supports = &segment.supports.of_clusters;
-        let bound = move |(number, cluster): (usize, &Cluster)| {
-            self.view(segment, supports, query, number).bound(number, &cluster.cone)
+    /// Appends by cluster what no item's score with the query is above.
+    pub(super) fn bounds(&self, segment: &Segment, query: usize, bounds: &mut Vec<f32>) {
+        let (clusters, first) = (segment.clusters.len(), bounds.len());
+        let length = self.reach[query].length();
+        let along = &self.along[query * clusters..][..clusters];
+        let Some((nearest, landmark)) = &self.landmarks[query] else {
+            return segment.around.bounds_of_all(length, along, None, bounds);
         };
-        segment.clusters.iter().enumerate().map(bound)
+        let along_rest = &self.along_rest[query * clusters..][..clusters];
+        let towards = segment.supports.of_clusters.towards(*nearest);
+        segment.around.bounds_of_all(landmark.rest(), along_rest, Some((landmark, towards)), bounds);
+        // In its own cluster a landmark says nothing new.
+        segment.around.bounds(*nearest..nearest + 1, length, along[*nearest], None, bounds);
+        bounds.swap_remove(first + nearest);
     }
 
     /// A query before the blocks of a cluster.
-    pub(super) fn blocks<'a>(&self, segment: &'a Segment, query: usize, cluster: usize) -> View<'a> {
-        self.view(segment, &segment.supports.of_blocks, query, cluster)
-    }
-
-    fn view<'a>(&self, segment: &Segment, supports: &'a Table, query: usize, cluster: usize) -> View<'a> {
+    pub(super) fn before<'a>(&'a self, segment: &'a Segment, query: usize, cluster: usize) -> View<'a> {
         let place = query * segment.clusters.len() + cluster;
-        // In its own cluster a landmark says nothing new.
-        let landmark = self.landmarks[query].filter(|(nearest, _)| *nearest != cluster);
-        let sight = match landmark {
-            None => Sight::Plain(self.reach[query].facing(self.along[place])),
-            Some((nearest, landmark)) => {
-                let rest = landmark.facing(self.along_rest[place]);
-                Sight::Landmark { landmark, rest, supports: supports.towards(nearest) }
+        match &self.landmarks[query] {
+            Some((nearest, landmark)) if *nearest != cluster => {
+                let towards = segment.supports.of_blocks.towards(*nearest);
+                View { length: landmark.rest(), along: self.along_rest[place], towards: Some((landmark, towards)) }
             }
-        };
-        View { query: query as u32, sight }
+            _ => View { length: self.reach[query].length(), along: self.along[place], towards: None },
+        }
     }
 }
 
-/// A query as items that follow one direction see it.
+/// A query as the blocks of one cluster see it. A landmark's bound is nearly always the lower one, so only that is computed
+/// where there is one.
 #[derive(Debug)]
 pub(super) struct View<'a> {
-    /// Its number.
-    pub query: u32,
-    sight: Sight<'a>,
-}
-
-/// What a bound follows from. A landmark's is nearly always the lower one, so only that is computed where there is one.
-#[derive(Debug)]
-enum Sight<'a> {
-    Plain(Facing),
-    Landmark { landmark: Landmark, rest: Facing, supports: &'a [i8] },
+    length: &'a Length,
+    along: f32,
+    towards: Option<Towards<'a>>,
 }
 
 impl View<'_> {
-    /// No item of a cone has a larger score; `number` is that of its supports. Rounded up.
-    pub(super) fn bound(&self, number: usize, cone: &Cone) -> f32 {
-        let bound = match &self.sight {
-            Sight::Plain(facing) => cone.bound(facing),
-            Sight::Landmark { landmark, rest, supports } => landmark.bound(Support(supports[number]), cone, rest),
-        };
-        (bound as f32).next_up()
+    /// Appends for some blocks of the cluster what no score is above.
+    pub(super) fn bounds(&self, segment: &Segment, blocks: Range<usize>, bounds: &mut Vec<f32>) {
+        segment.cones.bounds(blocks, self.length, self.along, self.towards, bounds);
     }
 }

@@ -3,7 +3,7 @@
 //! A filter is evaluated once a request, as a set of rows; every source then scans its own vectors within that set.
 
 use super::live::View;
-use super::sealed::Sealed;
+use super::sealed::{Among, Sealed};
 use super::search::Search;
 use super::{Allowed, IndexError, Scored};
 use crate::attributes::Value;
@@ -32,10 +32,7 @@ impl View {
     pub fn search_within(&self, within: &Within<'_>) -> Result<Vec<Vec<Scored>>, IndexError> {
         let Within { queries, k, allowed, excluded, threads } = *within;
         let search = Search { queries, k, allowed: None, excluded, threads };
-        self.search_masked(&search, |segment| match allowed {
-            None => segment.allowed(None),
-            Some(rows) => segment.allowed_rows(rows),
-        })
+        self.search_among(&search, allowed.map_or(Among::Filter(None), Among::Rows))
     }
 
     /// The rows of the items that fulfil a filter, or of all.
@@ -43,7 +40,7 @@ impl View {
         let end = self.sealed.iter().filter_map(Sealed::row_max).max().map_or(0, |row| row as usize + 1);
         let mut rows = Allowed::new(end, []);
         for segment in self.sealed.iter() {
-            segment.rows_at(&segment.allowed(filter)).for_each(|row| rows.insert(row));
+            segment.each_row(filter, |row| rows.insert(row));
         }
         rows
     }
@@ -123,6 +120,26 @@ mod tests {
         assert_eq!(view.search_within(&Within { allowed: None, ..within }).unwrap(), all);
         let few = Allowed::new(3, [0, 2]);
         assert_eq!(view.search_within(&Within { allowed: Some(&few), ..within }).unwrap()[0].len(), 2);
+    }
+
+    /// Few rows are looked up, many rows are a mask, and more so where many ask: each way finds the same.
+    #[test]
+    fn however_many_rows_and_queries_what_is_found_is_among_the_rows() {
+        let view = index().view();
+        let queries: Vec<f32> = (0..14).map(|value| ((value * 37 % 19) as f32 - 9.0) / 5.0).collect();
+        let all = Within { queries: &queries, k: 400, allowed: None, excluded: &[], threads: 1 };
+        let all = view.search_within(&all).unwrap();
+        for step in [1, 2, 9, 150] {
+            let rows = Allowed::new(500, (1..500).step_by(step));
+            for count in [1, 2, 7] {
+                let queries = &queries[..2 * count];
+                let within = Within { queries, k: 20, allowed: Some(&rows), excluded: &[], threads: 1 };
+                for (found, all) in view.search_within(&within).unwrap().into_iter().zip(&all) {
+                    let expected: Vec<_> = all.iter().filter(|scored| rows.contains(scored.row)).take(20).collect();
+                    assert_eq!(found.iter().collect::<Vec<_>>(), expected, "each {step}th row, {count} queries");
+                }
+            }
+        }
     }
 
     #[test]

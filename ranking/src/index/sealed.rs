@@ -3,9 +3,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::search::{Mask, Search};
+use super::top::Top;
 use super::{Allowed, IndexError, Item, Segment};
 use crate::attributes::{Columns, Schema, Value};
 use crate::filter::{Bound, Filter};
+
+/// A set of rows that is smaller than one in so many items is looked up row by row, else place by place.
+const ROWS_SOUGHT: usize = 32;
+/// More queries than these have the places of a set of rows worked out before the scan, fewer block by block in it.
+const QUERIES_AT_ONCE: usize = 2;
+
+/// Which items a search is among.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Among<'a> {
+    /// Those that fulfil a filter, or all.
+    Filter(Option<&'a Filter>),
+    /// Those of these rows.
+    Rows(&'a Allowed),
+}
 
 /// What never changes once it is built; attributes are by place.
 #[derive(Debug)]
@@ -83,20 +99,39 @@ impl Sealed {
         &self.base.segment
     }
 
-    /// The living that a filter selects.
-    pub(super) fn allowed(&self, filter: Option<&Filter>) -> Allowed {
-        filter.map_or_else(|| self.live.clone(), |filter| self.live.and(&filter.select(&self.base.columns)))
+    /// Shows the tops what it has among some of its items; `search` allows all.
+    pub(super) fn search_into(&self, search: &Search<'_>, among: Among<'_>, tops: &mut [Top]) {
+        let segment = self.segment();
+        let among_places = |allowed: &Allowed, tops: &mut [Top]| {
+            segment.search_into(&Search { allowed: Some(allowed), ..*search }, Mask::Places(allowed), tops);
+        };
+        match among {
+            Among::Filter(None) if self.items == segment.items() => segment.search_into(search, Mask::All, tops),
+            Among::Filter(None) => among_places(&self.live, tops),
+            Among::Filter(Some(filter)) => among_places(&self.live.and(&filter.select(&self.base.columns)), tops),
+            Among::Rows(rows) if rows.count() < segment.items() / ROWS_SOUGHT => {
+                let places = rows.iter().filter_map(|row| self.place(row));
+                among_places(&Allowed::new(self.base.segment.places().len(), places), tops);
+            }
+            // Many queries look at nearly all blocks, and a scan elsewhere wants places.
+            Among::Rows(rows) if tops.len() > QUERIES_AT_ONCE || segment.scan.is_some() => {
+                among_places(&self.live.and_rows(rows, &segment.rows), tops);
+            }
+            Among::Rows(rows) => segment.search_into(search, Mask::Rows { rows, live: &self.live }, tops),
+        }
     }
 
-    /// The living whose row is in a set.
-    pub(super) fn allowed_rows(&self, rows: &Allowed) -> Allowed {
-        let rows = self.base.segment.places().map(|row| row.is_some_and(|row| rows.contains(row)));
-        self.live.and_each(rows)
-    }
-
-    /// The rows at some places, which hold items.
-    pub(super) fn rows_at<'a>(&'a self, places: &'a Allowed) -> impl Iterator<Item = u32> + 'a {
-        places.iter().filter_map(|place| self.base.segment.row(place))
+    /// Shows the rows of the living that a filter selects, or of all.
+    pub(super) fn each_row(&self, filter: Option<&Filter>, mut show: impl FnMut(u32)) {
+        let rows = &self.base.segment.rows;
+        match filter {
+            None => self.live.iter().for_each(|place| show(rows[place as usize])),
+            Some(filter) => {
+                let selected = filter.select(&self.base.columns);
+                let living = selected.iter().filter(|place| self.live.contains(*place));
+                living.for_each(|place| show(rows[place as usize]));
+            }
+        }
     }
 
     /// A filter made ready for the places of this segment.
@@ -106,9 +141,15 @@ impl Sealed {
 
     /// The place of the living item of a row.
     pub(super) fn place(&self, row: u32) -> Option<u32> {
-        let row_at = |place: &u32| self.base.segment.row(*place).expect("places that hold items");
-        let at = self.base.by_row.binary_search_by_key(&row, row_at).ok()?;
-        Some(self.base.by_row[at]).filter(|place| self.live.contains(*place))
+        let Base { segment, by_row, .. } = &*self.base;
+        let row_at = |place: &u32| segment.rows[*place as usize];
+        // Where no row is left out between the first and the last, it is known where this one is.
+        let at = row.checked_sub(row_at(by_row.first()?))? as usize;
+        let place = match by_row.get(at) {
+            Some(place) if row_at(place) == row => *place,
+            _ => by_row[by_row.binary_search_by_key(&row, row_at).ok()?],
+        };
+        self.live.contains(place).then_some(place)
     }
 
     /// The largest row, of the living or not.

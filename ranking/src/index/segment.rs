@@ -6,7 +6,7 @@ use std::thread;
 
 use attune_kernels::{Epilogue, Isa, PackedF32, Scratch, ScreenItems, gemm_f32, huge_vec};
 
-use super::bound::{Cone, Grid, split};
+use super::bound::{Cone, Cones, Grid, split};
 use super::cluster::{Clusters, cluster};
 use super::error::{IndexError, check};
 use super::scan::{Scan, ScanItems, Scanner, offer};
@@ -35,6 +35,10 @@ pub struct Segment {
     pub(super) screened: ScreenItems,
     pub(super) blocks: Vec<Block>,
     pub(super) clusters: Vec<Cluster>,
+    /// By block.
+    pub(super) cones: Cones,
+    /// By cluster.
+    pub(super) around: Cones,
     /// Of the clusters: unit vectors. Each is a landmark, too.
     pub(super) directions: Vec<f32>,
     /// The same, to be multiplied with.
@@ -48,16 +52,14 @@ pub struct Segment {
 #[derive(Clone, Debug)]
 pub(super) struct Cluster {
     pub blocks: Range<usize>,
-    pub cone: Cone,
 }
 
-/// Neighbours of one cluster that share a scale and a bound.
+/// Neighbours of one cluster that share a scale, and a cone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     pub first_panel: u32,
     pub end_panel: u32,
     pub grid: Grid,
-    pub cone: Cone,
 }
 
 impl Block {
@@ -121,7 +123,8 @@ impl Segment {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let blocks = size_of_val(&self.blocks[..]) + size_of_val(&self.clusters[..]) + self.supports.bytes();
+        let cones = self.cones.bytes() + self.around.bytes() + self.supports.bytes();
+        let blocks = size_of_val(&self.blocks[..]) + size_of_val(&self.clusters[..]) + cones;
         let vectors = size_of_val(&self.vectors[..]) + size_of_val(&self.directions[..]) + self.packed.bytes();
         size_of_val(&self.rows[..]) + vectors + self.screened.bytes() + blocks
     }
@@ -224,19 +227,21 @@ impl Arrangement {
             let (first, end) = (sketches.len(), place + items as usize);
             let block = |first: usize| Sketch { places: first..(first + BLOCK).min(end), cluster };
             sketches.extend((place..end).step_by(BLOCK).map(block));
-            clusters.push(Cluster { blocks: first..sketches.len(), cone: Cone::EMPTY });
+            clusters.push(Cluster { blocks: first..sketches.len() });
             place = end.next_multiple_of(PANEL);
         }
         let mut levels = vec![0; vectors.len()];
         let blocks = quantise(&sketches, &vectors, &directions, width, &mut levels, threads);
-        for cluster in &mut clusters {
-            let cones = blocks[cluster.blocks.clone()].iter().map(|block| &block.cone);
-            cluster.cone = cones.fold(Cone::EMPTY, |all, cone| all.with(cone));
-        }
         let screened = ScreenItems::pack(isa, &levels, width);
         drop(levels);
         let reach = || Table::of_blocks(isa, &blocks, &vectors, &directions, width, threads);
-        let supports = Supports::of(supports.unwrap_or_else(reach), &blocks, &clusters);
+        let towards = supports.unwrap_or_else(reach);
+        let (blocks, cones): (Vec<Block>, Vec<Cone>) = blocks.into_iter().unzip();
+        let join =
+            |cluster: &Cluster| cones[cluster.blocks.clone()].iter().fold(Cone::EMPTY, |all, cone| all.with(cone));
+        let around: Vec<Cone> = clusters.iter().map(join).collect();
+        let supports = Supports::of(towards, &cones, &clusters, &around);
+        let (cones, around) = (Cones::new(&cones, width), Cones::new(&around, width));
         let items = items.iter().map(|&items| items as usize).sum();
         let packed = PackedF32::pack(isa, &directions, clusters.len(), width);
         let (rows, vectors, scan) = (Arc::new(rows), Arc::new(vectors), None);
@@ -249,6 +254,8 @@ impl Arrangement {
             screened,
             blocks,
             clusters,
+            cones,
+            around,
             directions,
             packed,
             supports,
@@ -271,13 +278,20 @@ struct Sketch {
 
 impl Sketch {
     /// `levels` are those of the places from `first` on.
-    fn quantise(&self, vectors: &[f32], directions: &[f32], width: usize, levels: &mut [i8], first: usize) -> Block {
+    fn quantise(
+        &self,
+        vectors: &[f32],
+        directions: &[f32],
+        width: usize,
+        levels: &mut [i8],
+        first: usize,
+    ) -> (Block, Cone) {
         let Range { start, end } = self.places;
         let direction = &directions[self.cluster * width..][..width];
         let levels = &mut levels[(start - first) * width..(end - first) * width];
         let (grid, cone) = Grid::quantise(&vectors[start * width..end * width], direction, levels);
         let panel = |place: usize| (place / PANEL) as u32;
-        Block { first_panel: panel(start), end_panel: panel(end.next_multiple_of(PANEL)), grid, cone }
+        (Block { first_panel: panel(start), end_panel: panel(end.next_multiple_of(PANEL)), grid }, cone)
     }
 }
 
@@ -289,7 +303,7 @@ fn quantise(
     width: usize,
     levels: &mut [i8],
     threads: usize,
-) -> Vec<Block> {
+) -> Vec<(Block, Cone)> {
     let share = sketches.len().div_ceil(threads.max(1)).max(1);
     thread::scope(|scope| {
         let (mut rest, mut workers) = (levels, Vec::new());

@@ -8,7 +8,7 @@ use std::thread;
 
 use attune_kernels::{Epilogue, Isa, PackedF32, Scratch, gemm_f32, huge_vec};
 
-use super::bound::Support;
+use super::bound::{Cone, Support};
 use super::segment::{Block, Cluster, PANEL};
 
 /// How far blocks and clusters reach.
@@ -20,13 +20,14 @@ pub(super) struct Supports {
 }
 
 impl Supports {
-    pub(super) fn of(of_blocks: Table, blocks: &[Block], clusters: &[Cluster]) -> Self {
+    /// `cones` are those of the blocks, `around` those of the clusters.
+    pub(super) fn of(of_blocks: Table, cones: &[Cone], clusters: &[Cluster], around: &[Cone]) -> Self {
         let mut levels = Vec::with_capacity(clusters.len() * clusters.len());
         for direction in 0..clusters.len() {
             let towards = of_blocks.towards(direction);
-            levels.extend(clusters.iter().map(|cluster| {
-                let parts = cluster.blocks.clone().map(|block| (Support(towards[block]), &blocks[block].cone));
-                Support::of_all(parts, &cluster.cone).0
+            levels.extend(clusters.iter().zip(around).map(|(cluster, around)| {
+                let parts = cluster.blocks.clone().map(|block| (Support(towards[block]), &cones[block]));
+                Support::of_all(parts, around).0
             }));
         }
         Self { of_blocks, of_clusters: Table::new(levels, clusters.len()) }
@@ -51,10 +52,10 @@ impl Table {
         Self { levels, columns }
     }
 
-    /// Of blocks. `vectors` are by place, `directions` unit vectors, both row-major of `width`.
+    /// Of blocks, with their cones. `vectors` are by place, `directions` unit vectors, both row-major of `width`.
     pub(super) fn of_blocks(
         isa: Isa,
-        blocks: &[Block],
+        blocks: &[(Block, Cone)],
         vectors: &[f32],
         directions: &[f32],
         width: usize,
@@ -116,7 +117,7 @@ struct Supporting {
 
 impl Supporting {
     /// Writes how far a block reaches towards each direction.
-    fn write(&mut self, directions: &PackedF32, block: &Block, vectors: &[f32], levels: &mut [i8]) {
+    fn write(&mut self, directions: &PackedF32, (block, cone): &(Block, Cone), vectors: &[f32], levels: &mut [i8]) {
         let (landmarks, width) = (directions.out_features(), directions.in_features());
         self.largest.clear();
         self.largest.resize(landmarks, f32::NEG_INFINITY);
@@ -131,7 +132,7 @@ impl Supporting {
             }
         }
         for (level, &largest) in levels.iter_mut().zip(&self.largest) {
-            *level = Support::new(largest, &block.cone, width).0;
+            *level = Support::new(largest, cone, width).0;
         }
     }
 }

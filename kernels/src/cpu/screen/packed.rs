@@ -38,6 +38,27 @@ impl ScreenItems {
         Self { path, panels, starts, items, width }
     }
 
+    /// None of the items, in the same layout: to [gather](Self::gather) some in.
+    pub fn none(&self) -> Self {
+        Self { path: self.path, panels: Panels::default(), starts: Vec::new(), items: 0, width: self.width }
+    }
+
+    /// Replaces what is here by some items of `from`, in the order of `items`: few of many are sooner screened where they are
+    /// neighbours.
+    ///
+    /// # Panics
+    /// If there are no such items, or the layouts differ.
+    pub fn gather(&mut self, from: &ScreenItems, items: &[u32]) {
+        assert_eq!((self.path, self.width), (from.path, from.width), "items of another layout");
+        assert!(items.iter().all(|&item| (item as usize) < from.items), "an item beyond {}", from.items);
+        self.items = items.len();
+        self.panels.gather(&from.panels, items);
+        self.starts.resize(items.len().div_ceil(LANES), [0; LANES]);
+        for (place, item) in items.iter().map(|&item| item as usize).enumerate() {
+            self.starts[place / LANES][place % LANES] = from.starts[item / LANES][item % LANES];
+        }
+    }
+
     /// How many items.
     pub fn items(&self) -> usize {
         self.items

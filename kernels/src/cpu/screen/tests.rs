@@ -71,6 +71,38 @@ fn check(isa: Isa, width: usize, count: usize, query_count: usize) {
     }
 }
 
+/// Items that are gathered are screened as if they had been packed alone.
+fn check_gathered(isa: Isa, width: usize, count: usize) {
+    let items = levels(count * width, 127, 3);
+    let packed = ScreenItems::pack(isa, &items, width);
+    let mut queries = ScreenQueries::default();
+    queries.set(&packed, &levels(2 * width, packed.query_level_max(), 5));
+    let mut gathered = packed.none();
+    // Many, then few, then none: what was there before must not show.
+    for step in [1, 3, 40, count + 1] {
+        let chosen: Vec<u32> = (0..count as u32).rev().step_by(step).skip(usize::from(step > count)).collect();
+        let alone: Vec<i8> =
+            chosen.iter().flat_map(|&item| &items[item as usize * width..][..width]).copied().collect();
+        let expected = ScreenItems::pack(isa, &alone, width);
+        gathered.gather(&packed, &chosen);
+        assert_eq!((gathered.items(), gathered.panels()), (expected.items(), expected.panels()));
+        for at_least in [i32::MIN, 0, 5_000] {
+            let wanted = [Wanted { query: 1, at_least }, Wanted { query: 0, at_least: 100 }];
+            let (mut hits, mut expected_hits) = (Vec::new(), Vec::new());
+            screen(&gathered, 0..gathered.panels(), &queries, &wanted, &mut hits);
+            screen(&expected, 0..expected.panels(), &queries, &wanted, &mut expected_hits);
+            assert_eq!(hits, expected_hits, "{isa}, width {width}, {} of {count} items", chosen.len());
+        }
+    }
+}
+
+#[test]
+fn items_that_are_gathered_are_screened_like_items_that_were_packed() {
+    for isa in Isa::supported() {
+        WIDTHS.iter().for_each(|&width| COUNTS.iter().for_each(|&count| check_gathered(isa, width, count)));
+    }
+}
+
 #[test]
 fn every_tier_finds_what_reaches_the_threshold_and_nothing_else() {
     for isa in Isa::supported() {

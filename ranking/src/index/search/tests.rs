@@ -2,6 +2,7 @@ use attune_kernels::Isa;
 use proptest::prelude::*;
 
 use super::*;
+use crate::index::bound::score;
 
 /// Values from a multiplicative sequence, roughly normal.
 fn normal(count: usize, seed: u64) -> Vec<f32> {
@@ -145,5 +146,41 @@ proptest! {
         let segment = Segment::build(&vectors, width, &rows, 1).unwrap();
         let found = segment.search(&plain(&query, k, 1)).unwrap();
         prop_assert_eq!(&found[0], &brute(&vectors, &rows, &query, k, |_| true));
+    }
+
+    /// Whatever share of the items a filter keeps, at random or neighbours only, whatever was seen, and however many ask.
+    #[test]
+    fn a_filter_takes_nothing_away_but_what_it_forbids(
+        seed in any::<u64>(),
+        share in prop::sample::select(vec![0.9, 0.5, 0.1, 0.01, 0.001]),
+        neighbours in any::<bool>(),
+        queries in prop::sample::select(vec![1_usize, 2, 7, 40]),
+        (k, threads) in (1_usize..60, 1_usize..3),
+        seen in prop::sample::select(vec![0.0, 0.02, 0.9]),
+    ) {
+        let (count, width) = (4_000, 12);
+        let vectors = clustered(count, width, 15, seed);
+        let rows: Vec<u32> = (0..count as u32).map(|row| row * 7 % count as u32).collect();
+        let segment = Segment::build(&vectors, width, &rows, 1).unwrap();
+        // Of the items around a centre all are allowed or none, or else each by a number of its own.
+        let hash = |value: u32, salt: u64| {
+            ((u64::from(value) ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / (1 << 24) as f64
+        };
+        let mut may = vec![false; count];
+        for (item, &row) in (0..).zip(&rows) {
+            may[row as usize] = hash(if neighbours { item % 15 } else { row }, seed) < share;
+        }
+        let places = segment.places().enumerate();
+        let places = places.filter(|(_, row)| row.is_some_and(|row| may[row as usize])).map(|(place, _)| place as u32);
+        let allowed = Allowed::new(segment.places().len(), places);
+        let excluded: Vec<u32> = (0..count as u32).filter(|row| hash(*row, !seed) < seen).collect();
+        let wanted = clustered(queries, width, 15, seed ^ 77);
+        let excluded_of: Vec<&[u32]> = vec![&excluded; queries / 2];
+        let search = Search { allowed: Some(&allowed), excluded: &excluded_of, ..plain(&wanted, k, threads) };
+        for (number, (query, found)) in wanted.chunks_exact(width).zip(segment.search(&search).unwrap()).enumerate() {
+            let unseen = |row: u32| number >= queries / 2 || excluded.binary_search(&row).is_err();
+            let expected = brute(&vectors, &rows, query, k, |row| may[row as usize] && unseen(row));
+            prop_assert_eq!(found, expected, "query {} of {}", number, queries);
+        }
     }
 }
