@@ -17,6 +17,9 @@ pub(super) struct Prepared {
     pub reach: Vec<Reach>,
     /// By query: the direction that it points in, and what that says.
     landmarks: Vec<Option<(usize, Landmark)>>,
+    /// By query and block: how far items reach towards the landmark. The table that it is copied from has a row for each
+    /// landmark, so that each block of each query would be a line of it that is not in the cache.
+    towards: Vec<i8>,
     /// By query: what its landmark leaves.
     rests: Vec<f32>,
     /// By query and cluster: the inner product with the direction.
@@ -39,6 +42,7 @@ impl Prepared {
         self.along_rest.resize(count * clusters, 0.0);
         self.reach.clear();
         self.landmarks.clear();
+        self.towards.resize(count * segment.blocks.len(), 0);
         segment.along(queries, &mut self.along, &mut self.scratch);
         for (number, query) in queries.chunks_exact(width).enumerate() {
             let values = number * width..(number + 1) * width;
@@ -48,6 +52,10 @@ impl Prepared {
                 let (direction, rest) = (segment.direction(nearest as usize), &mut self.rests[values]);
                 Some((nearest as usize, Landmark::new(query, &reach, direction, along, rest)?))
             });
+            if let Some((nearest, _)) = &landmark {
+                let towards = &mut self.towards[number * segment.blocks.len()..][..segment.blocks.len()];
+                towards.copy_from_slice(segment.supports.of_blocks.towards(*nearest));
+            }
             self.reach.push(reach);
             self.landmarks.push(landmark);
         }
@@ -78,7 +86,7 @@ impl Prepared {
         let place = query * segment.clusters.len() + cluster;
         match &self.landmarks[query] {
             Some((nearest, landmark)) if *nearest != cluster => {
-                let towards = segment.supports.of_blocks.towards(*nearest);
+                let towards = &self.towards[query * segment.blocks.len()..][..segment.blocks.len()];
                 View { length: landmark.rest(), along: self.along_rest[place], towards: Some((landmark, towards)) }
             }
             _ => View { length: self.reach[query].length(), along: self.along[place], towards: None },
