@@ -7,8 +7,8 @@
 //! approximate: [`bound`] has the proof, and the tests compare with brute force, score by score.
 //!
 //! The alternatives are a matrix of scores and a selection afterwards, which is bound by the memory it writes, and
-//! approximate graphs and inverted lists, which lose items, most of all under a filter: here a filter is a mask on what
-//! passes the screen.
+//! approximate graphs and inverted lists, which lose items, most of all under a filter: here a filter is a mask on each
+//! block, and what it leaves of one decides how the block is scanned.
 //!
 //! ```text
 //! let segment = Segment::build(&vectors, width, &rows)?;
