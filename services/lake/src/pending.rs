@@ -27,7 +27,7 @@ impl Said {
     pub fn read(logged: Logged) -> Option<Self> {
         let Logged { position, appended_ms, subject, payload } = logged;
         let (partition, offset, day) = (position.partition, position.offset, appended_ms.div_euclid(DAY_MS));
-        match serde_json::from_slice(&payload) {
+        match Record::read(&payload) {
             Ok(record) => Some(Self { partition, offset, day, subject, record }),
             Err(error) => {
                 metrics::counter!(UNREADABLE).increment(1);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use attune_api::log::{Exposure, Record};
+use attune_api::log::Exposure;
 use attune_store::Tenant;
 use attune_store::events::{EventLog, NewEvent};
 use tokio::sync::{mpsc, watch};
@@ -68,8 +68,8 @@ async fn append(mut batch: Vec<Shown>, log: &dyn EventLog) {
     let by_tenant = batch.chunk_by(|left, right| left.tenant == right.tenant);
     for lists in by_tenant {
         let event = |shown: &Shown| {
-            let payload = serde_json::to_vec(&Record::Exposure(shown.exposure.clone())).expect("plain data");
-            NewEvent { subject: shown.subject.clone(), payload: payload.into() }
+            let payload = shown.exposure.to_record().into();
+            NewEvent { subject: shown.subject.clone(), payload }
         };
         if let Err(error) = log.append(&lists[0].tenant, lists.iter().map(event).collect()).await {
             metrics::counter!("attune_exposures_dropped_total").increment(lists.len() as u64);

@@ -55,8 +55,7 @@ struct Fresh {
 
 impl Fresh {
     fn record(&self) -> NewEvent {
-        let payload = serde_json::to_vec(&Record::Event(self.event.clone())).unwrap_or_default().into();
-        NewEvent { subject: self.subject.to_string(), payload }
+        NewEvent { subject: self.subject.to_string(), payload: self.event.to_record().into() }
     }
 }
 

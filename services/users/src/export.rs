@@ -87,7 +87,7 @@ pub(crate) async fn records(
                 next = Some(Place { subject: place, offset: event.position.offset });
                 return false;
             }
-            records.extend(serde_json::from_slice::<Record>(&event.payload).ok());
+            records.extend(Record::read(&event.payload).ok());
             true
         };
         scan(log, tenant, subject, offset, take).await?;
