@@ -47,6 +47,17 @@ impl Dialect {
         }
     }
 
+    /// The rows of a JSON array of arrays, as a table `given`, and the texts of a row's first columns. However many rows
+    /// come, the statement is the same, prepared once; and SQLite looks each of them up by its key, where a list of as many
+    /// placeholders makes it read the whole table, after it has compared every placeholder's name with every other.
+    pub(super) fn given(self, array: &str, columns: usize) -> (String, Vec<String>) {
+        let (table, row) = match self {
+            Self::Sqlite => (format!("json_each({array}) AS given"), "given.value"),
+            Self::Postgres => (format!("jsonb_array_elements({array}::jsonb) AS given(value)"), "given.value"),
+        };
+        (table, (0..columns).map(|column| format!("{row}->>{column}")).collect())
+    }
+
     /// A statement of the schema, with the types that have another name. Keys are ordered by their bytes on both.
     pub(super) fn schema(self, sql: &str) -> String {
         let (key, number, bytes) = match self {

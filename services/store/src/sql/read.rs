@@ -1,11 +1,11 @@
 //! The reads, and the few writes whose answer is what they are for.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 
 use super::row::{Entity, select};
@@ -62,43 +62,30 @@ pub(super) fn kind_of(id: &PersonId) -> &'static str {
     }
 }
 
-/// Rows of placeholders, `($2, $3), ($4, $5)`, numbered from `first`.
-fn placeholders(rows: usize, columns: usize, first: usize) -> String {
-    let mut text = String::new();
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            let separator = if column == 0 { "" } else { ", " };
-            let _ = write!(text, "{separator}${}", first + row * columns + column);
-        }
-        text.push(')');
-    }
-    text
-}
-
 impl SqlRelational {
     async fn people(&self, tenant: &Tenant, ids: &[PersonId]) -> Result<HashMap<PersonId, Person>, StoreError> {
-        let keys = placeholders(ids.len(), 2, 2);
-        let sql = select::<Person>(&format!("FROM people WHERE tenant = $1 AND (kind, id) IN (VALUES {keys})"));
-        let query = ids
-            .iter()
-            .fold(query!(sql, tenant.to_string()), |query, id| query.bind(kind_of(id)).bind(id.as_str().to_owned()));
-        let found: Vec<Person> = self.all("resolve", query).await?;
+        let (given, columns) = self.dialect.given("$2", 2);
+        let keys = columns.join(", ");
+        let sql =
+            select::<Person>(&format!("FROM people WHERE tenant = $1 AND (kind, id) IN (SELECT {keys} FROM {given})"));
+        let keys: Vec<[&str; 2]> = ids.iter().map(|id| [kind_of(id), id.as_str()]).collect();
+        let found: Vec<Person> = self.all("resolve", query!(sql, tenant.to_string(), json!(keys).to_string())).await?;
         Ok(found.into_iter().map(|person| (person.id.clone(), person)).collect())
     }
 
     async fn add_people(&self, tenant: &Tenant, ids: &[&PersonId]) -> Result<(), StoreError> {
-        let rows = placeholders(ids.len(), 6, 1);
+        let (given, columns) = self.dialect.given("$2", 3);
+        let columns = columns.join(", ");
+        // SQLite takes ON for a part of the join unless there is a WHERE before it.
         let sql = AssertSqlSafe(format!(
-            "INSERT INTO people (tenant, kind, id, subject, created_ms, version) VALUES {rows} \
-             ON CONFLICT (tenant, kind, id) DO NOTHING"
+            "INSERT INTO people (tenant, kind, id, subject, created_ms, version) \
+             SELECT $1, {columns}, $3, $4 FROM {given} WHERE true ON CONFLICT (tenant, kind, id) DO NOTHING"
         ));
-        let query = ids.iter().fold(query!(sql), |query, id| {
-            let query = query.bind(tenant.to_string()).bind(kind_of(id)).bind(id.as_str().to_owned());
-            query.bind(Subject::random().to_string()).bind(now_ms()).bind(Version::first().0 as i64)
-        });
+        let row = |id: &&PersonId| [kind_of(id).to_owned(), id.as_str().to_owned(), Subject::random().to_string()];
+        let rows: Vec<[String; 3]> = ids.iter().map(row).collect();
+        let (now_ms, version) = (now_ms(), Version::first().0 as i64);
         let mut writing = self.begin("resolve").await?;
-        writing.rows(query).await?;
+        writing.rows(query!(sql, tenant.to_string(), json!(rows).to_string(), now_ms, version)).await?;
         writing.end().await
     }
 }
