@@ -14,6 +14,8 @@ use parquet::file::properties::WriterProperties;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8_192;
+/// Rows that a writer keeps until it knows how to encode them.
+const GROUP_ROWS: usize = 128 << 10;
 
 /// Why the lake cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -53,17 +55,40 @@ pub enum LakeError {
     Ended(#[from] tokio::task::JoinError),
 }
 
+/// How files are written.
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_created_by(concat!("attune ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build()
+}
+
 /// The bytes of a file with these rows.
 pub(crate) fn encode(rows: &RecordBatch) -> Result<Bytes, LakeError> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_created_by(concat!("attune ", env!("CARGO_PKG_VERSION")).to_owned())
-        .build();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties()))?;
     writer.write(rows)?;
     writer.close()?;
     Ok(bytes.into())
+}
+
+/// The bytes of one file with the rows of several, which have the same columns. They go over a batch at a time, so that it
+/// takes as much memory as the bytes.
+pub(crate) fn join(files: Vec<Bytes>) -> Result<Bytes, LakeError> {
+    let mut joined = Vec::new();
+    let mut files = files.into_iter().peekable();
+    let no_rows = || ArrowError::SchemaError("no files to join".to_owned());
+    let first = files.peek().ok_or_else(no_rows)?.clone();
+    let schema = ParquetRecordBatchReaderBuilder::try_new(first)?.schema().clone();
+    let mut writer = ArrowWriter::try_new(&mut joined, schema, Some(properties()))?;
+    for file in files {
+        for rows in ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS).build()? {
+            writer.write(&rows?)?;
+        }
+    }
+    writer.close()?;
+    Ok(joined.into())
 }
 
 /// The rows of a file.
@@ -127,11 +152,4 @@ pub fn without(rows: &RecordBatch, is_gone: impl Fn(&str) -> bool) -> Result<Opt
         return Ok(None);
     }
     Ok(Some(filter_record_batch(rows, &keep)?))
-}
-
-/// One batch of several, which have the same columns.
-pub(crate) fn joined(batches: &[RecordBatch]) -> Result<RecordBatch, LakeError> {
-    let schema = batches.first().map(RecordBatch::schema);
-    let schema = schema.ok_or_else(|| ArrowError::SchemaError("no rows to join".to_owned()))?;
-    Ok(concat_batches(&schema, batches)?)
 }

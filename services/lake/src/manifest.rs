@@ -81,6 +81,20 @@ impl DataFile {
         let end = if generation == 0 { String::new() } else { format!("-{generation:016x}") };
         format!("lake/{}/day={date}/p{partition:04}-{first:020}-{last:020}{end}.parquet", dataset.name())
     }
+
+    /// The one that has the rows of a run of files, and no key yet.
+    pub(crate) fn of_run(run: &[Self]) -> Self {
+        let over = |one: Self, other: &Self| Self {
+            first: one.first.min(other.first),
+            last: one.last.max(other.last),
+            rows: one.rows + other.rows,
+            time_min_ms: one.time_min_ms.min(other.time_min_ms),
+            time_max_ms: one.time_max_ms.max(other.time_max_ms),
+            ..one
+        };
+        let begun = Self { key: String::new(), bytes: 0, ..run[0].clone() };
+        run[1..].iter().fold(begun, over)
+    }
 }
 
 impl Manifest {
@@ -128,7 +142,11 @@ impl Manifest {
                 rows += file.rows;
                 rows <= rows_max
             };
-            let run: Vec<DataFile> = group.iter().take_while(fits).map(|file| (*file).clone()).collect();
+            let mut run: Vec<DataFile> = group.iter().take_while(fits).map(|file| (*file).clone()).collect();
+            // One that outweighs all the others would be written again and again for a few rows more.
+            while run.len() >= files_min && 2 * run[0].rows > run.iter().map(|file| file.rows).sum::<u64>() {
+                run.remove(0);
+            }
             (run.len() >= files_min).then_some(run)
         })
     }
@@ -197,6 +215,15 @@ mod tests {
         let run = manifest.to_compact(3, 100).unwrap();
         assert_eq!(run.iter().map(|file| file.first).collect::<Vec<_>>(), [0, 10, 20]);
         assert_eq!(manifest.to_compact(4, 100), None);
+        let joined = DataFile::of_run(&run);
+        assert_eq!((joined.first, joined.last, joined.rows, joined.key.as_str()), (0, 29, 30, ""));
+        let beside = |rows| {
+            let files = vec![file(0, rows, 0), file(100, 10, 0), file(110, 10, 0), file(120, 10, 0)];
+            let run = Manifest { files, ..Manifest::default() }.to_compact(3, 200);
+            run.map(|run| run.iter().map(|file| file.first).collect::<Vec<_>>())
+        };
+        assert_eq!(beside(30), Some(vec![0, 100, 110, 120]));
+        assert_eq!(beside(31), Some(vec![100, 110, 120]), "the large one is left alone");
         assert_eq!(manifest.to_compact(2, 20).unwrap().len(), 2);
         let within = |from, to| manifest.files_within(Dataset::Events, from, to).count();
         assert_eq!((within(0, 4), within(0, 5), within(9, 99), within(10, 99)), (0, 5, 5, 0));

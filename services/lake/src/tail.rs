@@ -10,9 +10,10 @@ use attune_api::moment::now_ms;
 use attune_store::Tenant;
 use attune_store::events::Event as Logged;
 use attune_store::objects::{Condition, Objects, PAGE_MAX};
+use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
-use crate::codec::{self, LakeError, encode, joined, without};
+use crate::codec::{self, LakeError, encode, without};
 use crate::manifest::{DataFile, Dataset, FORMAT, MANIFEST_KEY, Manifest};
 use crate::pending::{Pending, Said};
 use crate::remember::remember;
@@ -137,11 +138,12 @@ impl Tail {
     /// Makes one file of small neighbours, as often as there are any. False: as [`Tail::flush`].
     pub async fn compact(&mut self) -> Result<bool, LakeError> {
         while let Some(run) = self.manifest.to_compact(self.settings.compact_files, self.settings.compact_rows) {
-            let mut batches = Vec::with_capacity(run.len());
+            let mut files = Vec::with_capacity(run.len());
             for file in &run {
-                batches.push(self.load(file).await?);
+                files.push(load_file(&*self.objects, &self.tenant, file).await?);
             }
-            let file = self.put(run[0].dataset, run[0].day, run[0].partition, joined(&batches)?).await?;
+            let bytes = spawn_blocking(move || codec::join(files)).await??;
+            let file = self.keep(DataFile::of_run(&run), bytes).await?;
             let mut manifest = self.manifest.clone();
             manifest.files.retain(|one| !run.contains(one));
             manifest.files.push(file);
@@ -165,15 +167,21 @@ impl Tail {
     }
 
     async fn put(&self, dataset: Dataset, day: i64, partition: u32, rows: RecordBatch) -> Result<DataFile, LakeError> {
-        let (offsets, times) = (offsets(&rows)?, times(&rows)?);
-        // A name of its own each time: what a commit that failed left is never taken for another's.
-        let key = DataFile::key(dataset, day, partition, offsets, rand::random());
-        let count = rows.num_rows() as u64;
+        let ((first, last), (time_min_ms, time_max_ms)) = (offsets(&rows)?, times(&rows)?);
+        let (key, count) = (String::new(), rows.num_rows() as u64);
         let bytes = spawn_blocking(move || encode(&rows)).await??;
+        let file =
+            DataFile { key, dataset, day, partition, first, last, rows: count, bytes: 0, time_min_ms, time_max_ms };
+        self.keep(file, bytes).await
+    }
+
+    /// Keeps the bytes of a file that has no key yet.
+    async fn keep(&self, file: DataFile, bytes: Bytes) -> Result<DataFile, LakeError> {
+        let DataFile { dataset, day, partition, first, last, .. } = file;
+        // A name of its own each time: what a commit that failed left is never taken for another's.
+        let key = DataFile::key(dataset, day, partition, (first, last), rand::random());
         let about = self.objects.put(&self.tenant, &key, bytes, Condition::None).await?;
-        let ((first, last), (time_min_ms, time_max_ms)) = (offsets, times);
-        let bytes = about.bytes;
-        Ok(DataFile { key, dataset, day, partition, first, last, rows: count, bytes, time_min_ms, time_max_ms })
+        Ok(DataFile { key, bytes: about.bytes, ..file })
     }
 
     async fn load(&self, file: &DataFile) -> Result<RecordBatch, LakeError> {
