@@ -19,5 +19,5 @@ pub use cpu::limits;
 pub use cpu::pool::*;
 pub use cpu::screen::*;
 pub use cpu::stand_back;
-pub use cpu::trim_heap;
 pub use cpu::{Activation, Epilogue, ISA_VARIABLE, Isa, IsaError, Scratch};
+pub use cpu::{heap_in_use, trim_heap};

@@ -36,7 +36,7 @@ mod scalar;
 
 pub use dispatch::{ISA_VARIABLE, Isa, IsaError};
 pub use epilogue::{Activation, Epilogue};
-pub use heap::trim_heap;
+pub use heap::{heap_in_use, trim_heap};
 pub use lines::huge_vec;
 pub use priority::stand_back;
 pub use scratch::Scratch;
