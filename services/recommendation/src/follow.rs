@@ -21,7 +21,7 @@ use crate::departed;
 use crate::model::{self, Change, Trained, TrainedModels};
 use crate::replay;
 use crate::replica::Replica;
-use crate::shelf::ShelfError;
+use crate::shelf::{ShelfError, Stocking};
 use crate::snapshot::{self, SnapshotError};
 use crate::stage;
 use crate::world::MoreSources;
@@ -38,10 +38,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const ITEMS_SHOWN_EVERY: Duration = Duration::from_millis(100);
 /// Items that wait to be read again; with more of them the whole catalogue is.
 const PENDING_MAX: usize = 50_000;
+/// Items that are laid out at once while the whole catalogue is read.
+const STOCKED_AT_ONCE: usize = 25_000;
 /// How often the catalogue may turn out to have vectors of another length while it is read.
 const LAYOUTS_MAX: usize = 3;
 /// Counted events after which a snapshot is worth its while.
 const SNAPSHOT_EVENTS: usize = 1_000;
+/// After so many it does not wait for its time: they are what a start after a kill has to read again.
+const SNAPSHOT_EVENTS_MAX: usize = 1_000_000;
 
 /// Follows the log for one replica.
 pub struct Follower {
@@ -219,8 +223,8 @@ impl Follower {
         if is_ready && (since.items && elapsed >= ITEMS_SHOWN_EVERY || since.events > 0 && elapsed >= publish) {
             self.show(since).await?;
         }
-        if since.events_unkept >= SNAPSHOT_EVENTS && since.kept.elapsed() >= Duration::from_secs(self.config.snapshot_s)
-        {
+        let is_time = since.kept.elapsed() >= Duration::from_secs(self.config.snapshot_s);
+        if since.events_unkept >= if is_time { SNAPSHOT_EVENTS } else { SNAPSHOT_EVENTS_MAX } {
             self.keep().await?;
             (since.kept, since.events_unkept) = (Instant::now(), 0);
         }
@@ -244,26 +248,26 @@ impl Follower {
         Ok(changed)
     }
 
-    /// Reads the whole catalogue. Its vectors say how long they are.
+    /// Reads the whole catalogue, some of it at a time: vectors are most of it, and are not to be in memory twice.
     async fn scan(&mut self) -> Result<(), Fault> {
         let call = self.call();
-        let kinds = self.catalogue.schema(&call).await?;
+        let mut stocking = Stocking::new(self.catalogue.schema(&call).await?);
         let (mut entries, mut from) = (Vec::new(), None);
         loop {
             let page = self.catalogue.scan(&call, from.as_deref(), ITEMS_MAX).await?;
             entries.extend(page.entries);
             from = page.next;
+            if from.is_none() || entries.len() >= STOCKED_AT_ONCE {
+                let (replica, entries) = (self.replica.clone(), std::mem::take(&mut entries));
+                let put = spawn_blocking(move || stocking.put(replica.with_rows(entries)).map(|()| stocking));
+                stocking = put.await??;
+            }
             if from.is_none() {
                 break;
             }
         }
-        let width = entries.iter().find_map(|entry| entry.vector.as_ref()).map_or(1, Vec::len);
-        // Those of another length wait for their embedding to be made anew.
-        for entry in &mut entries {
-            entry.vector.take_if(|vector| vector.len() != width);
-        }
         let replica = self.replica.clone();
-        spawn_blocking(move || replica.stock(kinds, width, entries)).await??;
+        spawn_blocking(move || replica.stock(stocking)).await??;
         self.pending.clear();
         Ok(())
     }
@@ -362,10 +366,7 @@ impl Follower {
     fn keep(&self) -> impl Future<Output = Result<(), Fault>> + use<> {
         let (replica, path) = (self.replica.clone(), self.path());
         async move {
-            let written = spawn_blocking(move || {
-                let bytes = snapshot::write(&replica.state(), &replica.rules);
-                snapshot::put(&path, &bytes)
-            });
+            let written = spawn_blocking(move || snapshot::write(&path, &replica.state(), &replica.rules));
             if let Err(error) = written.await? {
                 tracing::warn!(%error, "the snapshot could not be written: a start would replay more of the log");
             }

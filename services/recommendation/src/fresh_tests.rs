@@ -215,11 +215,12 @@ impl Bench {
         let state = replica.state();
         let key = key_of(&subject(user)).unwrap();
         let seen = up_to_date(&state, &self.rules, key, &found);
-        let mut ids: Vec<u64> = seen.iter().flat_map(|user| user.deeds()).map(|deed| deed.id).collect();
+        let mut ids: Vec<u32> = seen.iter().flat_map(|user| user.deeds()).map(|deed| deed.id).collect();
         ids.sort_unstable();
         let once = ids.windows(2).all(|pair| pair[0] != pair[1]);
         prop_assert!(once, "an event is there twice");
-        let mut all = self.acknowledged.get(&user).cloned().unwrap_or_default();
+        let acknowledged = self.acknowledged.get(&user).into_iter().flatten();
+        let mut all: Vec<u32> = acknowledged.map(|id| *id as u32).collect();
         all.sort_unstable();
         if !found.is_behind {
             prop_assert_eq!(ids, all);

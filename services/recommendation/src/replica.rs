@@ -13,7 +13,7 @@ use crate::RecommendationConfig;
 use crate::definitions::InForce;
 use crate::fold::{Applied, Rules, State};
 use crate::model::Trained;
-use crate::shelf::{Kinds, Shelf, ShelfError};
+use crate::shelf::{Kinds, Shelf, ShelfError, Stocking};
 use crate::stage::NO_ROW;
 use crate::stock::Stock;
 use crate::world::{Counted, MoreSources, World};
@@ -115,8 +115,7 @@ impl Replica {
     /// Applies events of the log and moves on to `positions`, both or neither. What is not a record of ours is passed
     /// over: a newer program may have written it.
     pub fn consume(&self, events: &[Event], positions: &[Position]) -> Consumed {
-        let read = |event: &Event| serde_json::from_slice::<Record>(&event.payload);
-        let records: Vec<_> = events.iter().map(|event| (event, read(event))).collect();
+        let records: Vec<_> = events.iter().map(|event| (event, Record::read(&event.payload))).collect();
         let mut consumed = Consumed::default();
         let mut state = self.state_mut();
         for (event, record) in records {
@@ -144,9 +143,8 @@ impl Replica {
     ///
     /// # Errors
     /// [`ShelfError`]; what was there stays.
-    pub fn stock(&self, kinds: Kinds, width: usize, entries: Vec<Entry>) -> Result<(), ShelfError> {
-        let mut shelf = Shelf::new(kinds, width)?;
-        shelf.put(self.with_rows(entries))?;
+    pub fn stock(&self, stocking: Stocking) -> Result<(), ShelfError> {
+        let shelf = stocking.finish()?;
         *self.shelf.lock().unwrap_or_else(PoisonError::into_inner) = shelf;
         Ok(())
     }
@@ -212,7 +210,8 @@ impl Replica {
         (0..model.items()).map(row).collect()
     }
 
-    fn with_rows(&self, entries: Vec<Entry>) -> Vec<(u32, Entry)> {
+    /// Items with their rows, new ones where they have none; without those for which there is no room.
+    pub fn with_rows(&self, entries: Vec<Entry>) -> Vec<(u32, Entry)> {
         let mut state = self.state_mut();
         let row = |entry: Entry| Some((state.row(&entry.item_id, &self.rules)?, entry));
         entries.into_iter().filter_map(row).collect()

@@ -36,6 +36,59 @@ pub struct Shelf {
     due: BTreeSet<(i64, u32)>,
 }
 
+/// A shelf in the making: the whole catalogue, some of it at a time. The first vector says how long all are; those of
+/// another length wait for their embedding to be made anew.
+pub struct Stocking {
+    kinds: Kinds,
+    shelf: Option<Shelf>,
+    /// Items before the first that has a vector.
+    bare: Vec<(u32, Entry)>,
+}
+
+impl Stocking {
+    /// With nothing in it.
+    pub fn new(kinds: Kinds) -> Self {
+        Self { kinds, shelf: None, bare: Vec::new() }
+    }
+
+    /// Adds items with their rows.
+    ///
+    /// # Errors
+    /// [`ShelfError::Schema`], [`ShelfError::Index`].
+    pub fn put(&mut self, mut entries: Vec<(u32, Entry)>) -> Result<(), ShelfError> {
+        let mut vectors = entries.iter().filter_map(|(_, entry)| entry.vector.as_ref());
+        let shelf = match (&mut self.shelf, vectors.next().map(Vec::len)) {
+            (Some(shelf), _) => shelf,
+            (none, Some(width)) => {
+                entries.splice(..0, std::mem::take(&mut self.bare));
+                none.insert(Shelf::new(self.kinds.clone(), width)?)
+            }
+            (None, None) => {
+                self.bare.extend(entries);
+                return Ok(());
+            }
+        };
+        let width = shelf.view().width();
+        for (_, entry) in &mut entries {
+            entry.vector.take_if(|vector| vector.len() != width);
+        }
+        shelf.put(entries)
+    }
+
+    /// The shelf.
+    ///
+    /// # Errors
+    /// As [`Stocking::put`].
+    pub fn finish(self) -> Result<Shelf, ShelfError> {
+        if let Some(shelf) = self.shelf {
+            return Ok(shelf);
+        }
+        let mut shelf = Shelf::new(self.kinds, 1)?;
+        shelf.put(self.bare)?;
+        Ok(shelf)
+    }
+}
+
 /// Why items cannot be put here.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
@@ -235,6 +288,25 @@ mod tests {
         assert!(shelf.view().contains(0));
         shelf.remove(&[0, 1]);
         assert_eq!(shelf.view().items(), 0);
+    }
+
+    #[test]
+    fn a_catalogue_is_laid_out_some_of_it_at_a_time() {
+        let bare = || entry("a", 1, None, json!({}));
+        let with = |vector: &[f32]| entry("b", 1, Some(vector.to_vec()), json!({}));
+        let mut stocking = Stocking::new(kinds());
+        stocking.put(vec![(0, bare())]).unwrap();
+        stocking.put(vec![(1, with(&[0.0, 1.0])), (2, with(&[1.0]))]).unwrap();
+        stocking.put(vec![(3, bare()), (4, with(&[1.0, 0.0]))]).unwrap();
+        let view = stocking.finish().unwrap().view();
+        assert_eq!((view.items(), view.width()), (5, 2));
+        assert_eq!([1, 4].map(|row| view.vector(row).unwrap().to_vec()), [[0.0, 1.0], [1.0, 0.0]]);
+        assert_eq!([0, 2, 3].map(|row| view.vector(row).unwrap().to_vec()), [[0.0, 0.0]; 3], "no or another length");
+
+        let mut stocking = Stocking::new(kinds());
+        stocking.put(vec![(0, bare())]).unwrap();
+        let view = stocking.finish().unwrap().view();
+        assert_eq!((view.items(), view.width()), (1, 1));
     }
 
     #[test]

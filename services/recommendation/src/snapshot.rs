@@ -7,7 +7,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use postcard::ser_flavors::Flavor;
 
 use crate::fold::{Rules, State};
 
@@ -15,6 +18,8 @@ const MAGIC: &[u8] = b"attunerec3";
 /// What every version of the format begins with.
 const KIND: &[u8] = b"attunerec";
 const HEAD: usize = MAGIC.len() + 4 + 8;
+/// What is written at once.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Why a snapshot is not used.
 #[derive(Debug, thiserror::Error)]
@@ -36,28 +41,77 @@ pub enum SnapshotError {
     Outdated,
 }
 
-/// The bytes of a snapshot.
-pub fn write(state: &State, rules: &Rules) -> Vec<u8> {
-    let head = [MAGIC, &[0; 4], &rules.fingerprint().to_le_bytes()].concat();
-    let mut bytes = postcard::to_extend(state, head).expect("memory takes all that is written to it");
-    let sum = crc32fast::hash(&bytes[MAGIC.len() + 4..]);
-    bytes[MAGIC.len()..][..4].copy_from_slice(&sum.to_le_bytes());
-    bytes
-}
-
-/// Puts bytes in the place of a file: after a loss of power the old or the new ones are there.
+/// Writes a snapshot in the place of a file: after a loss of power the old or the new one is there. It takes a piece of
+/// memory and not as much as the state has.
 ///
 /// # Errors
 /// The disk's own; the old file is still there then.
-pub fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write(path: &Path, state: &State, rules: &Rules) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
+    file.write_all(&[MAGIC, &[0; 4]].concat())?;
+    let mut pieces = Pieces::to(file);
+    pieces.piece.extend(rules.fingerprint().to_le_bytes());
+    let written = postcard::serialize_with_flavor(state, &mut pieces);
+    let (file, sum) = pieces.end(written)?;
+    file.write_all_at(&sum.to_le_bytes(), MAGIC.len() as u64)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
     File::open(folder)?.sync_all()
+}
+
+/// A file that is written a piece at a time, with the sum of all of them.
+struct Pieces {
+    file: File,
+    piece: Vec<u8>,
+    sum: crc32fast::Hasher,
+    /// Why it cannot be written, which postcard has no words for.
+    fault: Option<io::Error>,
+}
+
+impl Pieces {
+    fn to(file: File) -> Self {
+        Self { file, piece: Vec::with_capacity(PIECE_BYTES), sum: crc32fast::Hasher::new(), fault: None }
+    }
+
+    fn put(&mut self) -> io::Result<()> {
+        self.sum.update(&self.piece);
+        self.file.write_all(&self.piece)?;
+        self.piece.clear();
+        Ok(())
+    }
+
+    fn end(mut self, written: postcard::Result<()>) -> io::Result<(File, u32)> {
+        self.fault.take().map_or(Ok(()), Err)?;
+        written.map_err(io::Error::other)?;
+        self.put()?;
+        Ok((self.file, self.sum.finalize()))
+    }
+}
+
+impl Flavor for &mut Pieces {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() < PIECE_BYTES {
+            return Ok(());
+        }
+        self.put().map_err(|fault| {
+            self.fault = Some(fault);
+            postcard::Error::SerializeBufferFull
+        })
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads a snapshot that was made by the same rules.
@@ -99,31 +153,32 @@ mod tests {
         let path = folder.path().join("shop/state.bin");
         let rules = Rules::new(&RecommendationConfig::default(), Worth::default());
         let mut state = State::new(&rules);
-        for number in 0..50_u64 {
-            let subject = format!("{:032x}", number % 5);
-            let (event_id, item_id) = (number.to_string(), Some(format!("i{}", number % 7)));
+        for number in 0..10_000_u64 {
+            let subject = format!("{:032x}", number % 500);
+            let (event_id, item_id) = (number.to_string(), Some(format!("i{}", number % 700)));
             let event = Event { event_id, r#type: "click".into(), item_id, time_ms: 1_000, ..Event::default() };
             state.apply(&subject, Record::Event(event), &rules);
         }
-        state.advance([(0, 50)]);
+        state.advance([(0, 10_000)]);
         assert!(matches!(read(&path, &rules), Err(SnapshotError::Absent)));
-        let bytes = write(&state, &rules);
-        put(&path, &bytes).unwrap();
+        write(&path, &state, &rules).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes.len() > PIECE_BYTES, "more than one piece: {}", bytes.len());
+        let put = |bytes: &[u8]| fs::write(&path, bytes).unwrap();
         assert_eq!(read(&path, &rules).unwrap(), state);
 
         for place in [0, MAGIC.len(), HEAD - 1, HEAD + 3, bytes.len() - 1] {
             let mut bytes = bytes.clone();
             bytes[place] ^= 4;
-            put(&path, &bytes).unwrap();
+            put(&bytes);
             assert!(matches!(read(&path, &rules), Err(SnapshotError::Damaged)), "{place}");
         }
-        put(&path, &bytes[..bytes.len() - 9]).unwrap();
+        put(&bytes[..bytes.len() - 9]);
         assert!(matches!(read(&path, &rules), Err(SnapshotError::Damaged)));
-        put(&path, &bytes).unwrap();
-        let older = [b"attunerec1", &bytes[MAGIC.len()..]].concat();
-        put(&path, &older).unwrap();
+        let older = [b"attunerec2", &bytes[MAGIC.len()..]].concat();
+        put(&older);
         assert!(matches!(read(&path, &rules), Err(SnapshotError::Foreign)));
-        put(&path, &bytes).unwrap();
+        put(&bytes);
         let other = Rules::new(&RecommendationConfig::default(), Worth::alike());
         assert!(matches!(read(&path, &other), Err(SnapshotError::Outdated)));
     }

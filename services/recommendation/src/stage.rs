@@ -178,7 +178,7 @@ fn person(user: &User, state: &State, rules: &Rules, now: i64, request: &mut Req
         if weight != 0.0 {
             request.items.push(deed.row);
             request.weights.push(weight);
-            request.times.push(deed.time);
+            request.times.push(deed.time());
         }
     }
 }
@@ -268,7 +268,9 @@ mod tests {
             vector: Some(vec![1.0, number as f32]),
             ..Entry::default()
         };
-        replica.stock(Vec::new(), 2, (0..9).map(entry).collect()).unwrap();
+        let mut stocking = crate::shelf::Stocking::new(Vec::new());
+        stocking.put(replica.with_rows((0..9).map(entry).collect())).unwrap();
+        replica.stock(stocking).unwrap();
         let click = |(offset, item): (u64, u64)| {
             let event = Event {
                 event_id: offset.to_string(),

@@ -14,6 +14,7 @@ use super::*;
 use crate::RecommendationConfig;
 use crate::fold::Rules;
 use crate::replica::Replica;
+use crate::shelf::Stocking;
 use crate::world::{DEFAULT, FOR_EVERYBODY, MoreSources, World, source_names};
 
 fn read<T: DeserializeOwned>(spec: Value) -> T {
@@ -43,7 +44,9 @@ fn world(in_force: &InForce) -> Arc<World> {
     let replica = Replica::new("shop".parse().unwrap(), rules, &config);
     let kinds = vec![("genre".to_owned(), AttributeKind::Keyword), ("year".to_owned(), AttributeKind::Number)];
     let entry = |number: u32| Entry { item_id: format!("i{number}"), vector: Some(vec![1.0]), ..Entry::default() };
-    replica.stock(kinds, 1, (0..9).map(entry).collect()).unwrap();
+    let mut stocking = Stocking::new(kinds);
+    stocking.put(replica.with_rows((0..9).map(entry).collect())).unwrap();
+    replica.stock(stocking).unwrap();
     replica.publish(&config, in_force, &MoreSources::default()).unwrap();
     replica.world()
 }

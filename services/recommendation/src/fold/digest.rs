@@ -63,7 +63,7 @@ impl State {
         for deed in user.deeds() {
             let (item, kind, surface) = (self.items.get(deed.row), self.kind(deed), self.surface(deed));
             write!(digest, "{item:?} {kind} {surface:?} {} {} {:x}", deed.value, deed.weight, deed.id)?;
-            write!(digest, "{}", deed.time)?;
+            write!(digest, "{}", deed.time())?;
         }
         let mut seen: Vec<_> = user.seen_at().map(|(row, time)| (self.items.get(row), time)).collect();
         seen.sort_unstable();

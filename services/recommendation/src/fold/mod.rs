@@ -234,7 +234,7 @@ impl State {
     /// What a kept event is worth now.
     pub fn weigh(&self, deed: &Deed, rules: &Rules, now: i64) -> f32 {
         match self.kinds.get(deed.kind.into()) {
-            Some(kind) => rules.weigh(kind, self.surface(deed), deed.value(), deed.time, now),
+            Some(kind) => rules.weigh(kind, self.surface(deed), deed.value(), deed.time(), now),
             None => deed.weight,
         }
     }
@@ -266,9 +266,9 @@ impl State {
         let kind = self.kinds.row(&event.r#type).map_or(u16::MAX, |kind| kind as u16);
         let surface = event.surface.as_deref().and_then(|surface| self.surfaces.row(surface));
         let deed = deed_of(event, item, kind, surface);
-        if event.event_id.is_empty() || user.remember(deed.id) {
-            let weight = rules.weigh(&event.r#type, event.surface.as_deref(), deed.value(), deed.time, deed.time);
-            user.did(Deed { weight, ..deed }, rules.is_seen(&event.r#type));
+        if event.event_id.is_empty() || user.remember(hash_of(&event.event_id)) {
+            let weight = rules.weigh(&event.r#type, event.surface.as_deref(), deed.value(), deed.time(), deed.time());
+            user.did(deed.worth(weight), rules.is_seen(&event.r#type));
         }
     }
 
@@ -318,7 +318,7 @@ impl State {
         let surface = event.surface.as_deref().and_then(|name| self.surfaces.row_or_new(name, WORDS_MAX));
         self.follow_up(row, surface, event, rules);
         let deed = deed_of(event, row, kind, surface);
-        let weight = rules.weigh(&event.r#type, event.surface.as_deref(), deed.value(), deed.time, deed.time);
+        let weight = rules.weigh(&event.r#type, event.surface.as_deref(), deed.value(), deed.time(), deed.time());
         let user = self.users.entry(subject).or_default();
         if weight > 0.0 {
             self.visits.visit(row, user.liked_before(row));
@@ -329,9 +329,9 @@ impl State {
             self.popular[row] += f64::from(weight);
             let received = event.received_ms.max(event.time_ms).div_euclid(1_000);
             // A finite weight is all that it asks for.
-            let _counted = self.trends.add(deed.row, weight, deed.time, received);
+            let _counted = self.trends.add(deed.row, weight, deed.time(), received);
         }
-        user.did(Deed { weight, ..deed }, rules.is_seen(&event.r#type));
+        user.did(deed.worth(weight), rules.is_seen(&event.r#type));
     }
 
     /// What was one person's is the other's from here on.
@@ -358,7 +358,7 @@ impl State {
             if let Some(sum) = self.popular.get_mut(deed.row as usize) {
                 *sum -= f64::from(deed.weight);
             }
-            let _counted = self.trends.add(deed.row, -deed.weight, deed.time, deed.time);
+            let _counted = self.trends.add(deed.row, -deed.weight, deed.time(), deed.time());
         }
         Applied::Forgotten
     }
@@ -381,15 +381,8 @@ impl State {
 fn deed_of(event: &log::Event, row: u32, kind: u16, surface: Option<u32>) -> Deed {
     // A clock that is ahead does not put an event before those still to come.
     let time_ms = if event.received_ms > 0 { event.time_ms.min(event.received_ms) } else { event.time_ms };
-    Deed {
-        row,
-        kind,
-        surface: surface.map_or(u16::MAX, |surface| surface as u16),
-        value: event.value.map_or(f32::NAN, |value| value as f32),
-        weight: 0.0,
-        time: time_ms.div_euclid(1_000),
-        id: hash_of(&event.event_id),
-    }
+    let (surface, value) = (surface.map_or(u16::MAX, |surface| surface as u16), event.value.map(|value| value as f32));
+    Deed::new(row, kind, surface, value, time_ms.div_euclid(1_000), hash_of(&event.event_id))
 }
 
 /// A subject of the log as a number; `None` where the records are about something else than a person.

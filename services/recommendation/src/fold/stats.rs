@@ -94,7 +94,11 @@ impl Stats {
         for list in [&mut self.items[place], &mut self.surfaces] {
             match list.binary_search_by_key(&surface, |(surface, _)| *surface) {
                 Ok(place) => list[place].1.add(counts),
-                Err(place) => list.insert(place, (surface, counts)),
+                Err(place) => {
+                    // Most items are shown on one surface.
+                    list.reserve_exact(1);
+                    list.insert(place, (surface, counts));
+                }
             }
         }
     }

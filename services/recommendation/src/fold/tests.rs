@@ -62,7 +62,8 @@ fn an_anonymous_person_becomes_somebody_and_a_person_is_forgotten() {
     state.apply(&subject(2), event(1, "click", 1, 10), &rules);
     state.apply(&subject(1), event(2, "click", 2, 5), &rules);
     state.apply(&subject(1), Record::Join { from: subject(2) }, &rules);
-    let times = |state: &State, key| state.user(key).unwrap().deeds().iter().map(|deed| deed.time).collect::<Vec<_>>();
+    let times =
+        |state: &State, key| state.user(key).unwrap().deeds().iter().map(|deed| deed.time()).collect::<Vec<_>>();
     assert_eq!((times(&state, user), times(&state, anonymous)), (vec![5, 10], vec![5, 10]));
     // A late event of the anonymous subject is the user's, and one that both sent counts once.
     state.apply(&subject(2), event(3, "click", 3, 7), &rules);
@@ -90,7 +91,7 @@ fn whatever_is_kept_has_a_bound() {
         state.apply(&subject(1), event((5_000 + number).into(), "click", number % 50, i64::from(number)), &rules);
     }
     let user = state.user(key_of(&subject(1)).unwrap()).unwrap();
-    assert_eq!((user.deeds().len(), user.deeds().last().unwrap().time), (EVENTS_MAX, 1_999));
+    assert_eq!((user.deeds().len(), user.deeds().last().unwrap().time()), (EVENTS_MAX, 1_999));
     assert_eq!(user.ids.len(), IDS_MAX);
     for number in 2..100 {
         state.apply(&subject(number), event(1, "click", 1, i64::from(number)), &rules);
@@ -187,7 +188,7 @@ proptest! {
         }
         for person in 0..4 {
             let seen = |state: &State| state.user(key_of(&subject(person)).unwrap()).map(|user| {
-                let names = user.deeds().iter().map(|deed| (deed.time, deed.id, state.items().get(deed.row).unwrap().to_owned()));
+                let names = user.deeds().iter().map(|deed| (deed.time(), deed.id, state.items().get(deed.row).unwrap().to_owned()));
                 names.collect::<Vec<_>>()
             });
             prop_assert_eq!(seen(&state), seen(&sorted));

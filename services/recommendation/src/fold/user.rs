@@ -14,7 +14,7 @@ pub const SEEN_MAX: usize = 8_000;
 /// Items before one that it is counted with.
 const TOGETHER: usize = 20;
 
-/// An event on an item.
+/// An event on an item. A state has millions of them: hence a time of 32 bits, which lasts until 2106, and half an id.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Deed {
     /// Row of the item.
@@ -27,10 +27,19 @@ pub struct Deed {
     pub value: f32,
     /// What it was worth when it was counted.
     pub weight: f32,
-    /// Unix seconds.
-    pub time: i64,
-    /// Hash of its id.
-    pub id: u64,
+    time: u32,
+    /// Half of the hash of its id: events of one moment are ordered by it.
+    pub id: u32,
+}
+
+/// A time in Unix seconds as it is kept: what lies beyond either end is at that end.
+fn kept(time: i64) -> u32 {
+    time.clamp(0, u32::MAX.into()) as u32
+}
+
+/// Room for one more, and a quarter: twice as much, as vectors grow by themselves, would be a third of all memory.
+pub(super) fn grown(len: usize, capacity: usize) -> usize {
+    if len < capacity { 0 } else { len / 4 + 4 }
 }
 
 impl PartialEq for Deed {
@@ -42,6 +51,22 @@ impl PartialEq for Deed {
 }
 
 impl Deed {
+    /// An event that is worth nothing yet, at a time in Unix seconds.
+    pub(super) fn new(row: u32, kind: u16, surface: u16, value: Option<f32>, time: i64, id: u64) -> Self {
+        let value = value.unwrap_or(f32::NAN);
+        Self { row, kind, surface, value, weight: 0.0, time: kept(time), id: id as u32 }
+    }
+
+    /// The same, worth so much.
+    pub(super) fn worth(self, weight: f32) -> Self {
+        Self { weight, ..self }
+    }
+
+    /// In Unix seconds.
+    pub fn time(&self) -> i64 {
+        self.time.into()
+    }
+
     /// The value, if there is one.
     pub fn value(&self) -> Option<f32> {
         Some(self.value).filter(|value| value.is_finite())
@@ -54,7 +79,7 @@ pub struct User {
     /// Oldest first.
     deeds: Vec<Deed>,
     /// Rows, rising, and when each was last seen in Unix seconds.
-    seen: Vec<(u32, i64)>,
+    seen: Vec<(u32, u32)>,
     pub(super) ids: VecDeque<u64>,
     last: i64,
 }
@@ -67,12 +92,12 @@ impl User {
 
     /// Rows of items that were seen after a time in Unix seconds, rising.
     pub fn seen_since(&self, time: i64) -> impl Iterator<Item = u32> {
-        self.seen.iter().filter(move |(_, at)| *at >= time).map(|(row, _)| *row)
+        self.seen.iter().filter(move |(_, at)| i64::from(*at) >= time).map(|(row, _)| *row)
     }
 
     /// Rows of items that were seen, rising, and when each was last, in Unix seconds.
     pub(super) fn seen_at(&self) -> impl Iterator<Item = (u32, i64)> {
-        self.seen.iter().copied()
+        self.seen.iter().map(|(row, at)| (*row, (*at).into()))
     }
 
     /// The time of the last event, in Unix seconds.
@@ -88,27 +113,32 @@ impl User {
         if self.ids.len() == IDS_MAX {
             self.ids.pop_front();
         }
+        self.ids.reserve_exact(grown(self.ids.len(), self.ids.capacity()));
         self.ids.push_back(id);
         true
     }
 
     /// Keeps an event, in the order of times.
     pub(super) fn did(&mut self, deed: Deed, is_seen: bool) {
-        self.last = self.last.max(deed.time);
+        self.last = self.last.max(deed.time());
         if is_seen {
             self.see(deed.row, deed.time);
         }
         let place = self.deeds.partition_point(|other| (other.time, other.id) <= (deed.time, deed.id));
+        self.deeds.reserve_exact(grown(self.deeds.len(), self.deeds.capacity()));
         self.deeds.insert(place, deed);
         if self.deeds.len() > EVENTS_MAX {
             self.deeds.remove(0);
         }
     }
 
-    fn see(&mut self, row: u32, time: i64) {
+    fn see(&mut self, row: u32, time: u32) {
         match self.seen.binary_search_by_key(&row, |(row, _)| *row) {
             Ok(place) => self.seen[place].1 = self.seen[place].1.max(time),
-            Err(place) => self.seen.insert(place, (row, time)),
+            Err(place) => {
+                self.seen.reserve_exact(grown(self.seen.len(), self.seen.capacity()));
+                self.seen.insert(place, (row, time));
+            }
         }
         if self.seen.len() > SEEN_MAX {
             let oldest = (0..self.seen.len()).min_by_key(|place| self.seen[*place].1);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use attune_ranking::retrieve::Links;
 use serde::{Deserialize, Serialize};
 
+use super::user::grown;
+
 /// Neighbours of an item that stay when there are twice as many.
 const NEIGHBOURS: usize = 100;
 /// Steps after which a pair counts half.
@@ -45,7 +47,10 @@ impl Visits {
         let pairs = Arc::make_mut(&mut self.pairs[row as usize]);
         match pairs.binary_search_by_key(&other, |(other, _)| *other) {
             Ok(place) => pairs[place].1 += count,
-            Err(place) => pairs.insert(place, (other, count)),
+            Err(place) => {
+                pairs.reserve_exact(grown(pairs.len(), pairs.capacity()));
+                pairs.insert(place, (other, count));
+            }
         }
         if pairs.len() > 2 * NEIGHBOURS {
             pairs.sort_unstable_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
