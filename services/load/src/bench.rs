@@ -3,12 +3,12 @@
 //! Alone on an idle server; as much as it can do; then open loops at shares of that, and at rates up to the knee.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::LoadError;
+use crate::apart::apart;
 use crate::arrivals::poisson;
 use crate::client::Connections;
 use crate::closed::{Answered, Loop, Until};
@@ -40,12 +40,7 @@ type Progress<'a> = dyn FnMut(&str) + Send + 'a;
 /// nothing else to do. Refusals under load are results.
 pub fn run(options: &LoadOptions, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Report, LoadError> {
     options.check()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
-    let measure = async { Ok(Bench::prepare(options, progress).await?.measure(progress).await) };
-    thread::scope(|scope| {
-        let measuring = scope.spawn(|| runtime.block_on(measure));
-        measuring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    apart(async { Ok(Bench::prepare(options, progress).await?.measure(progress).await) })
 }
 
 /// A server that is warm, with what is known of it.

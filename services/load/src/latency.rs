@@ -42,6 +42,11 @@ impl Latencies {
         self.histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
+    /// Those of another one, too.
+    pub fn add(&mut self, other: &Self) {
+        self.histogram.add(&other.histogram).expect("all have the same bounds");
+    }
+
     /// What they amount to.
     pub fn percentiles(&self) -> Percentiles {
         if self.histogram.is_empty() {

@@ -6,7 +6,10 @@
 //! ideal first-come server, simulated on the same arrivals: a percentile means little without the load it was taken
 //! under.
 //!
-//! Arrivals, simulation, the search for the knee and the report are pure; `client`, `closed` and `open` do the talking.
+//! Rates are told of closed loops too ([`saturate_rest`], [`saturate_stream`]), since other programs tell theirs so.
+//!
+//! Arrivals, simulation, the search for the knee and the report are pure; `client`, `closed`, `open`, `rest` and `stream` do
+//! the talking.
 //! One text a request, encoded beforehand, over a few connections: the generator shares the processor with the server.
 //!
 //! ```no_run
@@ -19,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod apart;
 pub mod arrivals;
 mod bench;
 mod client;
@@ -33,6 +37,9 @@ mod options;
 pub mod random;
 mod rate;
 mod report;
+mod rest;
+mod saturate;
+mod stream;
 mod tally;
 pub mod texts;
 mod wire;
@@ -44,5 +51,8 @@ pub use latency::{Latencies, Percentiles};
 pub use options::{LoadOptions, ShortText};
 pub use rate::{RateOptions, WARM_UP, at_rates};
 pub use report::{Idle, KneeReport, Level, Report, Server};
+pub use rest::{CountAnswer, saturate_rest};
+pub use saturate::{ClosedRun, SaturateOptions};
+pub use stream::saturate_stream;
 pub use tally::OpenRun;
 pub use wire::Wire;

@@ -1,13 +1,13 @@
 //! One method of a server under open load at stated rates: what is asked is encoded beforehand, whatever it is.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 
 use crate::LoadError;
+use crate::apart::apart;
 use crate::arrivals::poisson;
 use crate::client::Connections;
 use crate::open;
@@ -50,11 +50,7 @@ pub struct RateOptions {
 /// [`LoadError`]: options that make no sense, or no connection. Refusals under load are results.
 pub fn at_rates(options: &RateOptions, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<OpenRun>, LoadError> {
     options.check()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
-    thread::scope(|scope| {
-        let measuring = scope.spawn(|| runtime.block_on(measure(options, progress)));
-        measuring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    apart(measure(options, progress))
 }
 
 async fn measure(options: &RateOptions, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<OpenRun>, LoadError> {

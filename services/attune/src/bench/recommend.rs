@@ -7,39 +7,23 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use attune_api::rest::recommendation::{RecommendResponse, SimilarRequest};
 use attune_api::v1;
 use attune_load::random::SplitMix64;
-use attune_load::{OpenRun, RateOptions, WARM_UP, at_rates};
+use attune_load::{RateOptions, WARM_UP, at_rates};
 use clap::Args;
-use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
-use serde_json::{Value, json};
 
-use super::serve::OwnServer;
-use super::write_json;
+use super::made_up::{self, CATEGORIES, Size};
+use super::server::Home;
+use super::{show_open, write_json};
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
 use crate::{serve, term};
 
-/// Items and events a call.
-const BATCH: usize = 1_000;
-/// Calls in flight while the server is filled.
-const IN_FLIGHT: usize = 4;
 /// Different requests, sent in turn.
 const REQUESTS: usize = 2_000;
-const CATEGORIES: u64 = 20;
-/// Items that are looked at to see whether all are embedded.
-const LOOKED_AT: usize = 50;
 /// Items that one call ranks.
 const RANKED: usize = 100;
-const WORDS: [&str; 16] = [
-    "quiet", "river", "winter", "letter", "garden", "stranger", "island", "night", "paper", "silver", "road", "music",
-    "glass", "summer", "harbour", "clock",
-];
-/// Embedding all items takes as long as it takes.
-const PATIENCE: Duration = Duration::from_secs(3_600);
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// What can be typed after `attune bench recommend`.
 #[derive(Debug, Args)]
@@ -85,13 +69,20 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
+impl Options {
+    fn size(&self) -> Size {
+        Size { items: self.items, users: self.users }
+    }
+}
+
 /// Fills a server, measures it, prints a table.
 ///
 /// # Errors
 /// The server does not start, cannot be filled or reached, or a file cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     ensure!(options.items >= RANKED && options.users > 0, "at least {RANKED} items and one user are needed");
-    let server = OwnServer::start(config)?;
+    let mut home = Home::new(config)?;
+    let server = home.start()?;
     serve::runtime()?.block_on(fill(&Rest::new(&server.url, &server.key), options))?;
     let mut random = SplitMix64::new(7);
     let messages = (0..REQUESTS).map(|_| message(options, &mut random).into()).collect();
@@ -112,70 +103,23 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         &mut term::detail,
     )?;
     drop(server);
-    show(&runs);
+    show_open(&runs);
     options.json.as_ref().map_or(Ok(()), |path| write_json(&runs, path))
 }
 
 async fn fill(rest: &Rest, options: &Options) -> Result<()> {
     let start = Instant::now();
-    let items: Vec<Value> = (0..options.items as u64).map(item).collect();
-    let bodies = items.chunks(BATCH).map(|items| json!({ "items": items }));
-    send(rest, "/v1/items:batch", bodies.collect()).await?;
-    let mut random = SplitMix64::new(3);
     let count = options.events.unwrap_or(10 * options.users);
-    let events: Vec<Value> = (0..count).map(|_| event(options, &mut random)).collect();
-    let bodies = events.chunks(BATCH).map(|events| json!({ "events": events }));
-    send(rest, "/v1/events", bodies.collect()).await?;
+    made_up::send_items(rest, options.items).await?;
+    made_up::send_clicks(rest, options.size(), count).await?;
     term::detail(&format!("{} items and {count} events sent in {:.1?}; embedding", options.items, start.elapsed()));
-    for number in (0..options.items).step_by((options.items / LOOKED_AT).max(1)) {
-        embedded(rest, number).await?;
-    }
+    made_up::embedded(rest, (0..options.items).map(|number| format!("item-{number}"))).await?;
     term::detail(&format!("all embedded after {:.1?}", start.elapsed()));
     Ok(())
 }
 
-async fn send(rest: &Rest, path: &'static str, bodies: Vec<Value>) -> Result<()> {
-    let post = |body: Value| async move { rest.post::<Value, Value>(path, &body).await };
-    stream::iter(bodies).map(post).buffer_unordered(IN_FLIGHT).try_for_each(|_| async { Ok(()) }).await
-}
-
-/// Waits until an item has neighbours by its text.
-async fn embedded(rest: &Rest, number: usize) -> Result<()> {
-    let ask = SimilarRequest { item_id: format!("item-{number}"), k: Some(10), filter: None, explain: None };
-    let start = Instant::now();
-    loop {
-        let list: Result<RecommendResponse> = rest.post("/v1/similar", &ask).await;
-        if list.as_ref().is_ok_and(|list| list.sources.contains_key("semantic")) {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < PATIENCE, "the items were not embedded in time: {list:?}");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-fn item(number: u64) -> Value {
-    let mut random = SplitMix64::new(number);
-    let words: Vec<&str> = (0..3).map(|_| WORDS[random.below(WORDS.len() as u64) as usize]).collect();
-    json!({
-        "id": format!("item-{number}"),
-        "title": words.join(" "),
-        "attributes": {"category": format!("c{}", random.below(CATEGORIES)), "price": random.below(100)},
-    })
-}
-
-/// Small numbers are popular: the product of two even draws.
-fn popular(items: usize, random: &mut SplitMix64) -> u64 {
-    let items = items as u64;
-    random.below(items) * random.below(items) / items
-}
-
-fn event(options: &Options, random: &mut SplitMix64) -> Value {
-    let user = random.below(options.users as u64);
-    json!({"type": "click", "user_id": format!("user-{user}"), "item_id": format!("item-{}", popular(options.items, random))})
-}
-
 fn message(options: &Options, random: &mut SplitMix64) -> Vec<u8> {
-    let user = format!("user-{}", random.below(options.users as u64));
+    let user = options.size().user(random);
     if options.rank {
         let item_ids = (0..RANKED).map(|_| format!("item-{}", random.below(options.items as u64))).collect();
         let who = Some(v1::rank_request::Who::UserId(user));
@@ -186,17 +130,4 @@ fn message(options: &Options, random: &mut SplitMix64) -> Vec<u8> {
     let who = Some(v1::recommend_request::Who::UserId(user));
     let filter = (!options.no_filter).then_some(filter);
     v1::RecommendRequest { who, k: Some(10), filter, ..Default::default() }.encode_to_vec()
-}
-
-fn show(runs: &[OpenRun]) {
-    say!("  rate/s   requests  answered   p50 ms   p99 ms  p99.9 ms  refused");
-    for run in runs {
-        let OpenRun { rate_per_s, requests, latency, refused, .. } = run;
-        let (p50, p99, p999) = (latency.p50_ms, latency.p99_ms, latency.p999_ms);
-        let (answered, refused) = (latency.count, refused.count);
-        say!("{rate_per_s:>8.0} {requests:>10} {answered:>9} {p50:>8.2} {p99:>8.2} {p999:>9.2} {refused:>8}");
-        if let Some(why) = &run.void {
-            term::warn(&format!("this run proves nothing: {why}"));
-        }
-    }
 }

@@ -20,7 +20,7 @@ use http::Method;
 use prost::Message;
 use serde::Serialize;
 
-use super::serve::OwnServer;
+use super::server::OwnServer;
 use super::write_json;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags, Replicas, Roles};

@@ -3,22 +3,20 @@
 //! The engine alone is timed first, in this process, on the text that the idle server gets: how much the server adds is
 //! the ratio of the two.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use attune_inference::engine::FlatBatch;
 use attune_inference::registry::Registry;
 use attune_inference::schedule::EngineFactory;
-use attune_kernels::ISA_VARIABLE;
 use attune_load::texts::bench_texts;
 use attune_load::{IDLE_PAUSE, LoadOptions, Target, Task};
 use clap::Args;
 
+use super::server::Home;
 use super::workers;
-use crate::config::{self, Config, EngineFlags, Limits, Model};
+use crate::config::{Config, EngineFlags, Model};
 use crate::{compose, term, texts};
 
 /// Different texts, sent in turn.
@@ -88,9 +86,10 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         }
         None => {
             load.short.engine_alone_ms = Some(engine_alone_ms(config, options.classify, &load.short.text)?);
-            let server = OwnServer::start(config)?;
+            let mut home = Home::new(config)?;
+            let server = home.start()?;
             load.target = target(server.url.clone(), Some(server.key.clone()));
-            Some(server)
+            Some((server, home))
         }
     };
     let report = attune_load::run(&load, &mut term::detail)?;
@@ -121,67 +120,4 @@ fn engine_alone_ms(config: &Config, classify: bool, text: &str) -> Result<f64> {
     }
     times.sort_by(f64::total_cmp);
     Ok(times[ALONE_CALLS / 2])
-}
-
-/// A server in a process of its own, with this configuration and a key for this run. Killed when dropped.
-pub struct OwnServer {
-    child: Child,
-    /// Where it listens.
-    pub url: String,
-    /// Its key.
-    pub key: String,
-}
-
-impl OwnServer {
-    /// Starts it with a data folder that is forgotten, and waits until it is ready.
-    pub fn start(config: &Config) -> Result<Self> {
-        let server = Self::spawn(config, &["--demo", "--listen", "127.0.0.1:0"])?;
-        ensure!(!server.key.is_empty(), "the server did not say its key");
-        Ok(server)
-    }
-
-    /// Starts it with these flags, and waits until it is ready. It has a key if it made one.
-    pub fn spawn(config: &Config, flags: &[&str]) -> Result<Self> {
-        let file = tempfile::NamedTempFile::with_suffix(".toml")?;
-        // What is measured is the server, not how much one key may ask for: a GPU answers more than that.
-        let quiet = Config { log: "warn".into(), limits: Limits::none(), ..config.clone() };
-        std::fs::write(file.path(), toml::to_string(&quiet)?)?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve").args(flags).arg("--config").arg(file.path());
-        // All of the environment is in the file already, below the flags that were typed.
-        for (name, _) in config::environment().filter(|(name, _)| name.starts_with("ATTUNE_") && name != ISA_VARIABLE) {
-            command.env_remove(name);
-        }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start a server")?;
-        let stdout = child.stdout.take().context("the server has no output")?;
-        let mut server = Self { child, url: String::new(), key: String::new() };
-        for line in BufReader::new(stdout).lines() {
-            let line = line?;
-            let mut words = line.split_whitespace();
-            if server.url.is_empty() {
-                server.url = words.clone().find(|word| word.starts_with("http://")).unwrap_or_default().to_owned();
-            }
-            if let Some(key) = words.find(|word| word.starts_with("att_")) {
-                server.key = key.to_owned();
-            }
-            if line.starts_with("ready") {
-                ensure!(!server.url.is_empty(), "the server did not say where it is");
-                return Ok(server);
-            }
-        }
-        bail!("the server ended before it was ready: its errors are above")
-    }
-
-    /// Ends it with SIGKILL, as a crash would.
-    pub fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for OwnServer {
-    fn drop(&mut self) {
-        let _ = self.kill();
-    }
 }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, ensure};
 use attune_api::v1::{self, track_stream_response::Outcome, tracking_client::TrackingClient};
 use attune_batch::read::{BatchLimits, ColumnMap, Event, Numbered, Reader, Rejected};
 use attune_batch::uri::local_path;
@@ -82,10 +82,10 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     done
 }
 
-/// Imports a whole file into the server at `url`, and says how many events were kept. Every one has to be.
+/// Imports a whole file into the server at `url`; every row has to be kept.
 ///
 /// # Errors
-/// As [`run`], and when a row was rejected.
+/// As [`run`], and when a row was left out.
 pub async fn whole(input: &Path, url: &str, key: &str) -> Result<u64> {
     let mut ledger = Ledger::open(input, url, &[], true)?;
     let bar = Bar::new(&input.display().to_string(), &ledger.progress);
@@ -93,10 +93,9 @@ pub async fn whole(input: &Path, url: &str, key: &str) -> Result<u64> {
     let done = import.complete(&mut ledger).await;
     import.bar.bar.finish_and_clear();
     done?;
-    match ledger.progress.rejected {
-        0 => Ok(ledger.progress.accepted),
-        rejected => bail!("{rejected} events were refused: see {}", ledger.rejects().display()),
-    }
+    let Progress { rows, accepted, .. } = ledger.progress;
+    ensure!(accepted == rows, "of {rows} rows {accepted} were kept: see {}", ledger.rejects().display());
+    Ok(rows)
 }
 
 struct Import {

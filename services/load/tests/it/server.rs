@@ -9,8 +9,8 @@ use attune_api::v1::inference_server::{Inference, InferenceServer};
 use attune_api::v1::*;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_stream::Empty;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::{Empty, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 pub const KEY: &str = "k3y";
@@ -89,13 +89,25 @@ impl Inference for Known {
         Err(Status::unimplemented("this server only embeds"))
     }
 
-    type EmbedStreamStream = Empty<Result<EmbedStreamResponse, Status>>;
+    type EmbedStreamStream = ReceiverStream<Result<EmbedStreamResponse, Status>>;
 
+    /// Answers one after the other, each after the time of a text.
     async fn embed_stream(
         &self,
-        _: Request<Streaming<EmbedStreamRequest>>,
+        request: Request<Streaming<EmbedStreamRequest>>,
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
-        Err(Status::unimplemented("this server has no streams"))
+        check_key(&request)?;
+        let (sender, answers) = tokio::sync::mpsc::channel(1);
+        let (mut questions, service) = (request.into_inner(), self.behaviour.service);
+        tokio::spawn(async move {
+            while let Some(Ok(question)) = questions.next().await {
+                tokio::time::sleep(service).await;
+                if sender.send(Ok(EmbedStreamResponse { id: question.id, outcome: None })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
     }
 
     type ClassifyStreamStream = Empty<Result<ClassifyStreamResponse, Status>>;

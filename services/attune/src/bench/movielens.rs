@@ -1,0 +1,180 @@
+//! `attune bench movielens`: lists over REST, from MovieLens-100K, asked for by a few connections again and again.
+//!
+//! This is how rates of recommenders are usually told: a public history, `wrk` beside the server on the same machine. Every
+//! list is made when it is asked for.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use attune_api::rest::recommendation::RecommendRequest;
+use attune_batch::history::History;
+use attune_load::{ClosedRun, Percentiles, SaturateOptions, WARM_UP, saturate_rest};
+use bytes::Bytes;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::made_up::{self, send};
+use super::server::Home;
+use super::write_json;
+use crate::client::Rest;
+use crate::config::{Config, EngineFlags};
+use crate::{serve, term};
+
+/// Events and items a call.
+const BATCH: usize = 1_000;
+/// Of an answer, that nothing was late or away. The server writes JSON without spaces.
+const WHOLE: &[u8] = br#""degraded":false"#;
+/// Items of a list, and what each of them has.
+const K: usize = 10;
+const ITEM: &[u8] = br#""item_id""#;
+
+/// What can be typed after `attune bench movielens`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs the data: attune models pull movielens-100k. Starts a server of its own in
+another process, sends it the films and all ratings, and asks for lists of 10 over
+HTTP/1.1 connections that are kept, one request at a time on each.
+
+Examples:
+  attune bench movielens
+  attune bench movielens --connections 32 --seconds 30 --json lists.json")]
+pub struct Options {
+    /// Flags of the engine.
+    #[command(flatten)]
+    pub flags: EngineFlags,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    connections: usize,
+    /// Runs
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+    /// Length of a run
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    seconds: f64,
+    /// Also write everything to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Fills a server, measures it, prints a table.
+///
+/// # Errors
+/// The data is not there, the server does not start, cannot be filled or reached, or a file cannot be written.
+pub fn run(config: &Config, options: &Options) -> Result<()> {
+    let length = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
+    let ratings = config.model_folder("movielens-100k").join("ml-100k.inter");
+    let missing = || format!("{} is missing: `attune models pull movielens-100k` fetches it", ratings.display());
+    let history = History::movielens(&ratings).with_context(missing)?;
+    let films = films(&ratings.with_extension("item")).with_context(missing)?;
+    let mut home = Home::new(config)?;
+    let server = home.start()?;
+    serve::runtime()?.block_on(fill(&Rest::new(&server.url, &server.key), &history, films))?;
+    let ask = |user: &str| {
+        let ask = RecommendRequest { user_id: Some(user.to_owned()), k: Some(K), ..RecommendRequest::default() };
+        serde_json::to_vec(&ask).map(Bytes::from)
+    };
+    let saturate = SaturateOptions {
+        url: server.url.clone(),
+        key: server.key.clone(),
+        path: "/v1/recommend",
+        messages: history.users.iter().map(ask).collect::<Result<_, _>>()?,
+        lanes: options.connections,
+        warm_up: WARM_UP,
+        length,
+    };
+    let mut runs = Vec::new();
+    for run in 1..=options.runs {
+        term::detail(&format!("run {run} of {}", options.runs));
+        runs.push(saturate_rest(&saturate, whole)?);
+    }
+    drop(server);
+    show(&runs);
+    options.json.as_ref().map_or(Ok(()), |path| write_json(&runs, path))
+}
+
+/// 1 for a list of which nothing is missing.
+fn whole(answer: &[u8]) -> Result<u64, String> {
+    let count = |part: &[u8]| answer.windows(part.len()).filter(|window| *window == part).count();
+    match count(ITEM) {
+        K => Ok(count(WHOLE) as u64),
+        items => Err(format!("a list of {items} items: {}", String::from_utf8_lossy(answer))),
+    }
+}
+
+/// Films as items: their ids, titles, years and genres.
+fn films(path: &Path) -> Result<Vec<Value>> {
+    let bytes = std::fs::read(path)?;
+    // Not all titles are in UTF-8.
+    let text = String::from_utf8_lossy(&bytes);
+    let film = |line: &str| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [id, title, year, genres] = columns[..] else { return None };
+        let genres: Vec<&str> = genres.split(' ').collect();
+        let mut attributes = json!({ "genres": genres });
+        if let Ok(year) = year.parse::<u32>() {
+            attributes["year"] = year.into();
+        }
+        Some(json!({"id": id, "title": title, "text": genres.join(", "), "attributes": attributes}))
+    };
+    let films: Vec<Value> = text.lines().skip(1).filter_map(film).collect();
+    ensure!(!films.is_empty(), "{} has no films", path.display());
+    Ok(films)
+}
+
+async fn fill(rest: &Rest, history: &History, films: Vec<Value>) -> Result<()> {
+    let start = Instant::now();
+    let ids: Vec<String> = films.iter().map(|film| film["id"].as_str().unwrap_or_default().to_owned()).collect();
+    send(rest, "/v1/items:batch", films.chunks(BATCH).map(|items| json!({ "items": items }))).await?;
+    let event = |event: &attune_ranking::data::Event| {
+        json!({
+            "type": "rating",
+            "user_id": history.users.name(event.user),
+            "item_id": history.items.name(event.item),
+            "value": event.value,
+            "timestamp": event.time,
+        })
+    };
+    let events = history.log.events();
+    let bodies = events.chunks(BATCH).map(|events| json!({ "events": events.iter().map(event).collect::<Vec<_>>() }));
+    send(rest, "/v1/events", bodies).await?;
+    made_up::embedded(rest, ids.into_iter()).await?;
+    term::detail(&format!("{} films and {} ratings after {:.1?}", films.len(), events.len(), start.elapsed()));
+    Ok(())
+}
+
+fn show(runs: &[ClosedRun]) {
+    say!("connections   lists/s  degraded   p50 ms   p99 ms  p99.9 ms  refused");
+    for run in runs {
+        let ClosedRun { lanes, counted, refused, latency, .. } = run;
+        let Percentiles { count, p50_ms, p99_ms, p999_ms, .. } = latency;
+        let (rate, degraded) = (term::grouped(run.requests_per_s() as u64), count - counted);
+        say!("{lanes:>11} {rate:>9} {degraded:>9} {p50_ms:>8.2} {p99_ms:>8.2} {p999_ms:>9.2} {refused:>8}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_whole_or_not_or_none() {
+        let list = |items: usize, degraded: bool| {
+            let items: Vec<Value> = (0..items).map(|item| json!({"item_id": item.to_string(), "rank": 1})).collect();
+            json!({"degraded": degraded, "items": items}).to_string().into_bytes()
+        };
+        assert_eq!((whole(&list(K, false)), whole(&list(K, true))), (Ok(1), Ok(0)));
+        assert!(whole(&list(K - 1, false)).unwrap_err().contains("9 items"));
+    }
+
+    #[test]
+    fn films_are_read_with_and_without_a_year() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("films.item");
+        std::fs::write(&path, b"id\ttitle\tyear\tgenres\n1\tMis\xe9rables\t1995\tDrama War\n2\tM\tunknown\tCrime\n")
+            .unwrap();
+        let films = films(&path).unwrap();
+        assert_eq!(films[0]["attributes"], json!({"genres": ["Drama", "War"], "year": 1995}));
+        assert_eq!(films[1], json!({"id": "2", "title": "M", "text": "Crime", "attributes": {"genres": ["Crime"]}}));
+    }
+}
