@@ -35,6 +35,8 @@ const LAG_S_MAX: f64 = 1.0;
 /// A start, or catching up, takes no longer.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 const PAUSE: Duration = Duration::from_millis(20);
+/// A server gives back what it does not use every few seconds.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
 /// What can be typed after `attune bench scale`.
 #[derive(Debug, Args)]
@@ -91,7 +93,7 @@ struct Start {
     first_list_s: f64,
     /// And until all that follows the log has read it.
     caught_up_s: f64,
-    /// When it has.
+    /// Some seconds later.
     memory: Memory,
 }
 
@@ -169,6 +171,7 @@ async fn started(home: &mut Home, after: &'static str) -> Result<(Running, Start
     })
     .await?;
     let caught_up_s = server.began.elapsed().as_secs_f64();
+    tokio::time::sleep(SETTLED_AFTER).await;
     let start = Start { after, first_list_s, caught_up_s, memory: server.memory()? };
     term::detail(&format!("after {after}: a list in {first_list_s:.1} s, all read in {caught_up_s:.1} s"));
     Ok((server, start))
