@@ -18,7 +18,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::made_up::{self, Size};
-use super::server::{Home, Memory, Running};
+use super::server::{Home, Memory, OwnServer};
 use super::write_json;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
@@ -113,7 +113,7 @@ async fn measure(home: &mut Home, options: &Options) -> Result<Report> {
     let size = Size { items: options.items, users: options.users };
     let file = home.path("history.csv");
     write_history(&file, size, options.events).context("the history cannot be written")?;
-    let server = home.start()?;
+    let mut server = home.start()?;
     let rest = Rest::new(&server.url, &server.key);
     let start = Instant::now();
     made_up::send_items(&rest, options.items).await?;
@@ -131,7 +131,7 @@ async fn measure(home: &mut Home, options: &Options) -> Result<Report> {
     let (server, killed) = started(home, "SIGKILL at the end of the import").await?;
     let stopping = server.stop()?;
     term::detail(&format!("stopped in {stopping:.1?}"));
-    let (server, stopped) = started(home, "a stop").await?;
+    let (mut server, stopped) = started(home, "a stop").await?;
     server.kill()?;
     let (_server, again) = started(home, "SIGKILL").await?;
     let starts = vec![killed, stopped, again];
@@ -152,7 +152,7 @@ fn write_history(path: &Path, size: Size, events: usize) -> std::io::Result<()> 
 }
 
 /// Starts the next server, and waits for its first list and until it has caught up.
-async fn started(home: &mut Home, after: &'static str) -> Result<(Running, Start)> {
+async fn started(home: &mut Home, after: &'static str) -> Result<(OwnServer, Start)> {
     let server = home.start()?;
     let rest = Rest::new(&server.url, &server.key);
     let ask = RecommendRequest { user_id: Some("user-0".into()), ..RecommendRequest::default() };
@@ -177,7 +177,7 @@ async fn started(home: &mut Home, after: &'static str) -> Result<(Running, Start
     Ok((server, start))
 }
 
-async fn until(server: &Running, mut goes_well: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+async fn until(server: &OwnServer, mut goes_well: impl AsyncFnMut() -> Result<()>) -> Result<()> {
     loop {
         match goes_well().await {
             Ok(()) => return Ok(()),
