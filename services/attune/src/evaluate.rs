@@ -5,7 +5,7 @@
 
 mod off_policy;
 mod recommend;
-mod served;
+pub mod served;
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -129,7 +129,8 @@ async fn run(shared: Arc<Shared>, topic: Topic) {
     let sign = progress::enter(NAME);
     while !*stopping.borrow() {
         let done = round(&shared, topic).await;
-        if done.is_ok() {
+        // After a round that did something there may be more.
+        if let Ok(false) = done {
             sign.caught_up();
         }
         let pause = match done {

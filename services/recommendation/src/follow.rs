@@ -21,7 +21,7 @@ use crate::departed;
 use crate::model::{self, Change, Trained, TrainedModels};
 use crate::replay;
 use crate::replica::Replica;
-use crate::shelf::{ShelfError, Stocking};
+use crate::shelf::{STOCKED_AT_ONCE, ShelfError, Stocking};
 use crate::snapshot::{self, SnapshotError};
 use crate::stage;
 use crate::world::MoreSources;
@@ -38,8 +38,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const ITEMS_SHOWN_EVERY: Duration = Duration::from_millis(100);
 /// Items that wait to be read again; with more of them the whole catalogue is.
 const PENDING_MAX: usize = 50_000;
-/// Items that are laid out at once while the whole catalogue is read.
-const STOCKED_AT_ONCE: usize = 25_000;
 /// How often the catalogue may turn out to have vectors of another length while it is read.
 const LAYOUTS_MAX: usize = 3;
 /// Counted events after which a snapshot is worth its while.

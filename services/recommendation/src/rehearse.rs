@@ -21,6 +21,7 @@ use crate::definitions::InForce;
 use crate::fold::{EVENTS_MAX, Rules, State};
 use crate::model::{self, Trained};
 use crate::replica::Replica;
+use crate::shelf::{STOCKED_AT_ONCE, Stocking};
 use crate::world::{DEFAULT, MoreSources, World};
 
 /// The last events that the replica is folded from: this is what bounds its memory.
@@ -131,12 +132,11 @@ impl Rehearsal<'_> {
         let rules = Arc::new(Rules::new(self.config, self.worth.clone()));
         let replica = Replica::new(self.tenant.clone(), Arc::clone(&rules), self.config);
         replica.restore(self.folded(&rules));
-        let width = self.entries.iter().find_map(|entry| entry.vector.as_ref()).map_or(1, Vec::len);
-        let mut entries = self.entries.clone();
-        for entry in &mut entries {
-            entry.vector.take_if(|vector| vector.len() != width);
+        let mut stocking = Stocking::new(self.kinds.clone());
+        for entries in self.entries.chunks(STOCKED_AT_ONCE) {
+            stocking.put(replica.with_rows(entries.to_vec())).map_err(|error| error.to_string())?;
         }
-        replica.stock(self.kinds.clone(), width, entries).map_err(|error| error.to_string())?;
+        replica.stock(stocking).map_err(|error| error.to_string())?;
         let ours = replica.rows_of(&*self.model);
         let source = model::source(Arc::clone(&self.model), ours).map_err(|error| error.to_string())?;
         let more = MoreSources {

@@ -107,7 +107,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let runtime = serve::runtime()?;
     runtime.block_on(async {
         made_up::send_items(&rest, options.items).await?;
-        made_up::embedded(&rest, (0..options.items).map(|number| format!("item-{number}"))).await
+        made_up::at_rest(&rest).await
     })?;
     let is_over = AtomicBool::new(false);
     let report = std::thread::scope(|scope| {

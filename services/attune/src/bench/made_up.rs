@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use attune_api::rest::recommendation::{RecommendResponse, SimilarRequest};
+use attune_api::rest::operations::{Readiness, ReadyBackground};
 use attune_load::random::SplitMix64;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
@@ -16,8 +16,10 @@ const BATCH: usize = 1_000;
 const IN_FLIGHT: usize = 4;
 /// Categories of items.
 pub(super) const CATEGORIES: u64 = 20;
-/// Items that are looked at to see whether all are embedded.
-const LOOKED_AT: usize = 50;
+/// What goes on in the background and has to be done before anything is measured.
+const WAITED_FOR: [&str; 2] = ["content", "lists"];
+/// Who looks for work twice a second is no further behind when there is none.
+const LAG_S_MAX: f64 = 1.5;
 const WORDS: [&str; 16] = [
     "quiet", "river", "winter", "letter", "garden", "stranger", "island", "night", "paper", "silver", "road", "music",
     "glass", "summer", "harbour", "clock",
@@ -89,20 +91,15 @@ pub(super) async fn send(rest: &Rest, path: &'static str, bodies: impl Iterator<
     stream::iter(bodies).map(post).buffer_unordered(IN_FLIGHT).try_for_each(|_| async { Ok(()) }).await
 }
 
-/// Waits until the items have neighbours by their text.
-pub(super) async fn embedded(rest: &Rest, ids: impl ExactSizeIterator<Item = String>) -> Result<()> {
-    let step = (ids.len() / LOOKED_AT).max(1);
+/// Waits until all that was sent is indexed, embedded and in the memory of those who make lists.
+pub(super) async fn at_rest(rest: &Rest) -> Result<()> {
     let start = Instant::now();
-    for item_id in ids.step_by(step) {
-        let ask = SimilarRequest { item_id, k: Some(10), filter: None, explain: None };
-        loop {
-            let list: Result<RecommendResponse> = rest.post("/v1/similar", &ask).await;
-            if list.as_ref().is_ok_and(|list| list.sources.contains_key("semantic")) {
-                break;
-            }
-            ensure!(start.elapsed() < PATIENCE, "the items were not embedded in time: {list:?}");
-            tokio::time::sleep(PAUSE).await;
-        }
+    loop {
+        let ready: Readiness = rest.get("/readyz").await?;
+        let mut background = ready.background.iter().filter(|line| WAITED_FOR.contains(&line.name.as_str()));
+        let Some(behind) = background.find(|line| line.lag_s > LAG_S_MAX) else { return Ok(()) };
+        let ReadyBackground { name, lag_s, .. } = behind;
+        ensure!(start.elapsed() < PATIENCE, "{name} is still behind by {lag_s:.0} s");
+        tokio::time::sleep(PAUSE).await;
     }
-    Ok(())
 }

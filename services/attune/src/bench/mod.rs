@@ -10,8 +10,8 @@ pub mod recommend;
 pub mod replicas;
 mod report;
 pub mod scale;
-pub mod serve;
-mod server;
+mod serve;
+pub mod server;
 mod workload;
 
 use std::thread;

@@ -3,10 +3,10 @@
 //! This is how rates of recommenders are usually told: a public history, `wrk` beside the server on the same machine. Every
 //! list is made when it is asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use attune_api::rest::recommendation::RecommendRequest;
 use attune_batch::history::History;
 use attune_load::{ClosedRun, Percentiles, SaturateOptions, WARM_UP, saturate_rest};
@@ -19,6 +19,7 @@ use super::server::Home;
 use super::write_json;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
+use crate::evaluate::served::films;
 use crate::{serve, term};
 
 /// Events and items a call.
@@ -66,7 +67,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let ratings = config.model_folder("movielens-100k").join("ml-100k.inter");
     let missing = || format!("{} is missing: `attune models pull movielens-100k` fetches it", ratings.display());
     let history = History::movielens(&ratings).with_context(missing)?;
-    let films = films(&ratings.with_extension("item")).with_context(missing)?;
+    let films = films(&ratings.with_extension("item")).with_context(missing)?.into_values().collect();
     let mut home = Home::new(config)?;
     let server = home.start()?;
     serve::runtime()?.block_on(fill(&Rest::new(&server.url, &server.key), &history, films))?;
@@ -102,29 +103,8 @@ fn whole(answer: &[u8]) -> Result<u64, String> {
     }
 }
 
-/// Films as items: their ids, titles, years and genres.
-fn films(path: &Path) -> Result<Vec<Value>> {
-    let bytes = std::fs::read(path)?;
-    // Not all titles are in UTF-8.
-    let text = String::from_utf8_lossy(&bytes);
-    let film = |line: &str| {
-        let columns: Vec<&str> = line.split('\t').collect();
-        let [id, title, year, genres] = columns[..] else { return None };
-        let genres: Vec<&str> = genres.split(' ').collect();
-        let mut attributes = json!({ "genres": genres });
-        if let Ok(year) = year.parse::<u32>() {
-            attributes["year"] = year.into();
-        }
-        Some(json!({"id": id, "title": title, "text": genres.join(", "), "attributes": attributes}))
-    };
-    let films: Vec<Value> = text.lines().skip(1).filter_map(film).collect();
-    ensure!(!films.is_empty(), "{} has no films", path.display());
-    Ok(films)
-}
-
 async fn fill(rest: &Rest, history: &History, films: Vec<Value>) -> Result<()> {
     let start = Instant::now();
-    let ids: Vec<String> = films.iter().map(|film| film["id"].as_str().unwrap_or_default().to_owned()).collect();
     send(rest, "/v1/items:batch", films.chunks(BATCH).map(|items| json!({ "items": items }))).await?;
     let event = |event: &attune_ranking::data::Event| {
         json!({
@@ -138,7 +118,7 @@ async fn fill(rest: &Rest, history: &History, films: Vec<Value>) -> Result<()> {
     let events = history.log.events();
     let bodies = events.chunks(BATCH).map(|events| json!({ "events": events.iter().map(event).collect::<Vec<_>>() }));
     send(rest, "/v1/events", bodies).await?;
-    made_up::embedded(rest, ids.into_iter()).await?;
+    made_up::at_rest(rest).await?;
     term::detail(&format!("{} films and {} ratings after {:.1?}", films.len(), events.len(), start.elapsed()));
     Ok(())
 }
@@ -165,16 +145,5 @@ mod tests {
         };
         assert_eq!((whole(&list(K, false)), whole(&list(K, true))), (Ok(1), Ok(0)));
         assert!(whole(&list(K - 1, false)).unwrap_err().contains("9 items"));
-    }
-
-    #[test]
-    fn films_are_read_with_and_without_a_year() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("films.item");
-        std::fs::write(&path, b"id\ttitle\tyear\tgenres\n1\tMis\xe9rables\t1995\tDrama War\n2\tM\tunknown\tCrime\n")
-            .unwrap();
-        let films = films(&path).unwrap();
-        assert_eq!(films[0]["attributes"], json!({"genres": ["Drama", "War"], "year": 1995}));
-        assert_eq!(films[1], json!({"id": "2", "title": "M", "text": "Crime", "attributes": {"genres": ["Crime"]}}));
     }
 }

@@ -81,7 +81,10 @@ impl Options {
 /// The server does not start, cannot be filled or reached, or a file cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     ensure!(options.items >= RANKED && options.users > 0, "at least {RANKED} items and one user are needed");
-    let mut home = Home::new(config)?;
+    // What is measured is the making of lists; what a training takes of them is another question.
+    let mut config = config.clone();
+    config.trainer.model.clear();
+    let mut home = Home::new(&config)?;
     let server = home.start()?;
     serve::runtime()?.block_on(fill(&Rest::new(&server.url, &server.key), options))?;
     let mut random = SplitMix64::new(7);
@@ -113,7 +116,7 @@ async fn fill(rest: &Rest, options: &Options) -> Result<()> {
     made_up::send_items(rest, options.items).await?;
     made_up::send_clicks(rest, options.size(), count).await?;
     term::detail(&format!("{} items and {count} events sent in {:.1?}; embedding", options.items, start.elapsed()));
-    made_up::embedded(rest, (0..options.items).map(|number| format!("item-{number}"))).await?;
+    made_up::at_rest(rest).await?;
     term::detail(&format!("all embedded after {:.1?}", start.elapsed()));
     Ok(())
 }

@@ -118,7 +118,7 @@ async fn measure(home: &mut Home, options: &Options) -> Result<Report> {
     let start = Instant::now();
     made_up::send_items(&rest, options.items).await?;
     if !options.no_embeddings {
-        made_up::embedded(&rest, (0..options.items).map(|number| format!("item-{number}"))).await?;
+        made_up::at_rest(&rest).await?;
     }
     let items_s = start.elapsed().as_secs_f64();
     term::detail(&format!("{} items after {items_s:.1} s; importing", term::grouped(options.items as u64)));

@@ -14,7 +14,7 @@ use crate::config::{self, Config, Limits};
 use crate::models::install::models_folder;
 
 /// Where the servers of a bench keep their data, one after the other: in the data folder, until it is dropped.
-pub(super) struct Home {
+pub struct Home {
     folder: TempDir,
     config: Config,
     /// Shown by the first server alone.
@@ -51,7 +51,7 @@ impl Home {
 }
 
 /// A server in a process of its own. Killed when dropped.
-pub(super) struct OwnServer {
+pub struct OwnServer {
     child: Child,
     /// When it was started.
     pub began: Instant,
@@ -128,7 +128,7 @@ impl Drop for OwnServer {
 
 /// What a process has in memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Memory {
+pub struct Memory {
     /// Now.
     pub resident: u64,
     /// Of it, what is its own, and no page of a file.

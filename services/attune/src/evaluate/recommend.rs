@@ -1,6 +1,6 @@
 //! Recommenders under the protocols of `attune_ranking::evaluate`: split, train, rank, report, once for each seed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -128,8 +128,8 @@ fn settings(config: &Config, model: &str, protocol: &Protocol) -> Result<(String
 }
 
 /// The events, what is known of users and items for models, and what a catalogue says of the items.
-fn read(config: &Config, flags: &Flags) -> Result<(History, About, HashMap<String, Value>)> {
-    let (mut about, mut films) = (About::default(), HashMap::new());
+fn read(config: &Config, flags: &Flags) -> Result<(History, About, BTreeMap<String, Value>)> {
+    let (mut about, mut films) = (About::default(), BTreeMap::new());
     let history = match &flags.events {
         Some(path) => History::read(path, &ColumnMap::parse(&flags.map)?)?,
         None => {

@@ -6,9 +6,9 @@
 //! process. What is measured is therefore all that stands between a trained model and what people see: how much is kept
 //! of a user, what else proposes items, how that is blended and rearranged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use attune_ranking::evaluate::{Case, Outcome, Protocol, Rule, Stage, Task, judge
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 
-use crate::bench::serve::OwnServer;
+use crate::bench::server::{Home, OwnServer};
 use crate::client::Rest;
 use crate::config::Config;
 use crate::import::{events, items};
@@ -56,7 +56,7 @@ impl<'a> Served<'a> {
         protocol: &'static Protocol,
         (history, worth): (&'a History, Worth),
         model: Option<&str>,
-        mut described: HashMap<String, Value>,
+        mut described: BTreeMap<String, Value>,
     ) -> Result<Self> {
         let by_user = matches!(protocol.rule, Rule::Stratified { .. } | Rule::Tenth | Rule::TwoTenths { .. });
         ensure!(
@@ -70,12 +70,6 @@ impl<'a> Served<'a> {
         }
         config.trainer.check()?;
         ensure!(!config.trainer.model.is_empty(), "trainer.model is empty: say what is trained with --model");
-        // The server has a data folder of its own, and the models stay where they are.
-        let folder = |model: &str| std::path::absolute(config.model_folder(model));
-        let folders = config.models.iter().map(|model| folder(&model.model)).collect::<io::Result<Vec<_>>>()?;
-        for (model, folder) in config.models.iter_mut().zip(folders) {
-            model.model = folder.to_string_lossy().into_owned();
-        }
         let item = |id: &str| described.remove(id).unwrap_or_else(|| json!({"id": id, "title": id}));
         let items = history.items.iter().map(item).collect();
         Ok(Self { config, protocol, history, items })
@@ -92,10 +86,10 @@ impl<'a> Served<'a> {
     /// The server does not start, refuses something, or has no recommender in the end.
     pub fn outcome(&self, seed: u64) -> Result<Outcome> {
         let task = Task::new(self.protocol, &self.history.log, &self.config.worth, seed, Stage::Test)?;
-        let folder = tempfile::tempdir()?;
-        let server = OwnServer::start(&self.own(folder.path(), task.split.train.len()))?;
+        let mut home = Home::new(&self.own(task.split.train.len()))?;
+        let server = home.start()?;
         serve::runtime()?.block_on(async {
-            self.fill(&server, folder.path(), &task).await?;
+            self.fill(&server, &home, &task).await?;
             let rest = Rest::new(&server.url, &server.key);
             let version = in_service(&rest).await?;
             term::detail(&format!("seed {seed}: {version} is in service"));
@@ -105,8 +99,8 @@ impl<'a> Served<'a> {
     }
 
     /// The configuration of a server that trains once, as soon as it has so many events.
-    fn own(&self, folder: &Path, events: usize) -> Config {
-        let mut config = Config { data: folder.join("data"), ..self.config.clone() };
+    fn own(&self, events: usize) -> Config {
+        let mut config = self.config.clone();
         config.lake.flush_s = 1;
         config.recommendation.sources_ms_max = SOURCES_MS_MAX;
         config.trainer.events_min = events as u64;
@@ -116,8 +110,8 @@ impl<'a> Served<'a> {
     }
 
     /// Imports the catalogue and the training events.
-    async fn fill(&self, server: &OwnServer, folder: &Path, task: &Task) -> Result<()> {
-        let (catalogue, told) = (folder.join("items.jsonl"), folder.join("events.jsonl"));
+    async fn fill(&self, server: &OwnServer, home: &Home, task: &Task) -> Result<()> {
+        let (catalogue, told) = (home.path("items.jsonl"), home.path("events.jsonl"));
         lines(&catalogue, self.items.iter().cloned())?;
         lines(&told, task.split.train.iter().map(|index| self.event(*index)))?;
         let kept = items::whole(&catalogue, &server.url, &server.key, term::file_bar("items")).await?;
@@ -216,7 +210,7 @@ async fn in_service(rest: &Rest) -> Result<String> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn films(path: &Path) -> Result<HashMap<String, Value>> {
+pub fn films(path: &Path) -> Result<BTreeMap<String, Value>> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let film = |line: &str| {
         let fields: Vec<&str> = line.split('\t').collect();
