@@ -2,7 +2,7 @@
 //! read. What is wrong with one costs a replay, no more.
 //!
 //! ```text
-//! "attunerec3"  CRC-32 of the rest, u32 little endian  fingerprint, u64 little endian  state (postcard)
+//! "attunerec4"  CRC-32 of the rest, u32 little endian  fingerprint, u64 little endian  state (postcard)
 //! ```
 
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use postcard::ser_flavors::Flavor;
 
 use crate::fold::{Rules, State};
 
-const MAGIC: &[u8] = b"attunerec3";
+const MAGIC: &[u8] = b"attunerec4";
 /// What every version of the format begins with.
 const KIND: &[u8] = b"attunerec";
 const HEAD: usize = MAGIC.len() + 4 + 8;
