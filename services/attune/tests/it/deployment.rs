@@ -167,8 +167,14 @@ fn nine_processes_are_one_server_and_one_list_maker_may_die() {
     let shown = |list: &Value| -> BTreeSet<String> {
         list["items"].as_array().unwrap().iter().map(|item| item["item_id"].as_str().unwrap().to_owned()).collect()
     };
-    // Both replicas have heard of all films.
-    until("lists have all films", || (0..10).all(|_| shown(&list("nobody")).len() == FILMS));
+    // Both replicas have heard of the tenant, and of all films. Until they have they say so.
+    let may_list = || {
+        let body = json!({"user_id": "nobody", "k": FILMS}).to_string();
+        let answer = http::call(deployment.gateway, "POST", "/v1/recommend", Some(&key), &body).unwrap();
+        assert!([200, 503].contains(&answer.status), "{} {}", answer.status, answer.text());
+        answer.status == 200 && shown(&answer.json()).len() == FILMS
+    };
+    until("lists have all films", || (0..10).all(|_| may_list()));
 
     let click = |number: usize| {
         let event = json!({"type": "click", "user_id": "ann", "item_id": format!("film-{number}")});
