@@ -95,7 +95,7 @@ async fn follows(shop: &mut Shop) -> Result<RecommendResponse> {
     let (after, took) = list(&shop.rest).await?;
     let clicked = hers.each_ref().map(|film| shop.crowd.title(film)).join(", ");
     show(shop, &format!("she clicks {clicked}, and asks again ({})", millis(took)), &after);
-    ensure!(before.items[0].item_id != after.items[0].item_id, "three clicks have changed nothing");
+    ensure!(ids(&before) != ids(&after), "three clicks have changed nothing: {after:?}");
     let names = |item: &RecommendedItem| {
         let said = item.explain.iter().flat_map(|explain| &explain.sources);
         said.filter_map(|said| said.item_id.as_ref()).any(|film| hers.contains(film))
@@ -159,11 +159,15 @@ async fn over_grpc(shop: &Shop, grpc: Keyed, seen: &RecommendResponse) -> Result
     let answer = client.recommend(request).await?.into_inner();
     let took = start.elapsed();
     let over_grpc: Vec<&str> = answer.items.iter().map(|item| item.item_id.as_str()).collect();
-    let over_rest: Vec<&str> = seen.items.iter().map(|item| item.item_id.as_str()).collect();
+    let over_rest = ids(seen);
     ensure!(over_grpc == over_rest, "gRPC answers with another list than REST: {over_grpc:?}, {over_rest:?}");
     let titles: Vec<&str> = over_grpc.iter().map(|film| shop.crowd.title(film)).collect();
     say!("   {} {}", styled(Style::Green, titles.join(", ")), styled(Style::Dim, format!("({})", millis(took))));
     Ok(())
+}
+
+fn ids(list: &RecommendResponse) -> Vec<&str> {
+    list.items.iter().map(|item| item.item_id.as_str()).collect()
 }
 
 async fn list(rest: &Rest) -> Result<(RecommendResponse, Duration)> {
