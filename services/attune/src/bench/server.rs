@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use attune_kernels::ISA_VARIABLE;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::config::{self, Config, Limits};
 use crate::models::install::models_folder;
@@ -53,6 +53,8 @@ impl Home {
 /// A server in a process of its own. Killed when dropped.
 pub struct OwnServer {
     child: Child,
+    /// It looks at this file for changes as long as it runs.
+    _config: NamedTempFile,
     /// When it was started.
     pub began: Instant,
     /// Where it listens.
@@ -65,7 +67,7 @@ impl OwnServer {
     /// Starts it with this configuration and these flags, and waits until it is ready. It has a key if it made one.
     pub fn spawn(config: &Config, flags: &[&str]) -> Result<Self> {
         let began = Instant::now();
-        let file = tempfile::NamedTempFile::with_suffix(".toml")?;
+        let file = NamedTempFile::with_suffix(".toml")?;
         // What is measured is the server, not how much one key may ask for: a GPU answers more than that.
         let quiet = Config { log: "warn".into(), limits: Limits::none(), ..config.clone() };
         std::fs::write(file.path(), toml::to_string(&quiet)?)?;
@@ -77,7 +79,7 @@ impl OwnServer {
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start a server")?;
         let stdout = child.stdout.take().context("the server has no output")?;
-        let mut server = Self { child, began, url: String::new(), key: String::new() };
+        let mut server = Self { child, _config: file, began, url: String::new(), key: String::new() };
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             let mut words = line.split_whitespace();
