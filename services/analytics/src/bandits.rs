@@ -22,11 +22,14 @@ use attune_store::{ErrorKind, Expect, Tenant};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use crate::defined::{Defined, defined};
 
 /// What it is called where it says how far behind it is, and as a caller of reports.
 const NAME: &str = "bandits";
+/// How often it says that there is nothing to do.
+const SIGN_EVERY: Duration = Duration::from_secs(1);
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
 /// What it stands on.
@@ -75,23 +78,37 @@ impl Drop for Bandits {
 }
 
 async fn work(shared: Shared, mut stopping: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = round(&shared) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => break,
+    let rounds = async {
+        loop {
+            let next = Instant::now() + shared.every;
+            let is_done = round(&shared).await;
+            // Until the next one there is nothing to be behind with.
+            loop {
+                if is_done {
+                    shared.sign.caught_up();
+                }
+                if Instant::now() >= next {
+                    break;
+                }
+                sleep_until(next.min(Instant::now() + SIGN_EVERY)).await;
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(shared.every) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => break,
-        }
+    };
+    tokio::select! {
+        () = rounds => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     shared.sign.leave();
 }
 
-async fn round(shared: &Shared) {
+/// Whether all tenants had their turn.
+async fn round(shared: &Shared) -> bool {
     let tenants = match all_tenants(&*shared.relational, shared.first.clone()).await {
         Ok(tenants) => tenants,
-        Err(error) => return tracing::warn!(%error, "the tenants cannot be listed: bandits stay as they are"),
+        Err(error) => {
+            tracing::warn!(%error, "the tenants cannot be listed: bandits stay as they are");
+            return false;
+        }
     };
     let mut is_done = true;
     for tenant in tenants {
@@ -100,9 +117,7 @@ async fn round(shared: &Shared) {
             tracing::warn!(%tenant, %error, "people are not shared out anew among bandits");
         }
     }
-    if is_done {
-        shared.sign.caught_up();
-    }
+    is_done
 }
 
 async fn share_out(shared: &Shared, tenant: &Tenant) -> Result<(), ApiError> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use attune_api::catalogue::SharedCatalogue;
 use attune_api::log::{Exposure, Shown as ShownItem};
+use attune_api::moment::now_ms;
 use attune_api::recommendation::Recommendation;
 use attune_api::rest::recommendation::{
     RankRequest, RecommendRequest, RecommendResponse, SimilarRequest, TrendingRequest,
@@ -268,7 +269,7 @@ fn exposure(ask: &Ask, made: &Made, list: &RecommendResponse) -> Exposure {
     };
     Exposure {
         request_id: list.request_id.clone(),
-        time_ms: stage::now() * 1_000,
+        time_ms: now_ms(),
         surface: ask.surface.clone(),
         pipeline: list.pipeline.clone(),
         model_version: list.model_version.clone(),
