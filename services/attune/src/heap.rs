@@ -58,7 +58,17 @@ mod tests {
         assert!(resident(&status).unwrap() > 1 << 20);
     }
 
+    /// In a process of its own: what other tests hold meanwhile would be measured, too.
     #[test]
+    fn memory_is_given_back_by_a_process_that_does_nothing_else() {
+        let alone = ["heap::tests::what_was_freed_between_things_that_stay_is_given_back_once", "--exact", "--ignored"];
+        let told = std::process::Command::new(std::env::current_exe().unwrap()).args(alone).output().unwrap();
+        let said = String::from_utf8_lossy(&told.stdout);
+        assert!(told.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "is run by the test before, in a process of its own"]
     fn what_was_freed_between_things_that_stay_is_given_back_once() {
         const BLOCK: usize = 32 << 10;
         let least = look(0);
