@@ -11,8 +11,9 @@ use moka::sync::Cache;
 
 use crate::shelf::Shelf;
 
-/// Filters whose rows are remembered, a bit for each item: applications ask with the same few again and again.
-const FILTERS_MAX: u64 = 256;
+/// Bytes of filters that are remembered, each with its rows, a bit an item: applications ask with the same few again and
+/// again.
+const SELECTED_BYTES_MAX: u64 = 16 << 20;
 
 /// Items that may be shown.
 pub struct Stock {
@@ -21,7 +22,7 @@ pub struct Stock {
     /// The attributes there are.
     pub schema: Schema,
     /// Their rows.
-    pub visible: Arc<Allowed>,
+    pub visible: Allowed,
     /// How many they are.
     pub items: usize,
     /// New ones first.
@@ -42,11 +43,14 @@ impl Stock {
         let semantic = Alike(Semantic::new(catalogue.clone(), SemanticOptions::default()));
         Arc::new(Self {
             schema: shelf.schema().clone(),
-            visible: Arc::new(catalogue.rows(None)),
+            visible: catalogue.rows(None),
             items: catalogue.items(),
             latest: Arc::new(Latest::new(shelf.published(), latest_half_life_days)),
             semantic: Arc::new(semantic),
-            selected: Cache::new(FILTERS_MAX),
+            selected: Cache::builder()
+                .weigher(|text: &String, rows: &Arc<Allowed>| bytes(text, rows))
+                .max_capacity(SELECTED_BYTES_MAX)
+                .build(),
             catalogue,
         })
     }
@@ -64,6 +68,10 @@ impl Stock {
         self.selected.insert(text.to_owned(), Arc::clone(&rows));
         Ok(rows)
     }
+}
+
+fn bytes(text: &str, rows: &Allowed) -> u32 {
+    u32::try_from(text.len() + size_of_val(rows.words())).unwrap_or(u32::MAX)
 }
 
 /// What reads alike, without what is not alike at all: items without a vector among them.
