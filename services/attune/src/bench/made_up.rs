@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::client::Rest;
 
 /// Items and events a call.
-const BATCH: usize = 1_000;
+pub(super) const BATCH: usize = 1_000;
 /// Calls in flight while the server is filled.
 const IN_FLIGHT: usize = 4;
 /// Categories of items.
@@ -94,12 +94,16 @@ pub(super) async fn send(rest: &Rest, path: &'static str, bodies: impl Iterator<
 /// Waits until all that was sent is indexed, embedded and in the memory of those who make lists.
 pub(super) async fn at_rest(rest: &Rest) -> Result<()> {
     let start = Instant::now();
-    loop {
-        let ready: Readiness = rest.get("/readyz").await?;
-        let mut background = ready.background.iter().filter(|line| WAITED_FOR.contains(&line.name.as_str()));
-        let Some(behind) = background.find(|line| line.lag_s > LAG_S_MAX) else { return Ok(()) };
-        let ReadyBackground { name, lag_s, .. } = behind;
+    while let Some(ReadyBackground { name, lag_s, .. }) = behind(rest, &WAITED_FOR, LAG_S_MAX).await? {
         ensure!(start.elapsed() < PATIENCE, "{name} is still behind by {lag_s:.0} s");
         tokio::time::sleep(PAUSE).await;
     }
+    Ok(())
+}
+
+/// The first of some that work in the background, by their names, that is further behind than so many seconds.
+pub(super) async fn behind(rest: &Rest, names: &[&str], lag_s_max: f64) -> Result<Option<ReadyBackground>> {
+    let ready: Readiness = rest.get("/readyz").await?;
+    let is_behind = |line: &ReadyBackground| names.contains(&line.name.as_str()) && line.lag_s > lag_s_max;
+    Ok(ready.background.into_iter().find(is_behind))
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::made_up::{self, send};
+use super::made_up::{self, BATCH, send};
 use super::server::Home;
 use super::write_json;
 use crate::client::Rest;
@@ -22,8 +22,6 @@ use crate::config::{Config, EngineFlags};
 use crate::evaluate::served::films;
 use crate::{serve, term};
 
-/// Events and items a call.
-const BATCH: usize = 1_000;
 /// Of an answer, that nothing was late or away. The server writes JSON without spaces.
 const WHOLE: &[u8] = br#""degraded":false"#;
 /// Items of a list, and what each of them has.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use attune_api::moment::now_ms;
-use attune_api::rest::operations::Readiness;
 use attune_api::rest::recommendation::{RecommendRequest, RecommendResponse};
 use attune_load::random::SplitMix64;
 use clap::Args;
@@ -164,9 +163,7 @@ async fn started(home: &mut Home, after: &'static str) -> Result<(OwnServer, Sta
     .await?;
     let first_list_s = server.began.elapsed().as_secs_f64();
     until(&server, async || {
-        let ready: Readiness = rest.get("/readyz").await?;
-        let mut readers = ready.background.into_iter().filter(|one| READERS.contains(&one.name.as_str()));
-        let late = readers.find(|one| one.lag_s > LAG_S_MAX);
+        let late = made_up::behind(&rest, &READERS, LAG_S_MAX).await?;
         late.map_or(Ok(()), |late| bail!("{} is {:.0} s behind", late.name, late.lag_s))
     })
     .await?;
