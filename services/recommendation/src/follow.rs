@@ -364,7 +364,7 @@ impl Follower {
     fn keep(&self) -> impl Future<Output = Result<(), Fault>> + use<> {
         let (replica, path) = (self.replica.clone(), self.path());
         async move {
-            let written = spawn_blocking(move || snapshot::write(&path, &replica.state(), &replica.rules));
+            let written = spawn_blocking(move || snapshot::write(&path, &replica.still(), &replica.rules));
             if let Err(error) = written.await? {
                 tracing::warn!(%error, "the snapshot could not be written: a start would replay more of the log");
             }

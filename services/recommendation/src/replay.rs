@@ -93,7 +93,7 @@ pub async fn replay(
     fold(log, &new).await?;
     let written = Arc::clone(&new);
     let target = path.clone();
-    let write = move || snapshot::write(&target, &written.state(), &written.rules);
+    let write = move || snapshot::write(&target, &written.still(), &written.rules);
     spawn_blocking(write).await?.map_err(|source| ReplayError::Write { path, source })?;
     let state = new.state();
     Ok(Replayed { events: state.events(), users: state.users(), digest: state.digest(), before })

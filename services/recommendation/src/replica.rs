@@ -1,7 +1,8 @@
 //! One tenant in this process: what was folded, what is on the shelf, and the world made of both.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use attune_api::catalogue::Entry;
 use attune_api::log::Record;
@@ -18,13 +19,20 @@ use crate::stage::NO_ROW;
 use crate::stock::Stock;
 use crate::world::{Counted, MoreSources, World};
 
-/// What a tenant's requests and its follower share. Locks are held for as long as memory is copied, never across a wait.
+/// Records that are applied while nobody reads.
+const APPLIED_AT_ONCE: usize = 128;
+
+/// What a tenant's requests and its follower share. Locks that requests need are held for as long as some memory is copied,
+/// never across a wait.
 pub struct Replica {
     /// Whose.
     pub tenant: Tenant,
     /// How records count.
     pub rules: Arc<Rules>,
     state: RwLock<State>,
+    /// Held by who writes, or reads for long: a writer that waited for a long reader would have everybody wait who comes
+    /// after it.
+    writers: Mutex<()>,
     shelf: Mutex<Shelf>,
     world: RwLock<Arc<World>>,
     /// Changes with every batch of the log.
@@ -48,6 +56,26 @@ pub struct Consumed {
     pub items: Vec<String>,
 }
 
+/// What is locked, with the lock that only one of those has who write or read for long.
+pub struct Alone<'r, G> {
+    guard: G,
+    _writers: MutexGuard<'r, ()>,
+}
+
+impl<G: Deref> Deref for Alone<'_, G> {
+    type Target = G::Target;
+
+    fn deref(&self) -> &G::Target {
+        &self.guard
+    }
+}
+
+impl<G: DerefMut> DerefMut for Alone<'_, G> {
+    fn deref_mut(&mut self) -> &mut G::Target {
+        &mut self.guard
+    }
+}
+
 impl Replica {
     /// With nothing in it.
     pub fn new(tenant: Tenant, rules: Arc<Rules>, config: &RecommendationConfig) -> Self {
@@ -60,6 +88,7 @@ impl Replica {
             tenant,
             rules,
             state: RwLock::new(state),
+            writers: Mutex::new(()),
             shelf: Mutex::new(shelf),
             world: RwLock::new(Arc::new(world)),
             progress: watch::Sender::new(0),
@@ -73,8 +102,15 @@ impl Replica {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    /// The same for who reads for long, such as all of it: requests go on beside, and what the log brings waits.
+    pub fn still(&self) -> Alone<'_, RwLockReadGuard<'_, State>> {
+        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        Alone { guard: self.state(), _writers: writers }
+    }
+
+    fn state_mut(&self) -> Alone<'_, RwLockWriteGuard<'_, State>> {
+        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        Alone { guard: self.state.write().unwrap_or_else(PoisonError::into_inner), _writers: writers }
     }
 
     /// What requests see.
@@ -112,29 +148,31 @@ impl Replica {
         *self.state_mut() = state;
     }
 
-    /// Applies events of the log and moves on to `positions`, both or neither. What is not a record of ours is passed
-    /// over: a newer program may have written it.
+    /// Applies events of the log, each together with its place, and moves on to `positions`. What is not a record of ours
+    /// is passed over: a newer program may have written it.
     pub fn consume(&self, events: &[Event], positions: &[Position]) -> Consumed {
         let records: Vec<_> = events.iter().map(|event| (event, Record::read(&event.payload))).collect();
         let mut consumed = Consumed::default();
-        let mut state = self.state_mut();
-        for (event, record) in records {
-            let Position { partition, offset } = event.position;
-            if state.has_consumed(partition, offset) {
-                continue;
+        let mut records = records.into_iter().peekable();
+        while records.peek().is_some() {
+            let mut state = self.state_mut();
+            for (event, record) in records.by_ref().take(APPLIED_AT_ONCE) {
+                let Position { partition, offset } = event.position;
+                if state.has_consumed(partition, offset) {
+                    continue;
+                }
+                match record.map(|record| state.apply(&event.subject, record, &self.rules)) {
+                    Ok(Applied::Counted) => consumed.counted += 1,
+                    Ok(Applied::Shown) => consumed.shown += 1,
+                    Ok(Applied::Forgotten) => (consumed.counted, consumed.forgot) = (consumed.counted + 1, true),
+                    Ok(Applied::Item(item_id)) => consumed.items.push(item_id),
+                    Ok(Applied::Nothing) => {}
+                    Err(error) => tracing::warn!(partition, offset, %error, "a record of the log cannot be read"),
+                }
+                state.advance([(partition, offset + 1)]);
             }
-            match record.map(|record| state.apply(&event.subject, record, &self.rules)) {
-                Ok(Applied::Counted) => consumed.counted += 1,
-                Ok(Applied::Shown) => consumed.shown += 1,
-                Ok(Applied::Forgotten) => (consumed.counted, consumed.forgot) = (consumed.counted + 1, true),
-                Ok(Applied::Item(item_id)) => consumed.items.push(item_id),
-                Ok(Applied::Nothing) => {}
-                Err(error) => tracing::warn!(partition, offset, %error, "a record of the log cannot be read"),
-            }
-            state.advance([(partition, offset + 1)]);
         }
-        state.advance(positions.iter().map(|position| (position.partition, position.offset)));
-        drop(state);
+        self.state_mut().advance(positions.iter().map(|position| (position.partition, position.offset)));
         self.progress.send_modify(|batches| *batches += 1);
         consumed
     }
@@ -187,7 +225,7 @@ impl Replica {
         in_force: &InForce,
         more: &MoreSources,
     ) -> Result<(), ShelfError> {
-        let counted = Counted::of(&self.state(), in_force);
+        let counted = Counted::of(&self.still(), in_force);
         let before = self.world();
         let stock = {
             let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,5 +253,37 @@ impl Replica {
         let mut state = self.state_mut();
         let row = |entry: Entry| Some((state.row(&entry.item_id, &self.rules)?, entry));
         entries.into_iter().filter_map(row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use attune_ranking::data::Worth;
+
+    use super::*;
+
+    #[test]
+    fn requests_go_on_beside_one_that_reads_for_long_though_a_writer_waits() {
+        let config = RecommendationConfig::default();
+        let replica = Replica::new("shop".parse().unwrap(), Arc::new(Rules::new(&config, Worth::default())), &config);
+        let (written, writes) = mpsc::channel();
+        let (read, reads) = mpsc::channel();
+        thread::scope(|scope| {
+            let still = replica.still();
+            scope.spawn(|| {
+                replica.consume(&[], &[Position { partition: 0, offset: 7 }]);
+                written.send(()).unwrap();
+            });
+            thread::sleep(Duration::from_millis(50));
+            scope.spawn(|| read.send(replica.state().has_consumed(0, 6)).unwrap());
+            assert_eq!(reads.recv_timeout(Duration::from_secs(60)), Ok(false), "a request waits");
+            assert!(writes.try_recv().is_err() && !still.has_consumed(0, 6), "what is read does not change");
+            drop(still);
+        });
+        assert!(writes.try_recv().is_ok() && replica.state().has_consumed(0, 6));
     }
 }

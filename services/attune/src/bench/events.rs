@@ -90,6 +90,8 @@ struct Report {
 struct Read {
     asked: usize,
     knew: usize,
+    /// Of those that did not, how many said so: they were degraded.
+    said: usize,
     /// From sending the event to having the list.
     latency: Percentiles,
 }
@@ -218,7 +220,9 @@ async fn ask(rest: &Rest, items: usize, is_over: &AtomicBool) -> Result<Read> {
         let list: RecommendResponse = rest.post("/v1/recommend", &ask).await?;
         latencies.record(sent.elapsed());
         read.asked += 1;
-        read.knew += usize::from(list.notes.iter().all(|note| note.code != "no_history"));
+        let knew = list.notes.iter().all(|note| note.code != "no_history");
+        read.knew += usize::from(knew);
+        read.said += usize::from(!knew && list.degraded);
         tokio::time::sleep(ASK_EVERY).await;
     }
     read.latency = latencies.percentiles();
@@ -241,9 +245,10 @@ fn show(report: &Report) {
         say!("batches of {} events that are due, gRPC:", report.events_per_batch);
         show_open(&report.open);
     }
-    let Read { asked, knew, latency } = &report.read;
+    let Read { asked, knew, said, latency } = &report.read;
     say!(
-        "meanwhile {knew} of {asked} lists knew of their user's click just before; click and list: p50 {:.1} ms, p99 {:.1} ms",
+        "meanwhile {knew} of {asked} lists knew of their user's click just before, {said} said that they were degraded; \
+         click and list: p50 {:.1} ms, p99 {:.1} ms",
         latency.p50_ms,
         latency.p99_ms
     );

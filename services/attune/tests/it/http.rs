@@ -53,14 +53,18 @@ pub fn call_with(
     let authorization = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
     let further: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = body.len();
-    write!(
+    let sent = write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{authorization}{further}\
          content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )?;
+    );
+    // Who is refused early cannot send the rest, and finds the answer nevertheless.
     let mut raw = Vec::new();
-    stream.read_to_end(&mut raw)?;
-    parse(&raw).ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the answer is cut short"))
+    let read = stream.read_to_end(&mut raw);
+    match parse(&raw) {
+        Some(answer) => Ok(answer),
+        None => Err(sent.and(read.map(drop)).err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+    }
 }
 
 fn parse(raw: &[u8]) -> Option<Answer> {

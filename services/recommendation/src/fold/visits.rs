@@ -14,11 +14,18 @@ const HALF_LIFE: f32 = 5.0;
 /// Added to the count of either side before its root divides: what occurs rarely is believed less.
 const SHRINKAGE: f32 = 5.0;
 
-/// Counts of pairs. Rows are shared with the views that were made, and copied where they change.
+/// Rows that are shared together: a view of a hundred thousand is then a copy of some thousand references, and the first
+/// change of a row after it one of so many.
+const BLOCK: usize = 64;
+
+/// Rows that something goes with, rising, and the counts.
+type Pairs = Arc<Vec<(u32, f32)>>;
+
+/// Counts of pairs. Blocks and rows are shared with the views that were made, and copied where they change.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Visits {
-    /// By row: the other row, rising, and the count.
-    pairs: Vec<Arc<Vec<(u32, f32)>>>,
+    /// Of [`BLOCK`] rows each.
+    blocks: Vec<Arc<Vec<Pairs>>>,
     /// By row, how often it was liked by somebody for the first time.
     totals: Vec<f32>,
 }
@@ -31,9 +38,9 @@ impl Visits {
     /// Somebody liked an item for the first time, and before it others, the nearest first.
     pub(super) fn visit(&mut self, row: u32, before: Vec<u32>) {
         let largest = before.iter().copied().fold(row, u32::max) as usize;
-        if self.pairs.len() <= largest {
-            self.pairs.resize(largest + 1, Arc::default());
+        if self.totals.len() <= largest {
             self.totals.resize(largest + 1, 0.0);
+            self.blocks.resize(self.totals.len().div_ceil(BLOCK), Arc::new(vec![Pairs::default(); BLOCK]));
         }
         self.totals[row as usize] += 1.0;
         for (distance, other) in before.into_iter().enumerate() {
@@ -44,7 +51,8 @@ impl Visits {
     }
 
     fn add(&mut self, row: u32, other: u32, count: f32) {
-        let pairs = Arc::make_mut(&mut self.pairs[row as usize]);
+        let block = Arc::make_mut(&mut self.blocks[row as usize / BLOCK]);
+        let pairs = Arc::make_mut(&mut block[row as usize % BLOCK]);
         match pairs.binary_search_by_key(&other, |(other, _)| *other) {
             Ok(place) => pairs[place].1 += count,
             Err(place) => {
@@ -61,8 +69,12 @@ impl Visits {
 
     /// How often an item was liked by somebody for the first time, and what it goes with.
     pub(super) fn of(&self, row: u32) -> (f32, impl Iterator<Item = u32>) {
-        let links = self.pairs.get(row as usize).into_iter().flat_map(|pairs| pairs.iter().map(|(other, _)| *other));
-        (self.totals.get(row as usize).copied().unwrap_or(0.0), links)
+        (self.totals.get(row as usize).copied().unwrap_or(0.0), self.pairs(row).iter().map(|(other, _)| *other))
+    }
+
+    /// What goes with a row; nothing with one that is not there.
+    fn pairs(&self, row: u32) -> &[(u32, f32)] {
+        self.blocks.get(row as usize / BLOCK).map_or(&[], |block| &block[row as usize % BLOCK])
     }
 
     pub(super) fn view(&self) -> VisitsView {
@@ -72,14 +84,14 @@ impl Visits {
 
 impl Links for VisitsView {
     fn rows(&self) -> usize {
-        self.0.pairs.len()
+        self.0.totals.len()
     }
 
     /// The count over the geometric mean of how often either was liked.
     fn each(&self, row: u32, mut show: impl FnMut(u32, f32)) {
-        let Visits { pairs, totals } = &self.0;
+        let totals = &self.0.totals;
         let own = (totals[row as usize] + SHRINKAGE).sqrt();
-        for (other, count) in &*pairs[row as usize] {
+        for (other, count) in self.0.pairs(row) {
             show(*other, count / (own * (totals[*other as usize] + SHRINKAGE).sqrt()));
         }
     }
@@ -87,7 +99,7 @@ impl Links for VisitsView {
 
 impl Serialize for Visits {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let pairs: Vec<&Vec<(u32, f32)>> = self.pairs.iter().map(|row| &**row).collect();
+        let pairs: Vec<&[(u32, f32)]> = (0..self.totals.len() as u32).map(|row| self.pairs(row)).collect();
         (pairs, &self.totals).serialize(serializer)
     }
 }
@@ -99,6 +111,8 @@ impl<'de> Deserialize<'de> for Visits {
         if totals.len() != rows || pairs.iter().flatten().any(|(other, _)| *other as usize >= rows) {
             return Err(serde::de::Error::custom("pairs of items that are not there"));
         }
-        Ok(Self { pairs: pairs.into_iter().map(Arc::new).collect(), totals })
+        let mut rows = pairs.into_iter().map(Arc::new);
+        let block = |_| Arc::new((0..BLOCK).map(|_| rows.next().unwrap_or_default()).collect());
+        Ok(Self { blocks: (0..totals.len().div_ceil(BLOCK)).map(block).collect(), totals })
     }
 }

@@ -6,6 +6,9 @@
 //! names, and meanings of its own for `$` and `.`. The cost is that MongoDB's own queries cannot look inside; ours never do.
 //!
 //! Only the atomicity of a single document is relied on: every write names the version that it replaces, or inserts.
+//!
+//! FerretDB, which speaks the same protocol, has an index for one `_id` and reads the whole collection for a set of them:
+//! there many documents are as many questions, several at once.
 
 mod error;
 mod write;
@@ -16,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, future, stream};
 use mongodb::bson::{Document as Bson, doc};
 use mongodb::options::{Acknowledgment, ClientOptions, IndexOptions, WriteConcern};
 use mongodb::{Client, Database, IndexModel};
@@ -35,6 +38,9 @@ const STORE: StoreKind = StoreKind::Documents;
 /// Used when the URI names none.
 const DATABASE_DEFAULT: &str = "attune";
 
+/// Questions for single documents under way at once, of one call.
+const QUESTIONS_AT_ONCE: usize = 8;
+
 /// How often a patch is tried whose document others write at the same time.
 const TRIES_MAX: usize = 64;
 
@@ -42,6 +48,7 @@ const TRIES_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct MongoDocuments {
     database: Database,
+    is_ferret: bool,
     indexed: Arc<Mutex<HashSet<Collection>>>,
 }
 
@@ -62,17 +69,14 @@ impl MongoDocuments {
         options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
         let name = options.default_database.clone().unwrap_or_else(|| DATABASE_DEFAULT.to_owned());
         let database = Client::with_options(options).map_err(fail("open"))?.database(&name);
-        database.run_command(doc! { "ping": 1 }).await.map_err(fail("open"))?;
-        Ok(Self { database, indexed: Arc::default() })
+        let info = database.run_command(doc! { "buildInfo": 1 }).await.map_err(fail("open"))?;
+        let is_ferret = info.keys().any(|name| name.starts_with("ferret"));
+        Ok(Self { database, is_ferret, indexed: Arc::default() })
     }
 
     /// Whether the server is one that changes single documents atomically, which FerretDB does not.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn is_atomic(&self) -> Result<bool, StoreError> {
-        let info = self.database.run_command(doc! { "buildInfo": 1 }).await.map_err(fail("health"))?;
-        Ok(!info.keys().any(|name| name.starts_with("ferret")))
+    pub fn is_atomic(&self) -> bool {
+        !self.is_ferret
     }
 
     fn collection(&self, collection: Collection) -> mongodb::Collection<Bson> {
@@ -92,6 +96,16 @@ impl MongoDocuments {
         }
         self.indexed.lock().unwrap_or_else(PoisonError::into_inner).insert(collection);
         Ok(())
+    }
+
+    /// Those that there are of them, in any order.
+    async fn rows(&self, collection: Collection, joints: Vec<String>) -> mongodb::error::Result<Vec<Bson>> {
+        let documents = &self.collection(collection);
+        if !self.is_ferret {
+            return documents.find(doc! { "_id": { "$in": joints } }).await?.try_collect().await;
+        }
+        let found = stream::iter(joints).map(|joint| documents.find_one(doc! { "_id": joint }).into_future());
+        found.buffer_unordered(QUESTIONS_AT_ONCE).try_filter_map(|row| future::ready(Ok(row))).try_collect().await
     }
 
     /// A page of what matches, of one tenant.
@@ -169,8 +183,7 @@ impl Documents for MongoDocuments {
     ) -> Result<Vec<Option<Document>>, StoreError> {
         check_count("get", ids.len())?;
         let joints: Vec<String> = ids.iter().map(|id| joint(tenant, id)).collect();
-        let found = self.collection(collection).find(doc! { "_id": { "$in": joints } }).await.map_err(fail("get"))?;
-        let rows: Vec<Bson> = found.try_collect().await.map_err(fail("get"))?;
+        let rows = self.rows(collection, joints).await.map_err(fail("get"))?;
         let documents = rows.iter().map(|row| document("get", row).map(|document| (document.id.clone(), document)));
         let documents = documents.collect::<Result<HashMap<_, _>, _>>()?;
         Ok(ids.iter().map(|id| documents.get(*id).cloned()).collect())
@@ -257,7 +270,7 @@ impl Documents for MongoDocuments {
     async fn health(&self) -> Result<Health, StoreError> {
         let info = self.database.run_command(doc! { "buildInfo": 1 }).await.map_err(fail("health"))?;
         let version = info.get_str("version").unwrap_or_default();
-        if self.is_atomic().await? {
+        if self.is_atomic() {
             return Ok(Health::new("MongoDB", version));
         }
         let warning =

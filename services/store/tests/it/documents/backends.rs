@@ -39,6 +39,6 @@ pub async fn sqlite() -> Option<Fixture> {
 pub async fn mongodb() -> Option<Fixture> {
     let url = server("ATTUNE_TEST_MONGODB")?.parse().unwrap();
     let store = MongoDocuments::open(&url, 16, Duration::from_secs(60)).await.unwrap();
-    let is_atomic = store.is_atomic().await.unwrap();
+    let is_atomic = store.is_atomic();
     Some(Fixture { store: Box::new(store), is_atomic, _folder: None })
 }
