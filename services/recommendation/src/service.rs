@@ -15,6 +15,7 @@ use attune_api::rest::recommendation::{
 };
 use attune_api::{ApiError, Call, ErrorCode};
 use attune_ranking::data::Worth;
+use attune_ranking::retrieve::Scratch;
 use attune_store::cache::Cache;
 use attune_store::events::EventLog;
 use attune_store::relational::{Relational, Subject};
@@ -33,7 +34,7 @@ use crate::follow::{Ended, Follower};
 use crate::fresh::{Fresh, fresh};
 use crate::model::TrainedModels;
 use crate::people::People;
-use crate::pool::Pool;
+use crate::pool::{Pool, Work};
 use crate::replica::Replica;
 use crate::stage::{self, Known, Made, Settings};
 use crate::world::MoreSources;
@@ -64,7 +65,7 @@ pub struct Recommender {
     config: Arc<RecommendationConfig>,
     rules: Arc<Rules>,
     seams: Seams,
-    pool: Pool,
+    pool: Pool<Listing>,
     people: People,
     exposures: Exposures,
     replicas: Arc<Mutex<HashMap<Tenant, Arc<Replica>>>>,
@@ -191,17 +192,8 @@ impl Recommender {
         let known = Known { subject: subject.and_then(|subject| key_of(&subject.to_string())), fresh, deadline };
         let settings = Settings { seen_days: self.config.seen_days };
         let list_id = format!("{:032x}", rand::random::<u128>());
-        let (tenant, exposures) = (replica.tenant.clone(), self.exposures.clone());
-        let work = move |scratch: &mut _| {
-            let made = stage::make(&replica, &settings, &ask, &known, scratch)?;
-            let list = response(list_id, &ask, &made, lacks);
-            let exposure = exposure(&ask, &made, &list);
-            // Nobody's lists stand under their own name.
-            let subject = subject.map_or_else(|| format!("list/{}", list.request_id), |subject| subject.to_string());
-            exposures.take(Shown { tenant, subject, exposure });
-            Ok(list)
-        };
-        self.pool.run(call, work).await
+        let exposures = self.exposures.clone();
+        self.pool.run(call, Listing { replica, settings, ask, known, subject, lacks, list_id, exposures }).await
     }
 
     /// Whom the list is for, and what he did a moment ago. Where a store is away the list is made without.
@@ -252,6 +244,45 @@ async fn warm(recommender: Arc<Recommender>) {
         if after.is_none() {
             return;
         }
+    }
+}
+
+/// A list that is wanted, with all that has to be known to make it.
+struct Listing {
+    replica: Arc<Replica>,
+    settings: Settings,
+    ask: Ask,
+    known: Known,
+    subject: Option<Subject>,
+    lacks: Lacks,
+    list_id: String,
+    exposures: Exposures,
+}
+
+impl Work for Listing {
+    type Made = RecommendResponse;
+
+    fn goes_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.replica, &other.replica)
+    }
+
+    fn done(together: &[&Self], scratch: &mut Scratch) -> Vec<Result<RecommendResponse, ApiError>> {
+        let Some(first) = together.first() else { return Vec::new() };
+        let asked: Vec<(&Ask, &Known)> = together.iter().map(|listing| (&listing.ask, &listing.known)).collect();
+        let made = stage::make(&first.replica, &first.settings, &asked, scratch);
+        together.iter().zip(made).map(|(listing, made)| Ok(listing.shown(&made?))).collect()
+    }
+}
+
+impl Listing {
+    /// The list as it is answered; that it was shown goes into the log.
+    fn shown(&self, made: &Made) -> RecommendResponse {
+        let list = response(self.list_id.clone(), &self.ask, made, self.lacks);
+        let exposure = exposure(&self.ask, made, &list);
+        // Nobody's lists stand under their own name.
+        let subject = self.subject.map_or_else(|| format!("list/{}", list.request_id), |subject| subject.to_string());
+        self.exposures.take(Shown { tenant: self.replica.tenant.clone(), subject, exposure });
+        list
     }
 }
 

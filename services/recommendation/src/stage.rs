@@ -1,4 +1,4 @@
-//! Makes one list: on a thread of the pool, from a world and a state, without a wait.
+//! Makes lists: on a thread of the pool, from a world and a state, without a wait.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use attune_api::log::{Arm, Recent};
 use attune_api::rest::recommendation::HistoryEvent;
 use attune_api::{ApiError, ErrorCode};
 use attune_ranking::index::Allowed;
-use attune_ranking::pipeline::{self, Answer, AnswerError, ItemFeatures, Pipeline, Wanted};
+use attune_ranking::pipeline::{self, Answer, AnswerError, Pipeline, Wanted};
 use attune_ranking::retrieve::{Checked, Outcome, Request, Scratch};
 
 use crate::ask::{Ask, Who};
@@ -58,53 +58,169 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
-/// Makes the list.
+/// Makes lists, together as far as they ask the same sources among the same items; what each is does not depend on the
+/// others.
 ///
 /// # Errors
 /// What is asked for makes no sense; a missing or late source does not fail it.
 pub fn make(
     replica: &Replica,
     config: &Settings,
+    asked: &[(&Ask, &Known)],
+    scratch: &mut Scratch,
+) -> Vec<Result<Made, ApiError>> {
+    let (world, now) = (replica.world(), now());
+    let begun: Vec<_> = asked.iter().map(|(ask, known)| begin(replica, &world, config, ask, known, now)).collect();
+    let mut outcomes = retrieve(&begun, &world, now, scratch);
+    let made = begun.into_iter().enumerate().map(|(place, begun)| {
+        let begun = begun?;
+        finish(replica, &world, asked[place].0, begun, std::mem::take(&mut outcomes[place]), now)
+    });
+    made.collect()
+}
+
+/// A list of which is known what it shall be.
+struct Begun {
+    chosen: Chosen,
+    request: Checked,
+    wanted: Wanted,
+    /// Rows that may be shown; all that may be at all if absent.
+    selected: Option<Arc<Allowed>>,
+    /// The caller's own rows, which are all that may be shown then.
+    only: Option<(Vec<u32>, Allowed)>,
+    /// The caller's own items that are unknown or may not be shown.
+    missing: usize,
+    /// When late sources are left out.
+    deadline: Instant,
+}
+
+impl Begun {
+    fn allowed<'b>(&'b self, world: &'b World) -> &'b Allowed {
+        match (&self.only, &self.selected) {
+            (Some((_, among)), _) => among,
+            (None, Some(selected)) => selected,
+            (None, None) => &world.stock.visible,
+        }
+    }
+
+    fn around<'b>(&'b self, world: &'b World, now: i64) -> pipeline::World<'b> {
+        let include = self.only.as_ref().map_or(&[][..], |(rows, _)| rows);
+        pipeline::World {
+            catalogue: &world.stock.catalogue,
+            allowed: Some(self.allowed(world)),
+            include,
+            now,
+            threads: 1,
+        }
+    }
+
+    /// Whether sources can be asked for both at once.
+    fn goes_with(&self, other: &Self, world: &World) -> bool {
+        Arc::ptr_eq(&self.chosen.pipeline, &other.chosen.pipeline)
+            && std::ptr::eq(self.allowed(world), other.allowed(world))
+    }
+}
+
+/// Everything that has to be known before sources are asked.
+fn begin(
+    replica: &Replica,
+    world: &World,
+    config: &Settings,
     ask: &Ask,
     known: &Known,
-    scratch: &mut Scratch,
-) -> Result<Made, ApiError> {
-    let world = replica.world();
-    let Chosen { name: made_by, pipeline, arm } = world.choose(&ask.pipeline, ask.who.key().as_deref())?;
-    let stock = &world.stock;
-    let selected = ask.filter.as_deref().map(|text| stock.select(text)).transpose();
+    now: i64,
+) -> Result<Begun, ApiError> {
+    let chosen = world.choose(&ask.pipeline, ask.who.key().as_deref())?;
+    let selected = ask.filter.as_deref().map(|text| world.stock.select(text)).transpose();
     let selected = selected.map_err(|error| ApiError::at(ErrorCode::Invalid, "/filter", error.to_string()))?;
-    let selected = selected.as_deref().unwrap_or(&stock.visible);
-    let now = now();
-    let (request, only, missing) = {
+    let (request, only) = {
         let state = replica.state();
-        let only = ask.only.as_ref().map(|ids| own(ids, &state, selected));
-        let request = request(&state, &replica.rules, config, ask, known, now)?;
-        let missing = only.as_ref().map_or(0, |(_, missing)| *missing);
-        (request, only.map(|(rows, _)| rows), missing)
+        let may_be_shown = selected.as_deref().unwrap_or(&world.stock.visible);
+        let only = ask.only.as_ref().map(|ids| own(ids, &state, may_be_shown));
+        (request(&state, &replica.rules, config, ask, known, now)?, only)
     };
-    let mut include = only.unwrap_or_default();
-    include.sort_unstable();
-    include.dedup();
-    let among = ask
-        .only
-        .is_some()
-        .then(|| Allowed::new(include.last().map_or(0, |row| *row as usize + 1), include.iter().copied()));
-    let allowed = among.as_ref().unwrap_or(selected);
+    let missing = only.as_ref().map_or(0, |(_, missing)| *missing);
+    let only = only.map(|(mut rows, _)| {
+        rows.sort_unstable();
+        rows.dedup();
+        let among = Allowed::new(rows.last().map_or(0, |row| *row as usize + 1), rows.iter().copied());
+        (rows, among)
+    });
     let request = request.check().map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
     let wanted = Wanted { k: ask.k, diversity: ask.diversity, seed: rand::random(), explain: ask.explain };
-    let around =
-        pipeline::World { catalogue: &stock.catalogue, allowed: Some(allowed), include: &include, now, threads: 1 };
+    chosen.pipeline.check(&request, &wanted).map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
+    Ok(Begun { chosen, request, wanted, selected, only, missing, deadline: known.deadline })
+}
+
+/// What the sources say to each, by source; nothing to those that could not be begun.
+fn retrieve(begun: &[Result<Begun, ApiError>], world: &World, now: i64, scratch: &mut Scratch) -> Vec<Vec<Outcome>> {
+    let mut outcomes: Vec<Vec<Outcome>> = begun.iter().map(|_| Vec::new()).collect();
+    let mut left: Vec<(usize, &Begun)> =
+        begun.iter().enumerate().filter_map(|(place, begun)| Some((place, begun.as_ref().ok()?))).collect();
+    while let Some(&(_, first)) = left.first() {
+        let (together, others) = left.into_iter().partition(|(_, begun)| first.goes_with(begun, world));
+        left = others;
+        for (place, said) in ask_sources(together, &first.around(world, now), scratch) {
+            outcomes[place] = said;
+        }
+    }
+    outcomes
+}
+
+/// Asks the sources of one pipeline one after the other, with a look at the clock before each. Lists that are the same for
+/// everybody cost next to nothing, so that there is always something to show.
+fn ask_sources(
+    together: Vec<(usize, &Begun)>,
+    around: &pipeline::World<'_>,
+    scratch: &mut Scratch,
+) -> Vec<(usize, Vec<Outcome>)> {
+    let pipeline = &together[0].1.chosen.pipeline;
+    let requests: Cow<'_, [Checked]> = match &together[..] {
+        [(_, alone)] => Cow::Borrowed(std::slice::from_ref(&alone.request)),
+        many => many.iter().map(|(_, begun)| begun.request.clone()).collect(),
+    };
+    let wanted: Vec<Wanted> = together.iter().map(|(_, begun)| begun.wanted).collect();
+    let mut said: Vec<(usize, Vec<Outcome>)> = together.iter().map(|(place, _)| (*place, Vec::new())).collect();
+    for source in 0..pipeline.sources().len() {
+        let now = Instant::now();
+        let in_time = together.iter().any(|(_, begun)| now < begun.deadline) || pipeline.is_for_everyone(source);
+        let outcomes = match in_time {
+            true => pipeline.retrieve(source, &requests, &wanted, around, scratch),
+            false => vec![Outcome::Late; together.len()],
+        };
+        said.iter_mut().zip(outcomes).for_each(|((_, said), outcome)| said.push(outcome));
+    }
+    said
+}
+
+/// Makes the list of what the sources have said.
+fn finish(
+    replica: &Replica,
+    world: &Arc<World>,
+    ask: &Ask,
+    begun: Begun,
+    outcomes: Vec<Outcome>,
+    now: i64,
+) -> Result<Made, ApiError> {
+    let around = begun.around(world, now);
+    let Begun { chosen: Chosen { pipeline, .. }, request, wanted, .. } = &begun;
     let item_features =
         |rows: &[u32]| features::columns(pipeline.item_features(), rows, &replica.state(), ask.surface.as_deref());
-    let answer = run(&pipeline, &request, &wanted, &around, &item_features, (known.deadline, scratch))?;
+    let gathered = pipeline.gather(request, outcomes, wanted, &around);
+    let scored = pipeline.score(gathered, &item_features).map_err(|error| {
+        tracing::error!(%error, "candidates could not be scored");
+        ApiError::internal()
+    })?;
+    let answer = pipeline.answer(request, &scored, wanted, &around);
+    let answer = answer.map_err(|error: AnswerError| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
     let (names, stats) = {
         let state = replica.state();
         let counts = |item: &pipeline::Answered| (item.row, state.stats().counts(item.row, None));
         let stats = answer.items.iter().filter(|_| ask.explain).map(counts).collect();
         (names(&answer, &state), stats)
     };
-    Ok(Made { answer, world, pipeline, made_by, arm, names, stats, missing })
+    let (Chosen { name: made_by, pipeline, arm }, missing) = (begun.chosen, begun.missing);
+    Ok(Made { answer, world: Arc::clone(world), pipeline, made_by, arm, names, stats, missing })
 }
 
 /// What of the configuration a list depends on.
@@ -204,34 +320,6 @@ fn stranger(events: &[HistoryEvent], state: &State, rules: &Rules, now: i64, req
     }
 }
 
-/// The pipeline's stages, with a look at the clock before each source. Lists that are the same for everybody cost next to
-/// nothing, so that there is always something to show.
-fn run(
-    pipeline: &Pipeline,
-    request: &Checked,
-    wanted: &Wanted,
-    world: &pipeline::World<'_>,
-    item_features: &ItemFeatures<'_>,
-    (deadline, scratch): (Instant, &mut Scratch),
-) -> Result<Answer, ApiError> {
-    let refused = |error: &dyn std::fmt::Display| ApiError::new(ErrorCode::Invalid, error.to_string());
-    pipeline.check(request, wanted).map_err(|error| refused(&error))?;
-    let (requests, wants) = (std::slice::from_ref(request), std::slice::from_ref(wanted));
-    let ask = |source: usize| {
-        if Instant::now() >= deadline && !pipeline.is_for_everyone(source) {
-            return Outcome::Late;
-        }
-        pipeline.retrieve(source, requests, wants, world, scratch).pop().expect("one outcome a request")
-    };
-    let outcomes = (0..pipeline.sources().len()).map(ask).collect();
-    let gathered = pipeline.gather(request, outcomes, wanted, world);
-    let scored = pipeline.score(gathered, item_features).map_err(|error| {
-        tracing::error!(%error, "candidates could not be scored");
-        ApiError::internal()
-    })?;
-    pipeline.answer(request, &scored, wanted, world).map_err(|error: AnswerError| refused(&error))
-}
-
 /// The ids of all that an answer names.
 fn names(answer: &Answer, state: &State) -> Vec<(u32, String)> {
     let said = |item: &pipeline::Answered| {
@@ -251,7 +339,7 @@ mod tests {
 
     use attune_api::catalogue::Entry;
     use attune_api::log::{Event, Record};
-    use attune_api::rest::recommendation::RecommendRequest;
+    use attune_api::rest::recommendation::{RankRequest, RecommendRequest, SimilarRequest};
     use attune_ranking::data::Worth;
     use attune_store::events::{Event as Logged, Position};
 
@@ -296,7 +384,7 @@ mod tests {
         let ask = Ask::try_from(RecommendRequest { user_id, k: Some(3), ..RecommendRequest::default() }).unwrap();
         let known = Known { subject: Some(7), fresh: Fresh::default(), deadline };
         let settings = Settings { seen_days: None };
-        make(&replica(), &settings, &ask, &known, &mut Scratch::default()).unwrap().answer
+        make(&replica(), &settings, &[(&ask, &known)], &mut Scratch::default()).remove(0).unwrap().answer
     }
 
     #[test]
@@ -309,5 +397,50 @@ mod tests {
         let shares: Vec<&str> =
             late.sources.iter().filter(|(_, share)| *share > 0.0).map(|(name, _)| name.as_str()).collect();
         assert!(shares.iter().all(|name| ["popular", "trending", "latest"].contains(name)), "{shares:?}");
+    }
+
+    #[test]
+    fn lists_that_are_made_together_are_those_that_are_made_alone() {
+        let replica = replica();
+        let list = |user: Option<&str>, k, filter: Option<&str>| {
+            let (user_id, filter) = (user.map(str::to_owned), filter.map(str::to_owned));
+            Ask::try_from(RecommendRequest { user_id, k: Some(k), filter, ..RecommendRequest::default() }).unwrap()
+        };
+        let rank = |ids: &[&str]| {
+            let item_ids = ids.iter().map(|id| (*id).to_owned()).collect();
+            Ask::try_from(RankRequest { user_id: Some("ada".into()), item_ids, ..RankRequest::default() }).unwrap()
+        };
+        let similar = SimilarRequest { item_id: "i2".into(), ..SimilarRequest::default() };
+        let asks = [
+            list(Some("ada"), 3, None),
+            list(None, 9, None),
+            rank(&["i8", "i5", "i4"]),
+            list(Some("ada"), 1, Some("no such attribute")),
+            similar.try_into().unwrap(),
+            rank(&["i4", "i8", "i7"]),
+            list(Some("ada"), 9, None),
+        ];
+        let known = |ask: &Ask| Known {
+            subject: (ask.who != Who::Nobody).then_some(7),
+            fresh: Fresh::default(),
+            deadline: Instant::now() + Duration::from_secs(600),
+        };
+        let known: Vec<Known> = asks.iter().map(known).collect();
+        let asked: Vec<(&Ask, &Known)> = asks.iter().zip(&known).collect();
+        let (settings, mut scratch) = (Settings { seen_days: None }, Scratch::default());
+        let mut items = |asked: &[(&Ask, &Known)]| {
+            let item = |item: &pipeline::Answered| (item.row, item.score);
+            let items = |made: Made| made.answer.items.iter().map(item).collect::<Vec<_>>();
+            let made = make(&replica, &settings, asked, &mut scratch).into_iter();
+            made.map(|made| made.map(items).map_err(|error| error.code)).collect::<Vec<_>>()
+        };
+        let together = items(&asked);
+        let alone: Vec<_> = asked.iter().flat_map(|one| items(std::slice::from_ref(one))).collect();
+        assert_eq!(together, alone);
+        assert_eq!(
+            together.iter().map(|list| list.as_ref().map_or(0, Vec::len)).collect::<Vec<_>>(),
+            [3, 3, 3, 0, 8, 3, 6]
+        );
+        assert_eq!(together[3], Err(ErrorCode::Invalid));
     }
 }
