@@ -134,10 +134,10 @@ impl Judged<'_> {
             Some(Said { source: name.clone(), score, rank: rank as usize + 1, reason })
         };
         let features = &self.scored.features;
-        let blend = pipeline.blend_for(&self.scored.gathered);
+        let blend = pipeline.blend_for(&self.scored.gathered, features);
         Explanation {
             sources: pipeline.names.iter().zip(union.entries(placed.candidate)).filter_map(said).collect(),
-            contributions: blend.explain(union, features, placed.candidate, &pipeline.names),
+            contributions: blend.explain(union, features, placed.candidate),
             rules: placed.rules.iter().map(|rule| pipeline.rules.name(*rule).to_owned()).collect(),
             model_version: pipeline.model_version().to_owned(),
         }

@@ -137,10 +137,10 @@ impl Pipeline {
     /// The blend for one request. Sources for everybody fill lists that would be short, and order them where nothing else
     /// does. The caller's own few items need no filling, and joined by ranks each source orders nearly all of them, so that
     /// the several ways of being popular would outvote what the user likes. A trained blend knows how much each counts.
-    pub(super) fn blend_for(&self, gathered: &Gathered) -> Cow<'_, Blend> {
+    pub(super) fn blend_for(&self, gathered: &Gathered, features: &Features) -> Cow<'_, Blend> {
         match &self.blend {
             Blend::Ranks(ranks) => {
-                let said: Vec<bool> = said(&gathered.outcomes).collect();
+                let said: Vec<bool> = said(&gathered.outcomes).chain(features.extras_known()).collect();
                 let breaks_ties = |source| gathered.taste_first && self.is_for_everyone(source);
                 Cow::Owned(Blend::Ranks(ranks.of(gathered.events, &said, breaks_ties)))
             }
@@ -158,7 +158,7 @@ impl Pipeline {
         let extras: Vec<Extra<'_>> = named.map(|(name, values)| Extra { name, values }).collect();
         let features = self.layout.fill(&gathered.union, &gathered.outcomes, gathered.events, &extras)?;
         let explores = matches!(self.exploration, crate::rerank::Exploration::Thompson { .. });
-        let scores = self.blend_for(&gathered).score(&gathered.union, &features, explores);
+        let scores = self.blend_for(&gathered, &features).score(&gathered.union, &features, explores);
         Ok(ScoredUnion { gathered, features, scores })
     }
 

@@ -54,9 +54,9 @@ fn candidates() -> usize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BlendSpec {
-    /// By the ranks that the sources gave.
+    /// By the ranks that the sources gave, and features of the items that are from -1 to 1.
     Ranks {
-        /// By source; all alike if there are none.
+        /// By source, or feature; without any all sources count alike.
         #[serde(default)]
         weights: BTreeMap<String, f32>,
         /// Other weights for those of whom more is known, by rising numbers of events.
@@ -135,7 +135,7 @@ impl Pipeline {
             sources.push((source.clone(), candidates));
         }
         let layout = FeatureLayout::new(names.iter().map(String::as_str), spec.features.iter().map(String::as_str));
-        let blend = blend(&spec.blend, &names, &layout, models)?;
+        let blend = blend(&spec.blend, (&names, &spec.features), &layout, models)?;
         let rules = Rules::compile(&spec.rules, models.schema)?;
         check_diversity(&spec.diversity, models.schema)?;
         spec.exploration.check()?;
@@ -182,14 +182,14 @@ impl Pipeline {
 
 fn blend(
     spec: &BlendSpec,
-    names: &[String],
+    (sources, features): (&[String], &[String]),
     layout: &FeatureLayout,
     models: &Models<'_>,
 ) -> Result<Blend, PipelineError> {
     match spec {
         BlendSpec::Ranks { weights, bands } => {
             let weights = weights.iter().map(|(name, weight)| (name.as_str(), *weight));
-            Ok(Blend::Ranks(RankFusion::new(names, weights)?.with_bands(names, bands)?))
+            Ok(Blend::Ranks(RankFusion::new(sources, features, weights)?.with_bands(bands)?))
         }
         BlendSpec::Model { name } => match models.blends.get(name) {
             Some(model) => Ok(Blend::logistic(model.clone(), layout)?),

@@ -18,7 +18,7 @@ pub enum Blend {
         /// Where the layout has each of its features.
         columns: Vec<usize>,
     },
-    /// By the ranks that the sources gave: no probabilities.
+    /// By the ranks that the sources gave, and features of the items: no probabilities.
     Ranks(RankFusion),
 }
 
@@ -31,7 +31,7 @@ pub struct Scores {
     pub deviations: Vec<f32>,
 }
 
-/// What one feature or source adds to a score: to the log-odds of a probability, or to the sum of ranks.
+/// What one feature or source adds to a score: to the log-odds of a probability, or to the sum of shares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contribution {
     /// Name of the feature or source; `base` for what is there without any.
@@ -75,7 +75,7 @@ impl Blend {
         let mut row = Vec::new();
         for candidate in 0..candidates {
             scores.scores.push(match self {
-                Self::Ranks(ranks) => ranks.shares(union, candidate).sum::<f32>().min(1.0),
+                Self::Ranks(ranks) => ranks.shares(union, features, candidate).sum::<f32>().min(1.0),
                 Self::Logistic { model, columns } => {
                     row.clear();
                     model.standardise(chosen(features.row(candidate), columns), &mut row);
@@ -90,17 +90,12 @@ impl Blend {
     }
 
     /// What makes up the score of a candidate. The sum is the log-odds of its probability, or its score by ranks.
-    pub fn explain(
-        &self,
-        union: &Union,
-        features: &Features,
-        candidate: usize,
-        sources: &[String],
-    ) -> Vec<Contribution> {
+    pub fn explain(&self, union: &Union, features: &Features, candidate: usize) -> Vec<Contribution> {
         let named = |name: &str, value: f32| Contribution { name: name.to_owned(), value };
         match self {
             Self::Ranks(ranks) => {
-                sources.iter().zip(ranks.shares(union, candidate)).map(|(name, value)| named(name, value)).collect()
+                let shares = ranks.names().iter().zip(ranks.shares(union, features, candidate));
+                shares.map(|(name, value)| named(name, value)).collect()
             }
             Self::Logistic { model, columns } => {
                 let mut row = Vec::new();

@@ -50,10 +50,10 @@ pub enum ScoreError {
     },
     /// A weight for a source that is not there, or one that is none.
     #[error(
-        "the weight of source {source_name:?} is {weight}: give finite ones from 0 to sources of the pipeline, one above 0"
+        "the weight of {source_name:?} is {weight}: give finite ones from 0 to sources and features of the pipeline, one above 0"
     )]
     SourceWeight {
-        /// The source.
+        /// The source, or feature.
         source_name: String,
         /// As given.
         weight: f32,

@@ -28,6 +28,8 @@ pub struct Extra<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
     names: Arc<[String]>,
+    /// Columns of sources and of the history; those that the caller adds come after them.
+    own: usize,
     values: Vec<f32>,
 }
 
@@ -88,7 +90,7 @@ impl FeatureLayout {
             values.push(history);
             values.extend(by_column.iter().map(|column| column[candidate]));
         }
-        Ok(Features { names: self.names.clone(), values })
+        Ok(Features { names: self.names.clone(), own: 3 * self.sources + 1, values })
     }
 }
 
@@ -109,5 +111,16 @@ impl Features {
     /// If there is no such candidate.
     pub fn row(&self, candidate: usize) -> &[f32] {
         &self.values[candidate * self.names.len()..][..self.names.len()]
+    }
+
+    /// Of a candidate, the numbers that the caller added, in the order of the layout; NaN where something is missing.
+    pub(super) fn extras(&self, candidate: usize) -> &[f32] {
+        &self.row(candidate)[self.own..]
+    }
+
+    /// Whether each feature that the caller added is known of any candidate.
+    pub(crate) fn extras_known(&self) -> Vec<bool> {
+        let known = |at: usize| (0..self.candidates()).any(|candidate| !self.extras(candidate)[at].is_nan());
+        (0..self.names.len() - self.own).map(known).collect()
     }
 }

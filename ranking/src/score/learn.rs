@@ -1,4 +1,4 @@
-//! What the ranks of each source should weigh, learned from lists that are rehearsed: what each source proposes to somebody
+//! What the ranks of each source, and features of the items, should weigh, learned from lists that are rehearsed: what each source proposes to somebody
 //! of whom it is known, and was held back, what he liked next.
 //!
 //! A [`LogisticBlend`](super::LogisticBlend) of the same lists would be calibrated and order worse than its best source: its
@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ranks::{RankBand, share};
+use super::ranks::{RankBand, level, share};
 use crate::retrieve::Union;
 use crate::train::{BLEND_BANDS, Moves, best_weights};
 
@@ -26,7 +26,7 @@ const MOVES: Moves = Moves { floor: 0.0, gain_least: 2.0 };
 pub struct RankCase {
     /// Events that were known of the user.
     events: usize,
-    /// Candidates by sources: what each says in favour of each.
+    /// Candidates by sources and features: what each says in favour of each.
     shares: Vec<f32>,
     /// By candidate, whether he liked it.
     relevant: Vec<bool>,
@@ -35,11 +35,14 @@ pub struct RankCase {
 }
 
 impl RankCase {
-    /// What the sources proposed to somebody of whom so many events were known, and what he liked: rows, rising.
-    pub fn new(events: usize, union: &Union, liked: &[u32]) -> Self {
-        let candidates = 0..union.rows().len();
-        let shares =
-            candidates.flat_map(|candidate| union.entries(candidate).iter().map(|entry| share(*entry))).collect();
+    /// What the sources proposed to somebody of whom so many events were known, what is known of the items by feature, one
+    /// number a candidate and NaN where it is missing, and what he liked: rows, rising.
+    pub fn new(events: usize, union: &Union, features: &[Vec<f32>], liked: &[u32]) -> Self {
+        let of = |candidate: usize| {
+            let by_rank = union.entries(candidate).iter().map(|entry| share(*entry));
+            by_rank.chain(features.iter().map(move |values| level(values[candidate])))
+        };
+        let shares = (0..union.rows().len()).flat_map(of).collect();
         let relevant = union.rows().iter().map(|row| liked.binary_search(row).is_ok()).collect();
         Self { events, shares, relevant, ideal: (0..K.min(liked.len())).map(discount).sum() }
     }
@@ -65,13 +68,13 @@ fn discount(rank: usize) -> f64 {
     1.0 / (rank as f64 + 2.0).log2()
 }
 
-/// The weights that order the rehearsed lists best, by how much is known of a user. Cases in which nothing was liked are
-/// passed over; nothing comes of none.
-pub fn learn_ranks(sources: &[String], cases: &[RankCase]) -> Vec<RankBand> {
+/// The weights that order the rehearsed lists best, by how much is known of a user; `names` are those of the sources, then
+/// of the features. Cases in which nothing was liked are passed over; nothing comes of none.
+pub fn learn_ranks(names: &[String], cases: &[RankCase]) -> Vec<RankBand> {
     let band = |case: &RankCase| BLEND_BANDS.partition_point(|&first| first <= case.events) - 1;
     let mut banded = vec![Vec::new(); BLEND_BANDS.len()];
     cases.iter().filter(|case| case.ideal > 0.0).for_each(|case| banded[band(case)].push(case));
-    let named = |weights: Vec<f32>| -> BTreeMap<String, f32> { sources.iter().cloned().zip(weights).collect() };
+    let named = |weights: Vec<f32>| -> BTreeMap<String, f32> { names.iter().cloned().zip(weights).collect() };
     let mut bands: Vec<RankBand> = Vec::new();
     for (events_min, cases) in BLEND_BANDS.into_iter().zip(banded) {
         if cases.len() < CASES_LEAST {
@@ -83,7 +86,7 @@ pub fn learn_ranks(sources: &[String], cases: &[RankCase]) -> Vec<RankBand> {
         };
         // The first that there is serves those of whom less is known, too.
         let events_min = if bands.is_empty() { 0 } else { events_min };
-        bands.push(RankBand { events_min, weights: named(best_weights(sources.len(), MOVES, &judge)) });
+        bands.push(RankBand { events_min, weights: named(best_weights(names.len(), MOVES, &judge)) });
     }
     bands
 }
@@ -105,7 +108,7 @@ mod tests {
     fn case(events: usize, good_first: bool) -> RankCase {
         let (up, down) = (found(0..40), found((0..40).rev()));
         let outcomes = if good_first { [up, down, found(50..60)] } else { [down, up, found(50..60)] };
-        RankCase::new(events, &Union::new(&outcomes, &[]), &[0, 1, 2, 90])
+        RankCase::new(events, &Union::new(&outcomes, &[]), &[], &[0, 1, 2, 90])
     }
 
     #[test]
@@ -129,10 +132,28 @@ mod tests {
         assert_eq!(learn_ranks(&names(), &cases), bands, "the same cases, the same weights");
     }
 
+    /// What is liked stands anywhere in the only list, and is praised; the noise says nothing.
+    #[test]
+    fn a_feature_that_tells_what_is_liked_weighs_and_noise_does_not() {
+        let parts = ["list", "praise", "noise"].map(str::to_owned);
+        let case = |seed: u32| {
+            let liked: Vec<u32> = (0..3).map(|at| (seed * 7 + at * 13) % 40).collect();
+            let praise = (0..40).map(|row| if liked.contains(&row) { 0.3 } else { f32::NAN }).collect();
+            let noise = (0..40).map(|row| ((row * 31 + seed * 17) % 40) as f32 / 20.0 - 1.0).collect();
+            let mut sorted = liked.clone();
+            sorted.sort_unstable();
+            RankCase::new(30, &Union::new(&[found(0..40)], &[]), &[praise, noise], &sorted)
+        };
+        let cases: Vec<RankCase> = (0..60).map(case).collect();
+        let bands = learn_ranks(&parts, &cases);
+        assert_eq!(bands[0].weights["noise"], 0.0, "{bands:?}");
+        assert!(bands[0].weights["praise"] > bands[0].weights["list"], "{bands:?}");
+    }
+
     #[test]
     fn nothing_comes_of_nothing() {
         assert!(learn_ranks(&names(), &[]).is_empty());
-        let unliked = RankCase::new(3, &Union::new(&[found(0..3), found(0..3), Outcome::Silent], &[]), &[]);
+        let unliked = RankCase::new(3, &Union::new(&[found(0..3), found(0..3), Outcome::Silent], &[]), &[], &[]);
         assert!(learn_ranks(&names(), &vec![unliked; 50]).is_empty());
     }
 }

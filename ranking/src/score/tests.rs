@@ -39,7 +39,7 @@ fn ask(model: &LogisticBlend, row: &[f32]) -> (f32, f32) {
     let features = layout.fill(&union, &[], 0, &extras).unwrap();
     let blend = Blend::logistic(Arc::new(model.clone()), &layout).unwrap();
     let scores = blend.score(&union, &features, true);
-    let explained: f32 = blend.explain(&union, &features, 0, &[]).iter().map(|share| share.value).sum();
+    let explained: f32 = blend.explain(&union, &features, 0).iter().map(|share| share.value).sum();
     let log_odds = (scores.scores[0] / (1.0 - scores.scores[0])).ln();
     assert!((explained - log_odds).abs() < 1e-3, "contributions add up: {explained} {log_odds}");
     (scores.scores[0], scores.deviations[0])
@@ -145,16 +145,16 @@ fn ranks_are_joined_by_weight() {
     let outcomes = [found(&[(1, 9.0), (2, 8.0)]), found(&[(2, 0.1)]), Outcome::Late];
     let (union, sources) = (Union::new(&outcomes, &[]), names(&["a", "b", "c"]));
     let features = FeatureLayout::new(["a", "b", "c"], []).fill(&union, &outcomes, 0, &[]).unwrap();
-    let alike = Blend::Ranks(RankFusion::new(&sources, []).unwrap());
+    let alike = Blend::Ranks(RankFusion::new(&sources, &[], []).unwrap());
     let scores = alike.score(&union, &features, true).scores;
     assert!((scores[0] - 1.0 / 3.0).abs() < 1e-6 && (scores[1] - (61.0 / 62.0 + 1.0) / 3.0).abs() < 1e-6);
-    let shares = alike.explain(&union, &features, 1, &sources);
+    let shares = alike.explain(&union, &features, 1);
     assert!((shares.iter().map(|share| share.value).sum::<f32>() - scores[1]).abs() < 1e-6);
-    let first = Blend::Ranks(RankFusion::new(&sources, [("a", 2.0)]).unwrap());
+    let first = Blend::Ranks(RankFusion::new(&sources, &[], [("a", 2.0)]).unwrap());
     assert_eq!(first.score(&union, &features, false).scores, [1.0, 61.0 / 62.0]);
-    assert!(RankFusion::new(&sources, [("d", 1.0)]).is_err());
-    assert!(RankFusion::new(&sources, [("a", 0.0)]).is_err());
-    assert!(RankFusion::new(&sources, [("a", f32::NAN)]).is_err());
+    assert!(RankFusion::new(&sources, &[], [("d", 1.0)]).is_err());
+    assert!(RankFusion::new(&sources, &[], [("a", 0.0)]).is_err());
+    assert!(RankFusion::new(&sources, &[], [("a", f32::NAN)]).is_err());
     let layout = FeatureLayout::new(["a"], []);
     let unknown = Blend::logistic(Arc::new(train(&examples(500, 4, false)).0), &layout).unwrap_err();
     assert_eq!(unknown, ScoreError::Unknown { name: "b".into() });

@@ -22,7 +22,7 @@ pub struct Entry {
     /// What it is called.
     pub title: String,
     /// Attributes by name: text, list of texts, number, boolean, or time as RFC 3339, as the schema says. What the
-    /// service itself knows stands among them: `published`, `review_count`, `sentiment`.
+    /// service itself knows stands among them: `published`, `review_count`, `sentiment`, `sentiment_trend`.
     pub attributes: Map<String, Value>,
     /// The embedding of its texts, of unit length; absent until it is computed.
     pub vector: Option<Vec<f32>>,

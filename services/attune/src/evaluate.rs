@@ -6,6 +6,7 @@
 mod off_policy;
 mod recommend;
 pub mod served;
+mod signal;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -27,6 +28,9 @@ use crate::{compose, serve, term, texts};
 
 /// The protocol that judges sentiment, and the model that it judges by default.
 const SENTIMENT: &str = "sentiment";
+
+/// Protocols beside those of recommenders.
+const OURS: [&str; 3] = [SENTIMENT, off_policy::PROTOCOL, signal::PROTOCOL];
 
 /// Texts of one request to a running server.
 const REQUEST_TEXTS: usize = 200;
@@ -51,6 +55,12 @@ Protocols:
                trainer makes a recommender of them, and the lists are asked for
                over REST
 
+  sentiment-signal
+               whether lists are better where the blend knows what reviews say of
+               the items. Semi-synthetic: a tenth of MovieLens-100K's ratings become
+               reviews, sentences that people have labelled and our own classifier
+               judges. Without them, with them, and with their words shuffled
+
   off-policy   what a policy would have earned, from what another one logged, by
                inverse propensities, the same normalised, a model of rewards, and
                both together. On the Open Bandit data (attune models pull
@@ -66,6 +76,7 @@ Examples:
   attune evaluate --protocol user-90-10 --model blend --events events.csv
   attune evaluate --protocol user-90-10 --served --json served.json
   attune evaluate --compare ease.json blend.json
+  attune evaluate --protocol sentiment-signal --seeds 5 --json signal.json
   attune evaluate --protocol off-policy --rows shown.csv --policy chances.csv")]
 pub struct Options {
     /// Flags of the engine.
@@ -103,11 +114,11 @@ pub struct Options {
 
 /// A protocol that there is.
 fn protocol_name(name: &str) -> Result<String, String> {
-    if [SENTIMENT, off_policy::PROTOCOL].contains(&name) || ranking::Protocol::named(name).is_ok() {
+    if OURS.contains(&name) || ranking::Protocol::named(name).is_ok() {
         return Ok(name.to_owned());
     }
     let known: Vec<&str> = ranking::PROTOCOLS.iter().map(|protocol| protocol.name).collect();
-    Err(format!("there is no such protocol: use {SENTIMENT}, {} or one of {}", off_policy::PROTOCOL, known.join(", ")))
+    Err(format!("there is no such protocol: use {} or one of {}", OURS.join(", "), known.join(", ")))
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -144,12 +155,14 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
             off_policy::run(config, &options.off_policy, &options.recommend.map, options.json.as_deref())
         }
         Some(protocol) => {
-            let protocol = ranking::Protocol::named(protocol)?;
             ensure!(
                 options.url.is_none(),
-                "--url asks a server about sentiment; a server that {} asks must know nothing else: --served starts one",
-                protocol.name
+                "--url asks a server about sentiment; a server that {protocol} asks must know nothing else: --served starts one"
             );
+            if protocol == signal::PROTOCOL {
+                return signal::run(config, options.model.as_deref(), &options.recommend, options.json.as_deref());
+            }
+            let protocol = ranking::Protocol::named(protocol)?;
             recommend::run(config, protocol, options.model.as_deref(), &options.recommend, options.json.as_deref())
         }
     }
@@ -178,9 +191,13 @@ fn sentiment(config: &Config, options: &Options, model: &str) -> Result<()> {
     options.json.as_ref().map_or(Ok(()), |path| write_json(&evaluations, path))
 }
 
-fn candidates(config: &Config, options: &Options, name: &str) -> Result<Vec<Model>> {
+fn classifier<'c>(config: &'c Config, name: &str) -> Result<&'c Model> {
     let model = config.models.iter().find(|model| model.name == name);
-    let model = model.with_context(|| format!("no configured model is called {name:?}"))?;
+    model.with_context(|| format!("no configured model is called {name:?}"))
+}
+
+fn candidates(config: &Config, options: &Options, name: &str) -> Result<Vec<Model>> {
+    let model = classifier(config, name)?;
     if options.adapters.is_empty() {
         return Ok(vec![model.clone()]);
     }

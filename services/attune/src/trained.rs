@@ -100,6 +100,11 @@ impl Trained for Served {
     }
 }
 
+/// A recommender that is only tried.
+pub fn tried(model: Model, items: Names) -> Arc<dyn Trained> {
+    Arc::new(Served { label: "tried".to_owned(), model, items, blend: Vec::new() })
+}
+
 /// Lists as this process makes them, rehearsed for the trainer.
 pub struct Rehearsals {
     catalogue: SharedCatalogue,
@@ -141,7 +146,6 @@ impl MakesLists for Rehearsals {
         let Tried { tenant, history, task, model } = tried;
         let (kinds, entries) =
             self.runtime.block_on(self.catalogue(tenant)).map_err(|error| format!("the catalogue: {error}"))?;
-        let (label, items) = ("tried".to_owned(), history.items.clone());
         let rehearsal = Rehearsal {
             tenant: tenant.clone(),
             config: &self.recommendation,
@@ -152,7 +156,7 @@ impl MakesLists for Rehearsals {
             user: &|row| history.users.name(row),
             item: &|row| history.items.name(row),
             task: &task,
-            model: Arc::new(Served { label, model, items, blend: Vec::new() }),
+            model: self::tried(model, history.items.clone()),
         };
         rehearse(&rehearsal, is_wanted)
     }

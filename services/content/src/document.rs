@@ -8,6 +8,7 @@ use attune_store::documents::{Collection, Document};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use crate::opinion::Opinion;
 use crate::schema::Attributes;
 use crate::{attribute, time};
 
@@ -17,11 +18,6 @@ pub(crate) const ITEMS: Collection = Collection { name: "items", lookups: &[] };
 pub(crate) const VECTORS: Collection = Collection { name: "item_vectors", lookups: &[] };
 /// What is said of items.
 pub(crate) const REVIEWS: Collection = Collection { name: "item_reviews", lookups: &["item_id", "user_id"] };
-
-/// How many reviews of nothing in particular an item is thought to have: what few reviews say counts less.
-const PRIOR_REVIEWS: f64 = 5.0;
-/// Sentiments are summed as whole numbers of this part, so that the sum does not depend on an order.
-pub(crate) const SENTIMENT_PARTS: f64 = 1e6;
 
 /// The body of the document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,19 +37,7 @@ pub(crate) struct Body {
     /// What clients know as the version. The document's own also grows when the reviews are counted again, which is no
     /// reason to refuse somebody who edits the item.
     pub edition: u64,
-    pub reviews: Reviews,
-}
-
-/// What the reviews of an item come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Reviews {
-    /// Those that are not hidden.
-    pub count: u64,
-    /// Those of them whose sentiment is known.
-    pub judged: u64,
-    /// The sum of their positive minus negative, in parts of [`SENTIMENT_PARTS`].
-    pub sum: i64,
+    pub reviews: Opinion,
 }
 
 /// An item with the version of its document.
@@ -95,6 +79,7 @@ impl Stored {
             },
             review_count: reviews.count,
             sentiment: reviews.sentiment(),
+            sentiment_trend: reviews.trend(),
         }
     }
 }
@@ -127,18 +112,12 @@ impl Body {
             ("expires", self.expires.map(Value::Time)),
             ("review_count", Some(Value::Number(self.reviews.count as f64))),
             ("sentiment", self.reviews.sentiment().map(Value::Number)),
+            ("sentiment_trend", self.reviews.trend().map(Value::Number)),
         ];
         own.chain(of_service.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)))).collect()
     }
 
     pub fn json(&self) -> Json {
         serde_json::to_value(self).expect("texts, numbers and JSON are JSON")
-    }
-}
-
-impl Reviews {
-    /// The mean of positive minus negative with [`PRIOR_REVIEWS`] of 0 before it; none without a review.
-    pub fn sentiment(&self) -> Option<f64> {
-        (self.judged > 0).then(|| self.sum as f64 / SENTIMENT_PARTS / (self.judged as f64 + PRIOR_REVIEWS))
     }
 }

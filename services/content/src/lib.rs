@@ -28,6 +28,7 @@ mod items;
 mod judged;
 mod keeper;
 mod live;
+mod opinion;
 mod outbox;
 mod reviews;
 mod schema;
@@ -40,6 +41,7 @@ mod worker;
 
 pub use engine::Models;
 pub use inventory::{Inventory, Kept};
+pub use opinion::Opinion;
 pub use service::ContentService;
 pub use shared::{Options, Stores};
 pub use worker::Workers;

@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::check::{self, Faults};
-use crate::document::{REVIEWS, Reviews, SENTIMENT_PARTS};
+use crate::document::REVIEWS;
 use crate::items::{Plan, busy};
+use crate::opinion::Opinion;
 use crate::shared::{Shared, is_conflict, tenant_of};
 use crate::time::{now_micros, rfc3339};
 use crate::{assets, engine};
@@ -54,6 +55,13 @@ impl Kept {
     /// How positive less how negative it is, where a model judged it.
     fn polarity(&self) -> Option<f64> {
         self.sentiment.as_ref().and_then(|sentiment| engine::polarity(&sentiment.scores))
+    }
+
+    /// Adds it to what the reviews of its item come to, if it is not hidden.
+    fn count(&self, counted: &mut Opinion) {
+        if !self.hidden {
+            counted.add(self.polarity());
+        }
     }
 
     fn review(self, id: String) -> Review {
@@ -170,14 +178,14 @@ impl Shared {
         Err(busy())
     }
 
-    /// What the reviews of an item come to.
-    pub async fn count_reviews(&self, tenant: &Tenant, item_id: &str) -> Result<Reviews, ApiError> {
-        let mut counted = Reviews::default();
+    /// What the reviews of an item come to. Their keys fall with time, so that the newest come first.
+    pub async fn count_reviews(&self, tenant: &Tenant, item_id: &str) -> Result<Opinion, ApiError> {
+        let mut counted = Opinion::default();
         let mut page = PageRequest::first(PAGE_ROWS_MAX);
         loop {
             let found = self.stores.documents.find(tenant, REVIEWS, "item_id", item_id, page.clone()).await?;
             for document in &found.rows {
-                counted.add(&Kept::of(document)?);
+                Kept::of(document)?.count(&mut counted);
             }
             page.after = found.next;
             if page.after.is_none() {
@@ -207,19 +215,6 @@ impl Shared {
             if found.next.is_none() {
                 return Ok(());
             }
-        }
-    }
-}
-
-impl Reviews {
-    fn add(&mut self, review: &Kept) {
-        if review.hidden {
-            return;
-        }
-        self.count += 1;
-        if let Some(polarity) = review.polarity() {
-            self.judged += 1;
-            self.sum += (polarity * SENTIMENT_PARTS).round() as i64;
         }
     }
 }
@@ -263,14 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn hidden_reviews_do_not_count_and_few_count_little() {
-        let mut counted = Reviews::default();
-        assert_eq!(counted.sentiment(), None);
-        counted.add(&review(1.0, false));
-        counted.add(&review(0.0, true));
+    fn hidden_reviews_do_not_count() {
+        let mut counted = Opinion::default();
+        review(1.0, false).count(&mut counted);
+        review(0.0, true).count(&mut counted);
         assert_eq!((counted.count, counted.sentiment()), (1, Some(1.0 / 6.0)));
-        counted.add(&Kept { sentiment: None, ..review(0.0, false) });
-        assert_eq!((counted.count, counted.judged), (2, 1));
+        Kept { sentiment: None, ..review(0.0, false) }.count(&mut counted);
+        assert_eq!((counted.count, counted.sentiment()), (2, Some(1.0 / 6.0)));
     }
 
     #[test]

@@ -17,12 +17,13 @@ use crate::attribute;
 const NAME: &str = "items";
 
 /// What the service itself knows of an item, and items cannot.
-pub(crate) const OF_SERVICE: [(&str, AttributeKind); 5] = [
+pub(crate) const OF_SERVICE: [(&str, AttributeKind); 6] = [
     ("expires", AttributeKind::Time),
     ("hidden", AttributeKind::Boolean),
     ("published", AttributeKind::Time),
     ("review_count", AttributeKind::Number),
     ("sentiment", AttributeKind::Number),
+    ("sentiment_trend", AttributeKind::Number),
 ];
 
 /// How many attributes the items of a tenant have at most.

@@ -1,6 +1,8 @@
-//! Numbers that items have as things that were shown before: features of every pipeline, logged with each list, so that a
-//! blend can be learned from what came of it.
+//! Numbers that items have: what became of them as things that were shown before, and what their reviews say. They are
+//! features of every pipeline, logged with each list, so that a blend can be learned from what came of it.
 
+use attune_ranking::attributes::Value;
+use attune_ranking::index::View;
 use attune_ranking::pipeline::PipelineSpec;
 
 use crate::fold::{Rates, State};
@@ -11,8 +13,18 @@ const CLICK_RATE: &str = "click_rate";
 const CONVERSION_RATE: &str = "conversion_rate";
 /// How often, as a logarithm.
 const SHOWN: &str = "shown";
-/// All of them, on the surface of the request where that is said, else everywhere. Missing where an item was not shown yet.
-pub const NAMES: [&str; 3] = [CLICK_RATE, CONVERSION_RATE, SHOWN];
+/// How many reviews an item has, as a logarithm.
+const REVIEW_COUNT: &str = "review_count";
+/// What they say, from -1 to 1: the catalogue's attribute of this name, in which few reviews count less than many.
+pub const SENTIMENT: &str = "sentiment";
+/// How much better the latest of them are than all.
+const SENTIMENT_TREND: &str = "sentiment_trend";
+/// All of them. Rates are those on the surface of the request where that is said, else everywhere, and missing where an item
+/// was not shown yet; what reviews say is missing where there are none.
+pub const NAMES: [&str; 6] = [CLICK_RATE, CONVERSION_RATE, SHOWN, REVIEW_COUNT, SENTIMENT, SENTIMENT_TREND];
+/// Those that lists are rehearsed with, and what they weigh beside the ranks of the sources where nothing was learned: a
+/// sentiment of 1 moves an item as far as a source of this weight does that has it first, and not in the middle.
+pub const WEIGHED: [(&str, f32); 1] = [(SENTIMENT, 0.2)];
 
 /// The names of a pipeline that nobody here knows, if there is one.
 pub fn unknown(spec: &PipelineSpec) -> Option<&str> {
@@ -20,18 +32,36 @@ pub fn unknown(spec: &PipelineSpec) -> Option<&str> {
 }
 
 /// The numbers of the rows, by name; NaN where they are missing.
-pub fn columns(names: &[String], rows: &[u32], state: &State, surface: Option<&str>) -> Vec<Vec<f32>> {
+pub fn columns(
+    names: &[String],
+    rows: &[u32],
+    catalogue: &View,
+    state: &State,
+    surface: Option<&str>,
+) -> Vec<Vec<f32>> {
     let surface = surface.and_then(|name| state.surface_number(name));
-    let known = |row: &u32| (state.stats().rates(*row, surface), state.stats().counts(*row, surface).shown());
-    let known: Vec<(Option<Rates>, u64)> = rows.iter().map(known).collect();
+    let shown = |row: &u32| (state.stats().rates(*row, surface), state.stats().counts(*row, surface).shown());
+    let shown: Vec<(Option<Rates>, u64)> = rows.iter().map(shown).collect();
+    let rate = |rate: &dyn Fn(&Rates) -> f64| -> Vec<Option<f64>> {
+        shown.iter().map(|(rates, _)| rates.as_ref().map(rate)).collect()
+    };
+    let attribute = |name: &str| -> Vec<Option<f64>> { rows.iter().map(|row| number(catalogue, *row, name)).collect() };
     let column = |name: &String| {
-        let value = |(rates, shown): &(Option<Rates>, u64)| match name.as_str() {
-            CLICK_RATE => rates.map(|rates| rates.click),
-            CONVERSION_RATE => rates.map(|rates| rates.conversion),
-            SHOWN => Some((*shown as f64).ln_1p()),
-            _ => None,
+        let values = match name.as_str() {
+            CLICK_RATE => rate(&|rates| rates.click),
+            CONVERSION_RATE => rate(&|rates| rates.conversion),
+            SHOWN => shown.iter().map(|(_, shown)| Some((*shown as f64).ln_1p())).collect(),
+            REVIEW_COUNT => attribute(REVIEW_COUNT).into_iter().map(|count| count.map(f64::ln_1p)).collect(),
+            name => attribute(name),
         };
-        known.iter().map(|known| value(known).map_or(f32::NAN, |value| value as f32)).collect()
+        values.into_iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect()
     };
     names.iter().map(column).collect()
+}
+
+fn number(catalogue: &View, row: u32, attribute: &str) -> Option<f64> {
+    match catalogue.value(row, attribute)? {
+        Value::Number(number) => Some(number),
+        _ => None,
+    }
 }

@@ -41,7 +41,7 @@ mod world;
 pub use config::{ConfigError, RecommendationConfig};
 pub use definitions::{Experiment, InForce, RuleSpec};
 pub use model::{Change, MODEL, Trained, TrainedModels};
-pub use rehearse::{Rehearsal, rehearse};
+pub use rehearse::{Rehearsal, judge_lists, rehearse};
 pub use replay::{ReplayError, Replayed, replay};
 pub use service::{Following, Recommender, Seams};
 pub use world::{DEFAULT, FOR_EVERYBODY, SIMILAR, TRENDING, source_names};

@@ -1,23 +1,25 @@
-//! Lists for users as they were, to learn what each source is worth beside a trained model.
+//! Lists for users as they were, to learn what each source is worth beside a trained model, and to judge what comes of it.
 //!
 //! A replica of its own is folded from the part of the events that the model was trained on, with the catalogue as it is
 //! now, and the default pipeline's sources are asked for lists: for users as they were then, and for the same users as if
 //! they had just come. What they did later was kept from the model and from the replica, and says which proposals were
 //! right. Nothing here is what a request does otherwise: the sources, their options and the exclusions are the same.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use attune_api::catalogue::{AttributeKind, Entry};
 use attune_api::log::{Event, Record};
 use attune_ranking::data::{EventLog, Worth};
-use attune_ranking::evaluate::{Case, Task};
+use attune_ranking::evaluate::{Case, Outcome, Task, judge};
 use attune_ranking::pipeline::{self, Pipeline, Wanted};
-use attune_ranking::retrieve::{Request, Scratch};
+use attune_ranking::retrieve::{Checked, Request, Scratch};
 use attune_ranking::score::{RankBand, RankCase, learn_ranks};
 use attune_store::Tenant;
 
 use crate::RecommendationConfig;
 use crate::definitions::InForce;
+use crate::features;
 use crate::fold::{EVENTS_MAX, Rules, State};
 use crate::model::{self, Trained};
 use crate::replica::Replica;
@@ -57,20 +59,14 @@ pub struct Rehearsal<'a> {
     pub model: Arc<dyn Trained>,
 }
 
-/// What the ranks of each source weigh best beside the model, by how much is known of a user; nothing if there is too
-/// little to learn it from.
+/// What the ranks of each source, and the features of items, weigh best beside the model, by how much is known of a user;
+/// nothing if there is too little to learn it from. Items are what they are now: what was written of them after the
+/// training events counts as if it had been known.
 ///
 /// # Errors
 /// In words for the log: the catalogue cannot be laid out, or `is_wanted` says that nobody waits any more.
 pub fn rehearse(rehearsal: &Rehearsal<'_>, is_wanted: &dyn Fn() -> bool) -> Result<Vec<RankBand>, String> {
-    let replica = rehearsal.replica()?;
-    let world = replica.world();
-    let pipeline = world.choose(DEFAULT, None).map_err(|error| error.to_string())?.pipeline;
-    let rows: Vec<Option<u32>> = {
-        let state = replica.state();
-        (0..rehearsal.log.items() as u32).map(|item| state.items().row((rehearsal.item)(item))).collect()
-    };
-    let now = rehearsal.log.latest().unwrap_or(0);
+    let stage = Stage::new(rehearsal, Vec::new())?;
     let (mut cases, mut scratch) = (Vec::new(), Scratch::default());
     let asked: Vec<&Case> = rehearsal.task.groups.iter().flat_map(|group| &group.cases).collect();
     for case in asked.iter().step_by(asked.len().div_ceil(USERS_MAX).max(1)) {
@@ -79,56 +75,115 @@ pub fn rehearse(rehearsal: &Rehearsal<'_>, is_wanted: &dyn Fn() -> bool) -> Resu
         }
         let events = case.history().items.len();
         let lengths = BEGINNINGS.into_iter().filter(|length| *length < events).chain([events]);
-        cases.extend(lengths.filter_map(|length| list(&pipeline, &world, &rows, case, length, now, &mut scratch)));
+        cases.extend(lengths.filter_map(|length| stage.case(case, length, &mut scratch)));
     }
-    Ok(learn_ranks(pipeline.sources(), &cases))
+    let names = [stage.pipeline.sources(), &stage.features].concat();
+    Ok(learn_ranks(&names, &cases))
 }
 
-/// What the sources propose to a user of whom so many events are known.
-fn list(
-    pipeline: &Pipeline,
-    world: &World,
-    rows: &[Option<u32>],
-    case: &Case,
-    events: usize,
+/// The lists that everybody whom the task asks about would get, made with such weights, and how good they are.
+///
+/// # Errors
+/// In words: the catalogue cannot be laid out, or a list cannot be made.
+pub fn judge_lists(rehearsal: &Rehearsal<'_>, blend: Vec<RankBand>) -> Result<Outcome, String> {
+    let stage = Stage::new(rehearsal, blend)?;
+    let theirs: HashMap<u32, u32> =
+        (0..).zip(&stage.rows).filter_map(|(item, row): (u32, &Option<u32>)| Some(((*row)?, item))).collect();
+    let mut scratch = Scratch::default();
+    judge(rehearsal.task, |case| {
+        let rows = stage.list(case, rehearsal.task.protocol.k, &mut scratch)?;
+        Ok(rows.iter().filter_map(|row| theirs.get(row).copied()).collect())
+    })
+}
+
+/// A replica that lists are asked of.
+struct Stage {
+    replica: Replica,
+    world: Arc<World>,
+    pipeline: Arc<Pipeline>,
+    /// Names of the features of items that may weigh.
+    features: Vec<String>,
+    /// Our row of each item of the log.
+    rows: Vec<Option<u32>>,
     now: i64,
-    scratch: &mut Scratch,
-) -> Option<RankCase> {
-    let row = |item: &u32| rows[*item as usize];
-    let history = case.history();
-    let first = events.saturating_sub(EVENTS_MAX);
-    let mut request = Request { excluded: case.masked.iter().filter_map(row).collect(), ..Request::default() };
-    for event in first..events {
-        if let Some(row) = row(&history.items[event]).filter(|_| history.weights[event] != 0.0) {
-            request.items.push(row);
-            request.weights.push(history.weights[event]);
-            request.times.push(history.times[event]);
-        }
+}
+
+impl Stage {
+    fn new(rehearsal: &Rehearsal<'_>, blend: Vec<RankBand>) -> Result<Self, String> {
+        let replica = rehearsal.replica(blend)?;
+        let world = replica.world();
+        let pipeline = world.choose(DEFAULT, None).map_err(|error| error.to_string())?.pipeline;
+        let rows = {
+            let state = replica.state();
+            (0..rehearsal.log.items() as u32).map(|item| state.items().row((rehearsal.item)(item))).collect()
+        };
+        let features = features::WEIGHED.map(|(name, _)| name.to_owned()).to_vec();
+        Ok(Self { replica, world, pipeline, features, rows, now: rehearsal.log.latest().unwrap_or(0) })
     }
-    let request = request.check().ok()?;
-    let wanted = Wanted { k: K, diversity: None, seed: 0, explain: false };
-    let around = pipeline::World {
-        catalogue: &world.stock.catalogue,
-        allowed: Some(&world.stock.visible),
-        include: &[],
-        now,
-        threads: 1,
-    };
-    let (requests, wants) = (std::slice::from_ref(&request), std::slice::from_ref(&wanted));
-    let ask =
-        |source| pipeline.retrieve(source, requests, wants, &around, scratch).pop().expect("one outcome a request");
-    let outcomes = (0..pipeline.sources().len()).map(ask).collect();
-    let gathered = pipeline.gather(&request, outcomes, &wanted, &around);
-    // What cannot be shown any more cannot be proposed by anybody.
-    let mut liked: Vec<u32> =
-        case.relevant.iter().filter_map(row).filter(|row| world.stock.visible.contains(*row)).collect();
-    liked.sort_unstable();
-    Some(RankCase::new(gathered.events, &gathered.union, &liked))
+
+    /// A user of whom so many events are known, the last ones of them as many as are kept.
+    fn request(&self, case: &Case, events: usize) -> Option<Checked> {
+        let row = |item: &u32| self.rows[*item as usize];
+        let history = case.history();
+        let mut request = Request { excluded: case.masked.iter().filter_map(row).collect(), ..Request::default() };
+        for event in events.saturating_sub(EVENTS_MAX)..events {
+            if let Some(row) = row(&history.items[event]).filter(|_| history.weights[event] != 0.0) {
+                request.items.push(row);
+                request.weights.push(history.weights[event]);
+                request.times.push(history.times[event]);
+            }
+        }
+        request.check().ok()
+    }
+
+    fn around(&self) -> pipeline::World<'_> {
+        let stock = &self.world.stock;
+        let (catalogue, allowed) = (&stock.catalogue, Some(&stock.visible));
+        pipeline::World { catalogue, allowed, include: &[], now: self.now, threads: 1 }
+    }
+
+    fn columns(&self, names: &[String], rows: &[u32]) -> Vec<Vec<f32>> {
+        features::columns(names, rows, &self.world.stock.catalogue, &self.replica.state(), None)
+    }
+
+    /// What the sources propose to a user of whom so many events are known, and what he liked.
+    fn case(&self, case: &Case, events: usize, scratch: &mut Scratch) -> Option<RankCase> {
+        let (request, wanted, around) = (self.request(case, events)?, wanted(K), self.around());
+        let (requests, wants) = (std::slice::from_ref(&request), std::slice::from_ref(&wanted));
+        let ask = |source| {
+            let mut outcomes = self.pipeline.retrieve(source, requests, wants, &around, scratch);
+            outcomes.pop().expect("one outcome a request")
+        };
+        let outcomes = (0..self.pipeline.sources().len()).map(ask).collect();
+        let gathered = self.pipeline.gather(&request, outcomes, &wanted, &around);
+        // What cannot be shown any more cannot be proposed by anybody.
+        let shown = |row: &u32| self.world.stock.visible.contains(*row);
+        let mut liked: Vec<u32> =
+            case.relevant.iter().filter_map(|item| self.rows[*item as usize]).filter(shown).collect();
+        liked.sort_unstable();
+        let features = self.columns(&self.features, gathered.union.rows());
+        Some(RankCase::new(gathered.events, &gathered.union, &features, &liked))
+    }
+
+    /// The list of a user of whom all is known.
+    fn list(&self, case: &Case, k: usize, scratch: &mut Scratch) -> Result<Vec<u32>, String> {
+        let events = case.history().items.len();
+        let request = self.request(case, events).ok_or("a history that makes no sense")?;
+        let columns = |rows: &[u32]| self.columns(self.pipeline.item_features(), rows);
+        let (requests, wants) = (std::slice::from_ref(&request), [wanted(k)]);
+        let mut answers = self.pipeline.recommend(requests, &wants, &self.around(), &columns, scratch);
+        let answer = answers.pop().expect("one answer a request").map_err(|error| error.to_string())?;
+        Ok(answer.items.iter().map(|item| item.row).collect())
+    }
+}
+
+fn wanted(k: usize) -> Wanted {
+    Wanted { k, diversity: None, seed: 0, explain: false }
 }
 
 impl Rehearsal<'_> {
     /// What a replica would be that has read the training events and nothing else.
-    fn replica(&self) -> Result<Replica, String> {
+    fn replica(&self, blend: Vec<RankBand>) -> Result<Replica, String> {
         let rules = Arc::new(Rules::new(self.config, self.worth.clone()));
         let replica = Replica::new(self.tenant.clone(), Arc::clone(&rules), self.config);
         replica.restore(self.folded(&rules));
@@ -142,7 +197,7 @@ impl Rehearsal<'_> {
         let more = MoreSources {
             sources: [(model::MODEL.to_owned(), (source, model::MODEL_WEIGHT))].into(),
             model: Some(self.model.version().to_owned()),
-            blend: Vec::new(),
+            blend,
         };
         replica.publish(self.config, &InForce::default(), &more).map_err(|error| error.to_string())?;
         Ok(replica)

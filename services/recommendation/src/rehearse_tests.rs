@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use attune_ranking::data::{self, History};
-use attune_ranking::evaluate::{Protocol, Stage};
+use attune_ranking::evaluate::{self, Protocol, Stage as Part};
 use attune_ranking::index::Metric;
 
 use super::*;
@@ -55,27 +55,44 @@ fn log() -> EventLog {
     EventLog::new(events, USERS as usize, ITEMS as usize, vec!["click".into()]).unwrap()
 }
 
-fn learned(lies: bool, is_wanted: bool) -> Result<Vec<RankBand>, String> {
+/// Hands over a rehearsal; where films are `praised`, those that are liked next by the most.
+fn with_rehearsal<T>(lies: bool, praised: bool, use_it: impl FnOnce(&Rehearsal<'_>) -> T) -> T {
     let log = log();
-    let task = Task::new(Protocol::named("user-90-10").unwrap(), &log, &Worth::default(), 0, Stage::Test).unwrap();
+    let task = Task::new(Protocol::named("user-90-10").unwrap(), &log, &Worth::default(), 0, Part::Test).unwrap();
     let subjects: Vec<String> = (0..USERS).map(|user| format!("{user:032x}")).collect();
     let names: Vec<String> = (0..ITEMS).map(|item| format!("film-{item}")).collect();
     let cases = task.groups.iter().flat_map(|group| &group.cases);
     let liked = cases.map(|case| (case.history().items.to_vec(), case.relevant.clone())).collect();
-    let entry = |name: &String| Entry { item_id: name.clone(), version: 1, ..Entry::default() };
+    let mut praise = vec![0; ITEMS as usize];
+    let cases = task.groups.iter().flat_map(|group| &group.cases);
+    cases.flat_map(|case| &case.relevant).for_each(|item| praise[*item as usize] += 1);
+    let entry = |(name, praise): (&String, &i32)| {
+        let sentiment = (features::SENTIMENT.to_owned(), f64::from(*praise).mul_add(0.1, -0.3).into());
+        let attributes = praised.then_some(sentiment).into_iter().collect();
+        Entry { item_id: name.clone(), version: 1, attributes, ..Entry::default() }
+    };
     let rehearsal = Rehearsal {
         tenant: "shop".parse().unwrap(),
         config: &RecommendationConfig::default(),
         worth: Worth::default(),
-        kinds: Vec::new(),
-        entries: names.iter().map(entry).collect(),
+        kinds: vec![(features::SENTIMENT.to_owned(), AttributeKind::Number)],
+        entries: names.iter().zip(&praise).map(entry).collect(),
         log: &log,
         user: &|row| subjects[row as usize].as_str(),
         item: &|row| names[row as usize].as_str(),
         task: &task,
         model: Arc::new(Oracle { names: names.clone(), liked, lies }),
     };
-    rehearse(&rehearsal, &|| is_wanted)
+    use_it(&rehearsal)
+}
+
+fn learned(lies: bool, is_wanted: bool) -> Result<Vec<RankBand>, String> {
+    with_rehearsal(lies, false, |rehearsal| rehearse(rehearsal, &|| is_wanted))
+}
+
+fn ndcg(outcome: &Outcome) -> f64 {
+    let values = outcome.groups[0].values(evaluate::Metric::Ndcg);
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 #[test]
@@ -96,4 +113,31 @@ fn a_model_weighs_what_its_word_is_worth() {
 #[test]
 fn what_nobody_waits_for_ends() {
     assert!(learned(false, false).unwrap_err().contains("nobody waits"));
+}
+
+#[test]
+fn what_reviews_say_weighs_where_it_tells_what_is_liked() {
+    let bands = with_rehearsal(true, true, |rehearsal| rehearse(rehearsal, &|| true)).unwrap();
+    assert!(bands.iter().all(|band| band.weights[features::SENTIMENT] > 0.0), "{bands:?}");
+    let without = learned(true, true).unwrap();
+    assert!(without.iter().all(|band| band.weights[features::SENTIMENT] == 0.0), "{without:?}");
+    let judged = |praised, blend: &[RankBand]| {
+        with_rehearsal(true, praised, |rehearsal| judge_lists(rehearsal, blend.to_vec())).unwrap()
+    };
+    let (with, without) = (ndcg(&judged(true, &bands)), ndcg(&judged(false, &without)));
+    assert!(with > without, "{with} {without}");
+}
+
+#[test]
+fn lists_of_a_model_that_knows_are_judged_as_right() {
+    let judged = |lies| {
+        let outcome = with_rehearsal(lies, false, |rehearsal| {
+            let bands = rehearse(rehearsal, &|| true)?;
+            judge_lists(rehearsal, bands)
+        });
+        outcome.unwrap()
+    };
+    let knows = judged(false);
+    assert_eq!((knows.protocol.as_str(), knows.groups[0].users.len()), ("user-90-10", USERS as usize));
+    assert!(ndcg(&knows) > 0.95 && ndcg(&judged(true)) < 0.8, "{} {}", ndcg(&knows), ndcg(&judged(true)));
 }

@@ -204,8 +204,10 @@ fn finish(
 ) -> Result<Made, ApiError> {
     let around = begun.around(world, now);
     let Begun { chosen: Chosen { pipeline, .. }, request, wanted, .. } = &begun;
-    let item_features =
-        |rows: &[u32]| features::columns(pipeline.item_features(), rows, &replica.state(), ask.surface.as_deref());
+    let item_features = |rows: &[u32]| {
+        let (names, surface) = (pipeline.item_features(), ask.surface.as_deref());
+        features::columns(names, rows, around.catalogue, &replica.state(), surface)
+    };
     let gathered = pipeline.gather(request, outcomes, wanted, &around);
     let scored = pipeline.score(gathered, &item_features).map_err(|error| {
         tracing::error!(%error, "candidates could not be scored");

@@ -87,7 +87,7 @@ pub struct MoreSources {
     pub sources: BTreeMap<String, (Arc<dyn Source>, f32)>,
     /// The version of the trained model among them.
     pub model: Option<String>,
-    /// What was learned of how much the sources weigh beside it, by how much is known of a user.
+    /// What was learned of how much the sources, and features of items, weigh beside it, by how much is known of a user.
     pub blend: Vec<RankBand>,
 }
 
@@ -112,11 +112,12 @@ impl World {
             sources.insert(name.clone(), source.clone());
             weights.push((name, *weight));
         }
+        let praise = features::WEIGHED.map(|(name, weight)| (name, share * weight));
         let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: &stock.schema };
         let built_in = BTreeMap::from([
-            (DEFAULT.to_owned(), spec(&weights, learned(&weights, &more.blend), DIVERSITY)),
-            (SIMILAR.to_owned(), spec(&[("related", 1.0), ("semantic", 1.0)], Vec::new(), 0.0)),
-            (TRENDING.to_owned(), spec(&[("trending", 1.0)], Vec::new(), 0.0)),
+            (DEFAULT.to_owned(), spec(&weights, &praise, learned(&weights, &more.blend), DIVERSITY)),
+            (SIMILAR.to_owned(), spec(&[("related", 1.0), ("semantic", 1.0)], &[], Vec::new(), 0.0)),
+            (TRENDING.to_owned(), spec(&[("trending", 1.0)], &[], Vec::new(), 0.0)),
         ]);
         let (mut pipelines, mut complaints) = (BTreeMap::new(), Vec::new());
         for (name, spec) in built_in.iter().chain(&in_force.pipelines) {
@@ -204,17 +205,16 @@ fn with_rules<'r>(
     })
 }
 
-/// Learned weights of the sources that there are, relative to the largest; each weighs at least so much that it orders what
-/// the others say nothing about. What an older or newer program has learned of sources that are not here is left out.
+/// Learned weights of the sources and features that there are, relative to the largest; each source weighs at least so much
+/// that it orders what the others say nothing about. What an older or newer program has learned of others is left out.
 fn learned(sources: &[(&str, f32)], bands: &[RankBand]) -> Vec<RankBand> {
     let band = |band: &RankBand| {
         let learned = |name: &str| band.weights.get(name).copied().unwrap_or(0.0);
-        let largest = sources.iter().map(|(name, _)| learned(name)).fold(0.0, f32::max);
-        let weight = |(name, least): &(&str, f32)| {
-            let least = least.min(BESIDE_MODEL);
-            ((*name).to_owned(), (learned(name) / largest).max(least))
-        };
-        let weights = sources.iter().map(weight).collect();
+        let least = sources.iter().map(|(name, least)| (*name, least.min(BESIDE_MODEL)));
+        let least: Vec<(&str, f32)> = least.chain(features::WEIGHED.map(|(name, _)| (name, 0.0))).collect();
+        let largest = least.iter().map(|(name, _)| learned(name)).fold(0.0, f32::max);
+        let weight = |(name, least): &(&str, f32)| ((*name).to_owned(), (learned(name) / largest).max(*least));
+        let weights = least.iter().map(weight).collect();
         (largest > 0.0).then_some(RankBand { events_min: band.events_min, weights })
     };
     let mut rising: Vec<RankBand> = Vec::new();
@@ -226,9 +226,9 @@ fn learned(sources: &[(&str, f32)], bands: &[RankBand]) -> Vec<RankBand> {
     rising
 }
 
-fn spec(sources: &[(&str, f32)], bands: Vec<RankBand>, diversity: f32) -> PipelineSpec {
+fn spec(sources: &[(&str, f32)], item_features: &[(&str, f32)], bands: Vec<RankBand>, diversity: f32) -> PipelineSpec {
     let source = |(name, _): &(&str, f32)| SourceSpec { source: (*name).to_owned(), candidates: 100 };
-    let weights = sources.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
+    let weights = sources.iter().chain(item_features).map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
     PipelineSpec {
         sources: sources.iter().map(source).collect(),
         features: features::NAMES.map(str::to_owned).to_vec(),

@@ -21,7 +21,8 @@ pub struct ItemBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// What is filtered and counted by: text, list of texts, number, boolean, or time as RFC 3339. The first item that
-    /// uses a name decides its kind. `hidden`, `published`, `expires`, `review_count` and `sentiment` are taken.
+    /// uses a name decides its kind. `hidden`, `published`, `expires`, `review_count`, `sentiment`
+    /// and `sentiment_trend` are taken.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object, example = json!({"genres": ["noir", "thriller"], "year": 1949}))]
     pub attributes: Map<String, Value>,
@@ -53,6 +54,9 @@ pub struct Item {
     /// What they say, from -1 to 1: the mean of positive minus negative, drawn to 0 while there are few.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentiment: Option<f64>,
+    /// How much better the ten latest are than those before them, from -2 to 2; absent while there are only ten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentiment_trend: Option<f64>,
 }
 
 /// `POST /v1/items:batch`.

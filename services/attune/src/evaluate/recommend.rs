@@ -31,10 +31,10 @@ pub struct Flags {
     pub map: Vec<String>,
     /// Splits, each with a seed of its own; protocols that split by time have one
     #[arg(long, value_name = "N", default_value_t = 5)]
-    seeds: u64,
+    pub(super) seeds: u64,
     /// What events are worth.
     #[command(flatten)]
-    worth: WorthFlag,
+    pub(super) worth: WorthFlag,
     /// Judge on the validation part, to choose settings
     #[arg(long, conflicts_with = "served")]
     validation: bool,
@@ -45,6 +45,13 @@ pub struct Flags {
     /// Say whether the second of two results written with --json differs from the first
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with = "protocol")]
     compare: Vec<PathBuf>,
+}
+
+impl Flags {
+    /// Whether a model is asked in this process, about the test part.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.served && !self.validation
+    }
 }
 
 /// Trains and judges on each split, and prints the figures.
@@ -110,7 +117,7 @@ fn splits(
 
 /// What is trained on each split: the default settings of a model, or those of a trained folder. The folder's own model is
 /// never asked: it has seen the events that it would be asked about.
-fn settings(config: &Config, model: &str, protocol: &Protocol) -> Result<(String, Settings)> {
+pub(super) fn settings(config: &Config, model: &str, protocol: &Protocol) -> Result<(String, Settings)> {
     if let Ok(kind) = model.parse::<Kind>() {
         let in_time = matches!(protocol.rule, Rule::LeaveLastOut | Rule::GlobalTime { .. });
         return Ok((
@@ -128,7 +135,7 @@ fn settings(config: &Config, model: &str, protocol: &Protocol) -> Result<(String
 }
 
 /// The events, what is known of users and items for models, and what a catalogue says of the items.
-fn read(config: &Config, flags: &Flags) -> Result<(History, About, BTreeMap<String, Value>)> {
+pub(super) fn read(config: &Config, flags: &Flags) -> Result<(History, About, BTreeMap<String, Value>)> {
     let (mut about, mut films) = (About::default(), BTreeMap::new());
     let history = match &flags.events {
         Some(path) => History::read(path, &ColumnMap::parse(&flags.map)?)?,

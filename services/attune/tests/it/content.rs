@@ -34,6 +34,21 @@ fn found(server: &Server, path: &str, wanted: usize) -> Answer {
     }
 }
 
+/// Asks for a list until there is something on it.
+fn listed(server: &Server, body: &Value) -> Value {
+    let start = Instant::now();
+    loop {
+        let answer = ask(server, "POST", "/v1/recommend", body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let items = answer.json()["items"].clone();
+        if items.as_array().is_some_and(|items| !items.is_empty()) {
+            return items;
+        }
+        assert!(start.elapsed() < PATIENCE, "{}", answer.text());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn etag(answer: &Answer) -> String {
     let line = answer.head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("an ETag");
     line.trim().to_owned()
@@ -88,6 +103,13 @@ fn an_item_from_a_put_to_a_search_and_through_a_restart() {
         review.text()
     );
     assert_eq!(titles(&found(&server, "/v1/items:search?filter=sentiment%20%3E%200.1", 1)), ["Up"]);
+    // The same words in the filter of a list, where the review is also a part of the score.
+    let praised = json!({"filter": "sentiment > 0.1 and review_count == 1", "explain": true});
+    let list = listed(&server, &praised);
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["item_id"]), (1, &json!("2")));
+    let contributions = list[0]["explain"]["contributions"].as_array().unwrap();
+    let share = contributions.iter().find(|share| share["name"] == "sentiment").unwrap();
+    assert!(share["value"].as_f64().unwrap() > 0.0, "{list}");
     let id = review.json()["id"].as_str().unwrap().to_owned();
     let hidden = ask(&server, "PATCH", &format!("/v1/items/2/reviews/{id}"), &json!({"hidden": true}));
     assert_eq!((hidden.status, hidden.json()["hidden"].as_bool()), (200, Some(true)));

@@ -103,3 +103,31 @@ async fn reviews_page_and_have_bounds() {
     let elsewhere = ReviewBody { text: "good".into(), ..ReviewBody::default() };
     assert_eq!(service.add_review(&call(), "x", elsewhere).await.unwrap_err().code, ErrorCode::Absent);
 }
+
+#[tokio::test]
+async fn a_trend_comes_with_the_eleventh_review_and_is_filtered_by() {
+    let fixture = Fixture::new().await;
+    fixture.put("a", json!({"title": "a film"})).await;
+    fixture.put("b", json!({"title": "b film"})).await;
+    for _ in 0..10 {
+        review(&fixture, "a", "bad").await;
+    }
+    fixture.settled().await;
+    assert_eq!(fixture.service.item(&call(), "a").await.unwrap().sentiment_trend, None);
+    for _ in 0..10 {
+        review(&fixture, "a", "very good").await;
+    }
+    fixture.settled().await;
+    let item = fixture.service.item(&call(), "a").await.unwrap();
+    let all = fixture.service.reviews(&call(), "a", None, 100, false).await.unwrap().reviews;
+    let mean = |text: &str| {
+        let of: Vec<Review> = all.iter().filter(|review| review.body.text == text).cloned().collect();
+        expected(&of).unwrap() * (of.len() as f64 + 5.0) / of.len() as f64
+    };
+    let (good, bad) = (mean("very good"), mean("bad"));
+    // Ten of each with five of the mean of both: two thirds of the difference.
+    let trend = item.sentiment_trend.unwrap();
+    assert!((trend - (good - bad) * 10.0 / 15.0).abs() < 1e-5, "{trend} {good} {bad}");
+    let above = format!("sentiment_trend > {}", trend - 1e-6);
+    assert_eq!(fixture.found(json!({"q": "film", "filter": above})).await, ["a"]);
+}

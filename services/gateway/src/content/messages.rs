@@ -64,7 +64,7 @@ fn written(time: Option<ProtoTimestamp>, pointer: &str) -> Result<Option<Value>,
 }
 
 pub(super) fn item(item: Item) -> v1::Item {
-    let Item { id, version, body, review_count, sentiment } = item;
+    let Item { id, version, body, review_count, sentiment, sentiment_trend } = item;
     let shown = |time: Option<Value>| time.as_ref().and_then(Value::as_str).and_then(moment);
     let body = v1::ItemBody {
         title: body.title,
@@ -74,7 +74,7 @@ pub(super) fn item(item: Item) -> v1::Item {
         published_at: shown(body.published_at),
         expires_at: shown(body.expires_at),
     };
-    v1::Item { id, version, body: Some(body), review_count, sentiment }
+    v1::Item { id, version, body: Some(body), review_count, sentiment, sentiment_trend }
 }
 
 pub(super) fn rejected(index: usize, id: Option<String>, error: &ApiError) -> v1::RejectedItem {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::shop::{Shop, call, config, id, ids};
 
-async fn define(shop: &Shop, kind: Defined, name: &str, spec: Value) -> Result<u64, ApiError> {
+pub async fn define(shop: &Shop, kind: Defined, name: &str, spec: Value) -> Result<u64, ApiError> {
     let body = DefinitionBody { spec, enabled: true };
     let saved = shop.service.define(&call(), kind, name, body, Condition::None).await?;
     Ok(saved.definition.version)

@@ -32,8 +32,13 @@ pub struct Films(Mutex<BTreeMap<String, Entry>>);
 #[async_trait::async_trait]
 impl Catalogue for Films {
     async fn schema(&self, _: &Call) -> Result<Vec<(String, AttributeKind)>, ApiError> {
-        let kinds =
-            [("genre", AttributeKind::Keyword), ("year", AttributeKind::Number), ("published", AttributeKind::Time)];
+        let kinds = [
+            ("genre", AttributeKind::Keyword),
+            ("year", AttributeKind::Number),
+            ("published", AttributeKind::Time),
+            ("review_count", AttributeKind::Number),
+            ("sentiment", AttributeKind::Number),
+        ];
         Ok(kinds.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect())
     }
 
