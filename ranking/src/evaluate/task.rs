@@ -81,6 +81,16 @@ impl Case {
     pub fn history(&self) -> History<'_> {
         History { items: &self.items, weights: &self.weights, times: &self.times }
     }
+
+    /// The same as if no more than the first `events` were known of the user; what is masked stays so.
+    #[must_use]
+    pub fn beginning(&self, events: usize) -> Self {
+        let mut case = self.clone();
+        case.items.truncate(events);
+        case.weights.truncate(events);
+        case.times.truncate(events);
+        case
+    }
 }
 
 impl Task {

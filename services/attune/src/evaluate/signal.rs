@@ -9,7 +9,8 @@
 //!
 //! Lists are those of the default pipeline of a replica, with weights that are learned as the trainer learns them, three
 //! times on each split: without the reviews, with them, and with the same reviews whose words are shuffled. The last one
-//! tells what reviews say apart from how many there are.
+//! tells what reviews say apart from how many there are. Everybody is asked about with all that is known of him, and as if
+//! he had just come.
 
 mod reviewed;
 
@@ -23,14 +24,16 @@ use attune_batch::history::History;
 use attune_batch::recommender::{About, Settings, train_model};
 use attune_inference::{CallContext, Inference, WorkClass};
 use attune_ranking::data::{EventLog, Worth};
-use attune_ranking::evaluate::{Bootstrap, Difference, Interval, Metric, Outcome, Protocol, Rule, Stage, Task};
+use attune_ranking::evaluate::{
+    Bootstrap, Difference, GroupOutcome, Interval, Metric, Outcome, Protocol, Rule, Stage, Task,
+};
 use attune_ranking::score::RankBand;
 use attune_recommendation::{Rehearsal, Trained, judge_lists, rehearse};
 use attune_sentiment::data::{Corpus, Part};
 use attune_sentiment::service::SentimentService;
 use serde::Serialize;
 
-use self::reviewed::{Review, Reviewed, Sentence, catalogue};
+use self::reviewed::{Review, Reviewed, Sentence, catalogue, with_beginnings};
 use super::recommend::{self, Flags};
 use crate::bench::write_json;
 use crate::config::Config;
@@ -51,6 +54,10 @@ static SPLIT: Protocol = Protocol {
 /// The labelled sentences that reviews are made of: about films, and never seen by the model.
 const SOURCE: &str = "movieReviewSnippets";
 const PART: Part = Part::Test;
+/// Beside all that is known of a user, his first so many events.
+const BEGINNINGS: [usize; 4] = [0, 1, 3, 10];
+/// What a person is shown of all that is measured.
+const SHOWN: [Metric; 3] = [Metric::Ndcg, Metric::Recall, Metric::HitRate];
 /// The feature that is measured.
 const FEATURE: &str = "sentiment";
 /// Draws for what is reviewed and for what is shuffled, apart from those of the splits.
@@ -91,8 +98,16 @@ struct Evaluation {
     classifier: String,
     sentences: usize,
     bootstrap: Bootstrap,
-    metrics: Vec<Row>,
+    groups: Vec<Group>,
     splits: Vec<Measured>,
+}
+
+/// What is known of the users, and how good their lists are.
+#[derive(Debug, Serialize)]
+struct Group {
+    name: String,
+    users: usize,
+    metrics: Vec<Row>,
 }
 
 /// A metric over all splits: a user counts once, with his mean.
@@ -190,7 +205,8 @@ impl Signal<'_> {
         let model = self.model(&known, seed)?;
         let inner_model = self.model(&known.subset(&inner.split.train), seed)?;
         let shuffled = reviewed.shuffled(SHUFFLE_SEED ^ seed);
-        let split = Split { seed, reviewed, task: whole, model, known, inner, inner_model };
+        let task = with_beginnings(whole, &BEGINNINGS);
+        let split = Split { seed, reviewed, task, model, known, inner, inner_model };
         let reviews = &split.reviewed.reviews;
         let mut items: Vec<u32> = reviews.iter().map(|review| review.item).collect();
         items.sort_unstable();
@@ -240,33 +256,44 @@ impl Signal<'_> {
 impl Evaluation {
     fn new(model: String, classifier: String, sentences: usize, splits: Vec<Measured>) -> Self {
         let bootstrap = Bootstrap::default();
-        let metrics = Metric::ALL.iter().map(|metric| Row::new(*metric, &splits, bootstrap)).collect();
+        let groups = splits.first().map_or(0, |measured| measured.with.outcome.groups.len());
+        let groups = (0..groups).map(|number| Group::new(number, &splits, bootstrap)).collect();
         let (protocol, description) = (PROTOCOL, SPLIT.description);
-        Self { protocol, description, model, classifier, sentences, bootstrap, metrics, splits }
+        Self { protocol, description, model, classifier, sentences, bootstrap, groups, splits }
     }
 }
 
-impl Row {
-    fn new(metric: Metric, splits: &[Measured], bootstrap: Bootstrap) -> Self {
-        let of =
-            |lists: fn(&Measured) -> &Lists| by_user(splits.iter().map(|measured| &lists(measured).outcome), metric);
-        let (without, with, shuffled) =
-            (of(|measured| &measured.without), of(|measured| &measured.with), of(|measured| &measured.shuffled));
-        Self {
-            metric,
-            without: bootstrap.interval(&without),
-            with: bootstrap.interval(&with),
-            shuffled: bootstrap.interval(&shuffled),
-            gain: bootstrap.paired(&without, &with),
-            of_words: bootstrap.paired(&shuffled, &with),
-        }
+impl Group {
+    fn new(number: usize, splits: &[Measured], bootstrap: Bootstrap) -> Self {
+        let of = |lists: fn(&Measured) -> &Lists, metric| {
+            by_user(splits.iter().map(|measured| &lists(measured).outcome.groups[number]), metric)
+        };
+        let row = |metric: &Metric| {
+            let without = of(|measured| &measured.without, *metric);
+            let (with, shuffled) = (of(|measured| &measured.with, *metric), of(|measured| &measured.shuffled, *metric));
+            Row {
+                metric: *metric,
+                without: bootstrap.interval(&without),
+                with: bootstrap.interval(&with),
+                shuffled: bootstrap.interval(&shuffled),
+                gain: bootstrap.paired(&without, &with),
+                of_words: bootstrap.paired(&shuffled, &with),
+            }
+        };
+        let name = splits[0].with.outcome.groups[number].name.clone();
+        let users = of(|measured| &measured.with, Metric::Ndcg).len();
+        Self { name, users, metrics: Metric::ALL.iter().map(row).collect() }
+    }
+
+    fn shown(&self) -> impl Iterator<Item = &Row> {
+        self.metrics.iter().filter(|row| SHOWN.contains(&row.metric))
     }
 }
 
 /// Each user's mean over the splits in which he was asked about.
-fn by_user<'o>(outcomes: impl Iterator<Item = &'o Outcome>, metric: Metric) -> Vec<f64> {
+fn by_user<'o>(groups: impl Iterator<Item = &'o GroupOutcome>, metric: Metric) -> Vec<f64> {
     let mut sums: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-    for user in outcomes.flat_map(|outcome| &outcome.groups).flat_map(|group| &group.users) {
+    for user in groups.flat_map(|group| &group.users) {
         let (sum, count) = sums.entry(user.user).or_default();
         *sum += user.metrics.get(metric);
         *count += 1.0;
@@ -276,7 +303,7 @@ fn by_user<'o>(outcomes: impl Iterator<Item = &'o Outcome>, metric: Metric) -> V
 
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { protocol, description, model, classifier, sentences, bootstrap, metrics, splits } = self;
+        let Self { protocol, description, model, classifier, sentences, bootstrap, groups, splits } = self;
         writeln!(f, "{protocol}: {description}.")?;
         writeln!(
             f,
@@ -290,17 +317,20 @@ impl fmt::Display for Evaluation {
             )?;
         }
         let level = 100.0 * bootstrap.level;
-        writeln!(f, "{} splits, a user's mean over them; intervals of {level}% over users\n", splits.len())?;
-        writeln!(f, "{:<12} {:>26} {:>26} {:>26}", "", "without reviews", "with", "words shuffled")?;
-        for Row { metric, without, with, shuffled, .. } in metrics {
-            let column = |Interval { mean, low, high }: &Interval| format!("{mean:.4} [{low:.4}, {high:.4}]");
-            let [without, with, shuffled] = [without, with, shuffled].map(column);
-            writeln!(f, "{:<12} {without:>26} {with:>26} {shuffled:>26}", named(*metric))?;
+        writeln!(f, "{} splits, a user's mean over them; intervals of {level}% over users", splits.len())?;
+        for group in groups {
+            writeln!(f, "\n{}: {} users", group.name, group.users)?;
+            writeln!(f, "  {:<12} {:>25} {:>25} {:>25}", "", "without reviews", "with", "words shuffled")?;
+            for Row { metric, without, with, shuffled, .. } in group.shown() {
+                let column = |Interval { mean, low, high }: &Interval| format!("{mean:.4} [{low:.4}, {high:.4}]");
+                let [without, with, shuffled] = [without, with, shuffled].map(column);
+                writeln!(f, "  {:<12} {without:>25} {with:>25} {shuffled:>25}", named(*metric))?;
+            }
+            for Row { metric, gain, of_words, .. } in group.shown() {
+                difference(f, *metric, "with less without", gain, bootstrap.level)?;
+                difference(f, *metric, "with less shuffled", of_words, bootstrap.level)?;
+            }
         }
-        writeln!(f, "\nwith less without")?;
-        metrics.iter().try_for_each(|row| difference(f, row.metric, &row.gain, bootstrap.level))?;
-        writeln!(f, "\nwith less words shuffled")?;
-        metrics.iter().try_for_each(|row| difference(f, row.metric, &row.of_words, bootstrap.level))?;
         writeln!(f, "\nlearned weight of {FEATURE}, in parts of the largest weight, by how many events are known")?;
         for Measured { seed, with, shuffled, .. } in splits {
             let (with, shuffled) = (weights(&with.blend), weights(&shuffled.blend));
@@ -314,14 +344,20 @@ fn named(metric: Metric) -> String {
     format!("{}@{}", metric.name(), SPLIT.k)
 }
 
-fn difference(f: &mut fmt::Formatter<'_>, metric: Metric, difference: &Difference, level: f64) -> fmt::Result {
+fn difference(
+    f: &mut fmt::Formatter<'_>,
+    metric: Metric,
+    what: &str,
+    difference: &Difference,
+    level: f64,
+) -> fmt::Result {
     let Difference { interval: Interval { mean, low, high }, p } = difference;
     let verdict = match (difference.is_significant(level), *mean > 0.0) {
         (false, _) => "no significant difference",
         (true, true) => "significantly better",
         (true, false) => "significantly worse",
     };
-    writeln!(f, "  {:<12} {mean:>+7.4}  [{low:+.4}, {high:+.4}]  p {p:.4}  {verdict}", named(metric))
+    writeln!(f, "  {:<12} {what:<18} {mean:>+7.4}  [{low:+.4}, {high:+.4}]  p {p:.4}  {verdict}", named(metric))
 }
 
 /// What the feature weighs, band by band.

@@ -108,6 +108,18 @@ impl Reviewed {
     }
 }
 
+/// The task with a group of the same users for each beginning, as if they had just come, before all that is known of them.
+pub fn with_beginnings(mut task: Task, beginnings: &[usize]) -> Task {
+    let all = task.groups.pop().expect("users are not divided");
+    let group = |events: &usize| {
+        let name = format!("the first {events} events known");
+        Group { name, cases: all.cases.iter().map(|case| case.beginning(*events)).collect(), skipped: all.skipped }
+    };
+    task.groups = beginnings.iter().map(group).collect();
+    task.groups.push(Group { name: "all events known".to_owned(), ..all });
+    task
+}
+
 fn class(stars: f32) -> Class {
     if stars >= LIKED_MIN {
         Class::Positive
@@ -195,8 +207,11 @@ mod tests {
         let protocol = Protocol::named("user-90-10").unwrap();
         let whole = Task::new(protocol, &reviewed.ratings, &Worth::alike(), 0, Stage::Test).unwrap();
         let (asked, skipped) = (whole.groups[0].cases.len(), whole.groups[0].skipped);
-        let task = reviewed.about_liked(whole);
-        let group = &task.groups[0];
+        let task = with_beginnings(reviewed.about_liked(whole), &[0, 3]);
+        let known = |group: &Group| group.cases.iter().map(|case| case.history().items.len()).max();
+        assert_eq!(task.groups.iter().map(known).collect::<Vec<_>>()[..2], [Some(0), Some(3)]);
+        assert!(task.groups.iter().all(|group| group.cases.len() == task.groups[2].cases.len()));
+        let group = &task.groups[2];
         assert!(group.cases.len() + group.skipped == asked + skipped && !group.cases.is_empty());
         for case in &group.cases {
             assert!(case.relevant.iter().all(|item| item % 5 >= 3), "4 or 5 stars: {:?}", case.relevant);

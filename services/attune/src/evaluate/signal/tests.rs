@@ -35,8 +35,9 @@ fn evaluated(sentences: Vec<Sentence>) -> Evaluation {
     Evaluation::new("ease".into(), "hand".into(), 2, vec![signal.split(0).unwrap()])
 }
 
+/// Of users of whom all is known.
 fn ndcg(evaluation: &Evaluation) -> &Row {
-    evaluation.metrics.iter().find(|row| row.metric == Metric::Ndcg).unwrap()
+    evaluation.groups.last().unwrap().metrics.iter().find(|row| row.metric == Metric::Ndcg).unwrap()
 }
 
 #[test]
@@ -64,16 +65,15 @@ fn reviews_that_all_say_the_same_change_nothing() {
 
 #[test]
 fn a_user_counts_once_with_his_mean() {
-    let outcome = |seed: u64, users: &[(u32, f64)]| {
+    let group = |users: &[(u32, f64)]| {
         let user = |(user, ndcg): &(u32, f64)| {
             let metrics = UserMetrics { ndcg: *ndcg, ..UserMetrics::default() };
             UserOutcome { user: *user, relevant: 1, list: Vec::new(), metrics }
         };
         let users = users.iter().map(user).collect();
-        let group = GroupOutcome { name: "all".into(), users, skipped: 0, coverage: 0.0, novelty_bits: 0.0 };
-        Outcome { protocol: PROTOCOL.into(), seed, stage: Stage::Test, k: 10, ranked: 1, groups: vec![group] }
+        GroupOutcome { name: "all".into(), users, skipped: 0, coverage: 0.0, novelty_bits: 0.0 }
     };
-    let outcomes = [outcome(0, &[(3, 0.2), (7, 1.0)]), outcome(1, &[(3, 0.4)])];
-    let means = by_user(outcomes.iter(), Metric::Ndcg);
+    let groups = [group(&[(3, 0.2), (7, 1.0)]), group(&[(3, 0.4)])];
+    let means = by_user(groups.iter(), Metric::Ndcg);
     assert!((means[0] - 0.3).abs() < 1e-12 && means[1] == 1.0 && means.len() == 2, "{means:?}");
 }
