@@ -112,7 +112,11 @@ impl Reviewed {
 pub fn with_beginnings(mut task: Task, beginnings: &[usize]) -> Task {
     let all = task.groups.pop().expect("users are not divided");
     let group = |events: &usize| {
-        let name = format!("the first {events} events known");
+        let name = match events {
+            0 => "no event known".to_owned(),
+            1 => "the first event known".to_owned(),
+            events => format!("the first {events} events known"),
+        };
         Group { name, cases: all.cases.iter().map(|case| case.beginning(*events)).collect(), skipped: all.skipped }
     };
     task.groups = beginnings.iter().map(group).collect();
