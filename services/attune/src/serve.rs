@@ -20,9 +20,9 @@ use tokio::signal;
 
 use crate::background::Background;
 use crate::config::{Config, ServerFlags};
+use crate::scanner;
 use crate::term::{Style, styled};
 use crate::{compose, logging, replicas};
-use crate::{heap, scanner};
 
 /// What can be typed after `attune serve`.
 #[derive(Debug, Args)]
@@ -126,13 +126,11 @@ impl Server {
                 None => std::future::pending().await,
             }
         };
-        let small = heap::keep_small();
         let served = tokio::select! {
             served = serve => served,
             () = follow => unreachable!("a file is followed for ever"),
         };
         self.background.stop().await;
-        small.abort();
         Ok(served?)
     }
 }

@@ -1,7 +1,7 @@
 //! Read your writes: what a user did before he asked, and this replica has not consumed yet.
 //!
 //! Whoever acknowledges an event has put it into the user's recent list in the cache before. Where the cache does not
-//! answer, or failed a moment ago so that the list may lack something, the replica waits for itself, for as long as
+//! answer, or has lost something a moment ago that may be what is sought, the replica waits for itself, for as long as
 //! nobody minds, to reach what was the end of the user's partition when the request came. Only where it does not get
 //! there is the list `degraded`.
 
@@ -21,7 +21,7 @@ use crate::replica::Replica;
 const ENTRIES: usize = 200;
 /// How long the cache is waited for.
 const CACHE_WAIT: Duration = Duration::from_millis(10);
-/// For so long after a failure of the cache its lists may lack what the log has not brought either.
+/// For so long after the cache has lost something its lists may lack what the log has not brought either.
 const DOUBT: Duration = Duration::from_secs(10);
 
 /// What a list has to be made with besides the state.
@@ -40,7 +40,7 @@ pub async fn fresh(replica: &Replica, log: &dyn EventLog, cache: &dyn Cache, sub
         Ok(Ok(entries)) => Some(entries),
         Ok(Err(_)) | Err(_) => None,
     };
-    let is_sure = entries.is_some() && cache.failed_ago().is_none_or(|ago| ago > DOUBT);
+    let is_sure = entries.is_some() && cache.lost_ago().is_none_or(|ago| ago > DOUBT);
     let is_behind = !is_sure && timeout(wait, reach_the_end(replica, log, subject)).await != Ok(true);
     Fresh { recent: ahead(&replica.state(), &entries.unwrap_or_default()), is_behind }
 }

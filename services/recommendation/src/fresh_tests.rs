@@ -111,7 +111,7 @@ impl Cache for Flaky {
         self.ask()?.erase(tenant).await
     }
 
-    fn failed_ago(&self) -> Option<Duration> {
+    fn lost_ago(&self) -> Option<Duration> {
         self.was_away.load(Ordering::Relaxed).then_some(Duration::ZERO)
     }
 

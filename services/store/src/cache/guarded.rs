@@ -76,8 +76,8 @@ impl Cache for Guarded<dyn Cache> {
         self.guard.call("erase", Retry::Safe, || self.inner.erase(tenant)).await
     }
 
-    fn failed_ago(&self) -> Option<Duration> {
-        self.guard.failed_ago()
+    fn lost_ago(&self) -> Option<Duration> {
+        self.guard.failed_ago().into_iter().chain(self.inner.lost_ago()).min()
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

@@ -110,8 +110,9 @@ pub trait Cache: Debug + Send + Sync {
     /// The store cannot be reached: some of it may be gone.
     async fn erase(&self, tenant: &Tenant) -> Result<u64, StoreError>;
 
-    /// How long ago a call failed last, as far as this process knows: what somebody wanted to keep then is missing.
-    fn failed_ago(&self) -> Option<Duration> {
+    /// How long ago something was lost last that had just been put here, as far as this process knows: a call failed, or
+    /// it had to make room.
+    fn lost_ago(&self) -> Option<Duration> {
         None
     }
 

@@ -1,6 +1,8 @@
 //! A cache in this process.
 //!
-//! Values, lists and rates are in caches of moka, bounded in bytes or rows; what is used least goes first. Counters and
+//! Values, lists and rates are in caches of moka, bounded in bytes or rows; what was used longest ago goes first. (By how
+//! often something is used, what is new would go: the rate of a caller who has just come, an event of a moment ago.)
+//! Where they are so small that even a new list goes, [`Cache::lost_ago`] tells. Counters and
 //! locks are in [`Ledger`]s, which refuse instead. When something expires is decided by our own [`Clock`] at the time it
 //! is read; moka's clock, which nobody can move, only frees the memory.
 
@@ -16,7 +18,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use moka::Expiry;
+use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache as Moka;
 
 use crate::cache::{
@@ -28,6 +32,9 @@ pub use clock::{Clock, ManualClock, MonotonicClock};
 use ledger::Ledger;
 
 const STORE: StoreKind = StoreKind::Cache;
+
+/// A list that goes so soon after it has changed is missed.
+const NEW: Duration = Duration::from_secs(10);
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +64,12 @@ struct Entry<V> {
 /// When moka may free an entry.
 struct Lives;
 
+impl<V> Entry<V> {
+    fn changed(&self) -> Duration {
+        self.until.saturating_sub(self.ttl)
+    }
+}
+
 impl<V> Expiry<Arc<str>, Entry<V>> for Lives {
     fn expire_after_create(&self, _: &Arc<str>, entry: &Entry<V>, _: Instant) -> Option<Duration> {
         Some(entry.ttl)
@@ -85,6 +98,8 @@ pub struct MemoryCache {
     counting: Mutex<Counting>,
     locks: Mutex<Ledger<u64>>,
     token_last: AtomicU64,
+    /// When a new list had to make room last, in milliseconds of the clock; 0 if none ever had.
+    lost_ms: Arc<AtomicU64>,
 }
 
 impl MemoryCache {
@@ -92,22 +107,35 @@ impl MemoryCache {
     pub fn new(options: MemoryOptions, clock: Arc<dyn Clock>) -> Self {
         let rows_max = options.rows_max;
         let weigh = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let (lost_ms, lost_at) = (Arc::new(AtomicU64::new(0)), Arc::clone(&clock));
+        let lost = Arc::clone(&lost_ms);
+        let on_gone = move |_: Arc<Arc<str>>, entry: Entry<List>, cause: RemovalCause| {
+            let now = lost_at.now();
+            if cause == RemovalCause::Size && now.saturating_sub(entry.changed()) < NEW {
+                lost.store((now.as_millis() as u64).max(1), Ordering::Relaxed);
+            }
+        };
         let values = Moka::builder()
+            .eviction_policy(EvictionPolicy::lru())
             .max_capacity(options.values_bytes_max)
             .weigher(move |key: &Arc<str>, entry: &Entry<Bytes>| weigh(key.len() + entry.value.len()));
-        let lists = Moka::builder().max_capacity(options.lists_bytes_max).weigher(
-            move |key: &Arc<str>, entry: &Entry<List>| {
+        let lists = Moka::builder()
+            .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(on_gone)
+            .max_capacity(options.lists_bytes_max)
+            .weigher(move |key: &Arc<str>, entry: &Entry<List>| {
                 weigh(key.len() + entry.value.iter().map(|one| one.len() + size_of::<Bytes>()).sum::<usize>())
-            },
-        );
+            });
+        let rates = Moka::builder().eviction_policy(EvictionPolicy::lru()).max_capacity(rows_max as u64);
         Self {
             clock,
             values: values.expire_after(Lives).build(),
             lists: lists.expire_after(Lives).build(),
-            rates: Moka::builder().max_capacity(rows_max as u64).expire_after(Lives).build(),
+            rates: rates.expire_after(Lives).build(),
             counting: Mutex::new(Counting { counters: Ledger::new(rows_max), steps: Ledger::new(rows_max) }),
             locks: Mutex::new(Ledger::new(rows_max)),
             token_last: AtomicU64::new(Version::first().0),
+            lost_ms,
         }
     }
 
@@ -301,6 +329,11 @@ impl Cache for MemoryCache {
         Ok((kept + counted + held) as u64)
     }
 
+    fn lost_ago(&self) -> Option<Duration> {
+        let lost = self.lost_ms.load(Ordering::Relaxed);
+        (lost > 0).then(|| self.clock.now().saturating_sub(Duration::from_millis(lost)))
+    }
+
     async fn health(&self) -> Result<Health, StoreError> {
         Ok(Health::new("memory", env!("CARGO_PKG_VERSION")))
     }
@@ -309,5 +342,35 @@ impl Cache for MemoryCache {
 impl fmt::Debug for MemoryCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryCache").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_used_longest_ago_makes_room_and_it_is_told_when_that_was_new() {
+        let (clock, hour) = (Arc::new(ManualClock::default()), Duration::from_secs(3_600));
+        let options = MemoryOptions { lists_bytes_max: 10_000, ..MemoryOptions::default() };
+        let (cache, tenant): (_, Tenant) = (MemoryCache::new(options, clock.clone()), "shop".parse().unwrap());
+        let push = async |from: usize, to: usize| {
+            for list in from..to {
+                let entry = Bytes::from(vec![b'x'; 1_000]);
+                cache.push(&tenant, &format!("list-{list}"), &[entry], 1, 9 * hour).await.unwrap();
+                cache.lists.run_pending_tasks();
+            }
+        };
+        let has = async |list: usize| !cache.recent(&tenant, &format!("list-{list}"), 1).await.unwrap().is_empty();
+        push(0, 5).await;
+        clock.advance(hour);
+        push(5, 11).await;
+        assert!(has(10).await && !has(0).await, "the newest is there and the oldest is not");
+        assert_eq!(cache.lost_ago(), None, "it was from an hour ago");
+        push(11, 20).await;
+        assert!(has(19).await && !has(6).await);
+        assert_eq!(cache.lost_ago(), Some(Duration::ZERO), "that was new");
+        clock.advance(hour);
+        assert_eq!(cache.lost_ago(), Some(hour));
     }
 }
