@@ -70,8 +70,6 @@ impl Inference {
     /// [`LoadError`] of the first model that cannot be loaded, or when the system refuses a thread.
     pub fn start(config: InferenceConfig, models: Vec<ModelSpec>) -> Result<Self, LoadError> {
         let registry = Registry::load(&models, config.engine, config.precision, config.device)?;
-        // The files were read whole and packed anew: what stays is half of what loading took.
-        attune_kernels::trim_heap();
         let factories = registry.models().iter().map(|model| Arc::clone(model) as _).collect();
         let mut scheduling = SchedulerConfig { limits: config.queue.clone(), ..SchedulerConfig::default() };
         scheduling.workers = config.workers.unwrap_or(match registry.card_count() {

@@ -20,4 +20,3 @@ pub use cpu::pool::*;
 pub use cpu::screen::*;
 pub use cpu::stand_back;
 pub use cpu::{Activation, Epilogue, ISA_VARIABLE, Isa, IsaError, Scratch};
-pub use cpu::{heap_in_use, trim_heap};

@@ -11,7 +11,6 @@ pub(crate) mod bf16;
 mod dispatch;
 mod epilogue;
 pub(crate) mod gemm;
-mod heap;
 pub(crate) mod int8;
 mod lanes;
 pub(crate) mod layers;
@@ -36,7 +35,6 @@ mod scalar;
 
 pub use dispatch::{ISA_VARIABLE, Isa, IsaError};
 pub use epilogue::{Activation, Epilogue};
-pub use heap::{heap_in_use, trim_heap};
 pub use lines::huge_vec;
 pub use priority::stand_back;
 pub use scratch::Scratch;

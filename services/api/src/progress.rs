@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 use crate::moment::now_ms;
 
+/// What lists are made from, as far as it follows the log, is called this: whoever can wait lets it go first.
+pub const LISTS: &str = "lists";
+
 /// Everything that has entered and not left.
 static BOARD: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 /// What moments are counted from: a clock that nobody sets.
@@ -57,6 +60,15 @@ pub fn enter(name: &'static str) -> Sign {
     let state = Arc::new(State { done_ms: AtomicI64::new(uptime_ms()), note: Mutex::default() });
     entries().push(Entry { name, state: state.clone() });
     Sign(state)
+}
+
+/// How far behind the last consumer of a name is; nothing where there is none in this process.
+pub fn lag(name: &str) -> Option<Duration> {
+    let now = uptime_ms();
+    let entries = entries();
+    let lags = entries.iter().filter(|entry| entry.name == name);
+    let most = lags.map(|entry| now.saturating_sub(entry.state.done_ms.load(Ordering::Relaxed)).max(0)).max();
+    most.map(|lag_ms| Duration::from_millis(lag_ms as u64))
 }
 
 /// All consumers, by name.

@@ -16,6 +16,9 @@ use crate::live::{Change, State};
 use crate::shared::{OfTenant, Shared};
 use crate::time::now_micros;
 
+/// Items that are laid out at once when all are read: page by page each would be laid out again with every merge.
+const LOADED_AT_ONCE: usize = 100_000;
+
 /// The body of the document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Vector {
@@ -109,7 +112,7 @@ impl Shared {
             let follower = self.follower(of).await?;
             *of.follower.lock().await = Some(follower);
         }
-        let mut page = PageRequest::first(PAGE_ROWS_MAX);
+        let (mut page, mut changes) = (PageRequest::first(PAGE_ROWS_MAX), Vec::new());
         loop {
             let found = self.stores.documents.scan(tenant, ITEMS, page.clone()).await?;
             let items = found.rows.into_iter().map(Stored::of).collect::<Result<Vec<_>, _>>()?;
@@ -119,14 +122,16 @@ impl Shared {
                 let mut vectors = self.vectors(tenant, &items).await?;
                 let lacking: Vec<String> =
                     items.iter().filter(|item| !vectors.contains_key(&item.id)).map(|item| item.id.clone()).collect();
-                let changes = items.iter().filter_map(|item| {
+                changes.extend(items.iter().filter_map(|item| {
                     let state = State::Whole(vectors.remove(&item.id)?, item.body.values(&schema));
                     Some(Change { id: item.id.clone(), version: item.version.0, state })
-                });
-                of.apply(&schema, changes.collect()).await?;
+                }));
                 self.enter_lacking(tenant, lacking).await?;
             }
             page.after = found.next;
+            if page.after.is_none() || changes.len() >= LOADED_AT_ONCE {
+                of.apply(&schema, std::mem::take(&mut changes)).await?;
+            }
             if page.after.is_none() {
                 return Ok(());
             }

@@ -26,8 +26,6 @@ use crate::snapshot::{self, SnapshotError};
 use crate::stage;
 use crate::world::MoreSources;
 
-/// What it is called where it says how far behind it is.
-const NAME: &str = "lists";
 /// Records that are applied at once.
 const BATCH: usize = 2_000;
 /// After a failure.
@@ -100,8 +98,8 @@ impl Follower {
     /// Runs until it is told to stop, whatever fails meanwhile, and writes down what it has then; or until its tenant is
     /// deleted.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Ended {
+        let sign = progress::enter(progress::LISTS);
         self.restore().await;
-        let sign = progress::enter(NAME);
         let stopped = async move { _ = stop.wait_for(|stop| *stop).await };
         let mut stopped = std::pin::pin!(stopped);
         loop {

@@ -20,8 +20,9 @@ const MICROSECONDS: i64 = 1_000_000;
 /// Versions that stand for an earlier time, in Unix seconds, are no times: 2001.
 const MADE_MIN: i64 = 1_000_000_000;
 
-/// Items that are laid out at once while the whole catalogue is read.
-pub const STOCKED_AT_ONCE: usize = 25_000;
+/// Items that are laid out at once while the whole catalogue is read: a merge of parts would lay them out again, and hold
+/// all of their vectors twice.
+pub const STOCKED_AT_ONCE: usize = 100_000;
 
 /// Attributes by name, as the catalogue lists them.
 pub type Kinds = Vec<(String, AttributeKind)>;

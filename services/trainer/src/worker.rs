@@ -25,6 +25,10 @@ use crate::{MODEL, TrainerConfig};
 
 /// What it is called where it says how far behind it is.
 const NAME: &str = "trainer";
+/// Lists that are further behind go before a run.
+const LISTS_LAG_MAX: Duration = Duration::from_secs(2);
+/// Where something is wrong with them, a run does not wait for ever.
+const GIVE_WAY_MAX: Duration = Duration::from_secs(600);
 /// The kind of its jobs.
 pub const KIND: &str = "train";
 /// A job that was claimed so often fails: something about it ends whoever has it.
@@ -133,11 +137,22 @@ impl Drop for Trainer {
     }
 }
 
+/// Waits while lists are behind, after a start or beside an import: they need the processors and the memory now, and what a
+/// run would learn from is not all there yet.
+async fn give_way() {
+    let begun = Instant::now();
+    let are_behind = || progress::lag(progress::LISTS).is_some_and(|lag| lag > LISTS_LAG_MAX);
+    while are_behind() && begun.elapsed() < GIVE_WAY_MAX {
+        tokio::time::sleep(LISTS_LAG_MAX / 4).await;
+    }
+}
+
 async fn work(shared: Shared, mut stopping: watch::Receiver<bool>) {
     metrics::gauge!(RUNNING).set(0.0);
     loop {
         let begun = Instant::now();
         let turn = async {
+            give_way().await;
             match enter_due(&shared).await.and(next(&shared).await) {
                 Ok(is_any) => {
                     shared.sign.caught_up();

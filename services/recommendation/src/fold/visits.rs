@@ -32,7 +32,11 @@ pub struct Visits {
 
 /// The counts at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct VisitsView(Visits);
+pub struct VisitsView {
+    visits: Visits,
+    /// By row, what its counts are multiplied with: a list reads thousands of them, and a root for each would be most of it.
+    scales: Vec<f32>,
+}
 
 impl Visits {
     /// Somebody liked an item for the first time, and before it others, the nearest first.
@@ -78,21 +82,21 @@ impl Visits {
     }
 
     pub(super) fn view(&self) -> VisitsView {
-        VisitsView(self.clone())
+        let scales = self.totals.iter().map(|total| (total + SHRINKAGE).sqrt().recip()).collect();
+        VisitsView { visits: self.clone(), scales }
     }
 }
 
 impl Links for VisitsView {
     fn rows(&self) -> usize {
-        self.0.totals.len()
+        self.scales.len()
     }
 
     /// The count over the geometric mean of how often either was liked.
     fn each(&self, row: u32, mut show: impl FnMut(u32, f32)) {
-        let totals = &self.0.totals;
-        let own = (totals[row as usize] + SHRINKAGE).sqrt();
-        for (other, count) in self.0.pairs(row) {
-            show(*other, count / (own * (totals[*other as usize] + SHRINKAGE).sqrt()));
+        let own = self.scales[row as usize];
+        for (other, count) in self.visits.pairs(row) {
+            show(*other, count * (own * self.scales[*other as usize]));
         }
     }
 }
