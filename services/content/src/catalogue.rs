@@ -21,10 +21,7 @@ impl Catalogue for ContentService {
     }
 
     async fn entries(&self, call: &Call, ids: &[String]) -> Result<Vec<Option<Entry>>, ApiError> {
-        if ids.len() > ITEMS_MAX {
-            let detail = format!("{} items, a call takes {ITEMS_MAX}", ids.len());
-            return Err(ApiError::new(ErrorCode::Invalid, detail));
-        }
+        check_count(ids)?;
         let (shared, tenant) = (self.shared(), tenant_of(call)?);
         let items = shared.items(&tenant, ids).await?;
         let mut entries = shared.catalogue(&tenant, items.iter().flatten().cloned().collect()).await?.into_iter();
@@ -33,10 +30,7 @@ impl Catalogue for ContentService {
 
     async fn scan(&self, call: &Call, from: Option<&str>, max: usize) -> Result<Entries, ApiError> {
         let (shared, tenant) = (self.shared(), tenant_of(call)?);
-        let after = from.map(str::parse::<Cursor>).transpose();
-        let after = after.map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
-        let page = PageRequest { after, rows: max.min(ITEMS_MAX) };
-        let found = shared.stores.documents.scan(&tenant, ITEMS, page).await?;
+        let found = shared.stores.documents.scan(&tenant, ITEMS, page(from, max)?).await?;
         let items = found.rows.into_iter().map(Stored::of).collect::<Result<_, _>>()?;
         let entries = shared.catalogue(&tenant, items).await?;
         Ok(Entries { entries, next: found.next.map(|cursor| cursor.to_string()) })
@@ -60,7 +54,24 @@ impl Shared {
     }
 }
 
-fn attributes(item: &Stored, schema: &Attributes) -> Map<String, Value> {
+/// Refuses more ids than a call takes.
+pub(crate) fn check_count(ids: &[String]) -> Result<(), ApiError> {
+    if ids.len() > ITEMS_MAX {
+        let detail = format!("{} items, a call takes {ITEMS_MAX}", ids.len());
+        return Err(ApiError::new(ErrorCode::Invalid, detail));
+    }
+    Ok(())
+}
+
+/// The page that begins where another ended.
+pub(crate) fn page(from: Option<&str>, max: usize) -> Result<PageRequest, ApiError> {
+    let after = from.map(str::parse::<Cursor>).transpose();
+    let after = after.map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
+    Ok(PageRequest { after, rows: max.min(ITEMS_MAX) })
+}
+
+/// What ranking and filters read of an item.
+pub(crate) fn attributes(item: &Stored, schema: &Attributes) -> Map<String, Value> {
     let values = item.body.values(schema);
     values.iter().map(|(name, value)| (name.clone(), attribute::write(value))).collect()
 }

@@ -38,7 +38,12 @@ impl Vector {
 
     /// The numbers, if they are those of this text by this model.
     pub fn of(&self, model: &str, text: &str) -> Option<Vec<f32>> {
-        (self.model == model && self.is_of(text)).then(|| self.values()).flatten()
+        if self.model == model { self.of_text(text) } else { None }
+    }
+
+    /// The numbers, if they are those of this text, by whichever model.
+    pub fn of_text(&self, text: &str) -> Option<Vec<f32>> {
+        if self.is_of(text) { self.values() } else { None }
     }
 
     /// Whether it is of this text, by whichever model.

@@ -26,12 +26,14 @@ mod lake;
 mod publish;
 mod run;
 mod schedule;
+mod tried;
 mod worker;
 
 pub use config::{ConfigError, TrainerConfig};
 pub use lake::{LakeReadError, Learned, read_lake};
 pub use publish::{PublishError, fetch, publish};
 pub use run::known_events;
+pub use tried::Trying;
 pub use worker::{KIND, MakesLists, Seams, Timing, Trainer, Tried};
 
 /// Under which name the versions of recommenders are entered among the models of a tenant.

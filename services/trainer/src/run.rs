@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use attune_batch::history::History;
 use attune_batch::recommender::{
-    DataCard, GateError, HeldOut, Measured, Place, Recommender, RecommenderError, Settings, Stored, config, gate,
-    prune, resolve, train,
+    DataCard, GateError, Measured, Place, Recommender, RecommenderError, Settings, Stored, config, gate, prune,
+    resolve, train,
 };
 use attune_lake::LakeError;
 use attune_ranking::data::Worth;
 use attune_ranking::evaluate::Protocol;
-use attune_ranking::score::RankBand;
 use attune_ranking::train::in_background;
 use attune_store::relational::{Job, ModelVersion, Write};
 use attune_store::{ErrorKind, Expect, StoreError, Tenant};
@@ -21,7 +19,8 @@ use tokio::sync::oneshot;
 
 use crate::lake::{LakeReadError, Learned, read_lake};
 use crate::publish::{KEPT, PublishError, fetch, forget_old, publish};
-use crate::worker::{MakesLists, Shared, Tried};
+use crate::tried::Trying;
+use crate::worker::{MakesLists, Shared};
 use crate::{ConfigError, MODEL, name_of};
 
 /// Under which key a version's entry says how many events the lake had.
@@ -207,12 +206,11 @@ impl Training {
         let check = || if is_wanted() { Ok(()) } else { Err(RunError::Ended) };
         let Learned { history, input, .. } = learned;
         let protocol = Protocol::named(self.settings.protocol()).expect("it is in the table");
-        let measure =
-            |settings: &Settings| Measured::new(settings, &history.log, &self.worth, (protocol, 0), self.threads);
         let asked = (protocol, 0);
-        let (measured, held) = Measured::with_model(&self.settings, &history.log, &self.worth, asked, self.threads);
-        check()?;
-        let blend = held.map(|held| self.blend(&history, held, is_wanted)).unwrap_or_default();
+        let measure = |settings: &Settings| Measured::new(settings, &history.log, &self.worth, asked, self.threads);
+        let lists = self.lists.as_deref().map(|lists| (lists, &self.tenant));
+        let trying = Trying { settings: &self.settings, worth: &self.worth, asked, threads: self.threads, lists };
+        let (measured, blend) = trying.measured(&history, is_wanted);
         check()?;
         let verdict = self.verdict(&measured, measure);
         check()?;
@@ -240,18 +238,6 @@ impl Training {
 }
 
 impl Training {
-    /// What the model weighs in lists, learned with one that does not know what was held out. Without it lists are made
-    /// with weights that suit any model.
-    fn blend(&self, history: &History, held: HeldOut, is_wanted: &dyn Fn() -> bool) -> Vec<RankBand> {
-        let Some(lists) = &self.lists else { return Vec::new() };
-        let HeldOut { task, model, .. } = held;
-        let tried = Tried { tenant: &self.tenant, history, task, model: model.without_people() };
-        lists.blend(tried, is_wanted).unwrap_or_else(|error| {
-            tracing::warn!(tenant = %self.tenant, error, "what the model weighs in lists could not be learned");
-            Vec::new()
-        })
-    }
-
     /// Whether the new version may be in service, by its figures and those of the one that is: as they were entered, where
     /// it is the same model, and else measured on the same events.
     fn verdict(&self, measured: &Measured, measure: impl Fn(&Settings) -> Measured) -> Result<String, GateError> {

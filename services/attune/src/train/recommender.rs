@@ -2,25 +2,30 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use attune_api::catalogue::SharedCatalogue;
 use attune_batch::history::History;
 use attune_batch::job::MANIFEST;
 use attune_batch::names::Names;
 use attune_batch::read::ColumnMap;
 use attune_batch::recommender::{DataCard, InputFile, Kind, Measured, Place, Settings, Stored, Trained, search, train};
 use attune_batch::write::digest;
+use attune_content::Inventory;
 use attune_gateway::DEFAULT_TENANT;
 use attune_ranking::data::Worth;
 use attune_ranking::evaluate::Protocol;
 use attune_store::Tenant;
 use attune_store::resolve::Stores;
-use attune_trainer::read_lake;
+use attune_trainer::{MakesLists, Trying, read_lake};
 use clap::Args;
+use tokio::runtime::Runtime;
 
 use crate::bench::workers;
 use crate::config::Config;
+use crate::trained::Rehearsals;
 use crate::worth::WorthFlag;
 use crate::{models, serve, term};
 
@@ -37,7 +42,9 @@ trained without a part of the events and asked about them (--protocol): the
 folder's README.md has the figures.
 
 With --lake a version holds nothing of single users: who they are is not in the
-lake, and lists are made of what they did. It can be run beside a server.
+lake, and lists are made of what they did. What it weighs in lists beside other
+sources is learned with it, as the trainer of a server learns it, if --protocol
+holds anything out. It can be run beside a server.
 
 Examples:
   attune train als --events events.csv
@@ -108,7 +115,8 @@ pub fn run(config: &Config, kind: Kind, options: &Options) -> Result<()> {
     let place = options.place.at(config, &kind.to_string())?;
     let (worth, map) = (options.worth.or(&config.worth, config)?, ColumnMap::parse(&options.columns)?);
     let mut settings = Settings::new(kind, options.seed).set(&options.set)?;
-    let (mut history, input) = options.read(config, &map, &worth)?;
+    let runtime = serve::runtime()?;
+    let (mut history, input, lists) = options.read(config, &map, &worth, &runtime)?;
     told(&history);
     let threads = workers(config);
     let protocol = options.protocol(kind)?;
@@ -116,9 +124,13 @@ pub fn run(config: &Config, kind: Kind, options: &Options) -> Result<()> {
         let protocol = protocol.context("--search needs a protocol with a validation part")?;
         settings = searched(settings, &history, &worth, (protocol, options.seed, trials as usize), threads)?;
     }
-    let measured = match protocol {
-        Some(protocol) => Measured::new(&settings, &history.log, &worth, (protocol, options.seed), threads),
-        None => Measured::Not { reason: "it was not asked for (--protocol none)".to_owned() },
+    let (measured, blend) = match protocol {
+        Some(protocol) => {
+            let lists = lists.as_ref().map(|lists| (lists as &dyn MakesLists, &options.tenant));
+            let asked = (protocol, options.seed);
+            Trying { settings: &settings, worth: &worth, asked, threads, lists }.measured(&history, &|| true)
+        }
+        None => (Measured::Not { reason: "it was not asked for (--protocol none)".to_owned() }, Vec::new()),
     };
     show(&measured);
     let mut trained = train(&settings, &history, &worth)?;
@@ -128,7 +140,8 @@ pub fn run(config: &Config, kind: Kind, options: &Options) -> Result<()> {
         (trained, history.users) = (trained.without_people(), Names::default());
     }
     let name = options.place.name(&kind.to_string());
-    let folder = stored(name, command, settings, trained, history, data, measured).write(place.as_place())?;
+    let stored = Stored { blend, ..stored(name, command, settings, trained, history, data, measured) };
+    let folder = stored.write(place.as_place())?;
     term::good(&format!("{kind} trained in {:.1} s, written to {}", start.elapsed().as_secs_f64(), folder.display()));
     say!("{}", folder.display());
     Ok(())
@@ -235,16 +248,32 @@ impl PlaceFlags {
 }
 
 impl Options {
-    /// What there is to learn, and what it is known by.
-    fn read(&self, config: &Config, map: &ColumnMap, worth: &Worth) -> Result<(History, InputFile)> {
+    /// What there is to learn, what it is known by, and how lists are made where it is a server's.
+    fn read(
+        &self,
+        config: &Config,
+        map: &ColumnMap,
+        worth: &Worth,
+        runtime: &Runtime,
+    ) -> Result<(History, InputFile, Option<Rehearsals>)> {
         if let Some(events) = &self.events {
-            return Ok((History::read(events, map)?, input_file("events", events, map)?));
+            return Ok((History::read(events, map)?, input_file("events", events, map)?, None));
         }
-        serve::runtime()?.block_on(async {
+        runtime.block_on(async {
             let objects = Stores::objects(&config.stores, &config.data).await?;
             let learned = read_lake(&*objects, &self.tenant, worth, config.trainer.events_max).await?;
-            Ok((learned.history, learned.input))
+            let lists = Rehearsals::new(self.catalogue(config).await?, config.recommendation.clone(), worth.clone());
+            Ok((learned.history, learned.input, Some(lists)))
         })
+    }
+
+    /// The items of the server whose lake it is.
+    async fn catalogue(&self, config: &Config) -> Result<SharedCatalogue> {
+        let rows = Stores::relational(&config.stores, &config.data).await?;
+        let documents = Stores::documents(&config.stores, &config.data).await?;
+        let inventory = Inventory::open(&*rows, documents, self.tenant.clone()).await;
+        let inventory = inventory.map_err(|error| anyhow!("the items cannot be read: {}", error.detail))?;
+        Ok(Arc::new(inventory))
     }
 
     fn protocol(&self, kind: Kind) -> Result<Option<&'static Protocol>> {
