@@ -94,7 +94,7 @@ fn relative(mut weights: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     weights
 }
 
-/// What was learned with a version, by how much is known of a user; nothing with one that was made by hand.
+/// What was learned with a version, by how much is known of a user.
 fn learned(server: &Server, version: &str) -> Option<Vec<Value>> {
     let path = server.folder.path().join("data/recommenders").join(version).join("blend.json");
     Some(serde_json::from_slice(&fs::read(path).ok()?).unwrap())

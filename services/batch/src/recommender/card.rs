@@ -73,15 +73,15 @@ fn figures(card: &mut String, measured: &Measured) {
     }
 }
 
-/// What the trainer has learned beside the model; the command alone does not make it again.
+/// What was learned beside the model; it depends on the catalogue, and the command alone does not make it again.
 fn lists(card: &mut String, blend: &[RankBand]) {
     if blend.is_empty() {
         return;
     }
     card.push_str(
         "## In lists\n\n\
-         What the ranks of each source weigh best, by how many events are known of a user: learned from lists for users of\n\
-         whom something was held back, by the trainer of the server that this was made in.\n\n",
+         What the ranks of each source, and features of the items, weigh best, by how many events are known of a user:\n\
+         learned from lists for users of whom something was held back, with the catalogue as it was then.\n\n",
     );
     for RankBand { events_min, weights } in blend {
         let weighty = weights.iter().filter(|(_, weight)| **weight > 0.0);
