@@ -1,5 +1,5 @@
-//! What the ranks of each source, and features of the items, should weigh, learned from lists that are rehearsed: what each source proposes to somebody
-//! of whom it is known, and was held back, what he liked next.
+//! What the ranks of each source, and features of the items, should weigh, learned from lists that are rehearsed: what each
+//! source proposes to somebody of whom it is known, and was held back, what he liked next.
 //!
 //! A [`LogisticBlend`](super::LogisticBlend) of the same lists would be calibrated and order worse than its best source: its
 //! loss is about all candidates alike, and a list is about the first ten. So the weights are searched for by what they are

@@ -110,8 +110,7 @@ impl RankFusion {
         let (of_sources, of_features) = self.bands[0].1.split_at(self.sources);
         let by_rank = union.entries(candidate).iter().zip(of_sources).map(|(entry, weight)| weight * share(*entry));
         let values = features.extras(candidate).iter().zip(of_features);
-        // A feature that says nothing weighs nothing, and has no level.
-        by_rank.chain(values.map(|(value, weight)| if *weight > 0.0 { weight * level(*value) } else { 0.0 }))
+        by_rank.chain(values.map(|(value, weight)| weight * level(*value)))
     }
 
     fn by_name<'w>(&self, weights: impl IntoIterator<Item = (&'w str, f32)>) -> Result<Vec<f32>, ScoreError> {
