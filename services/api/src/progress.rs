@@ -145,6 +145,7 @@ mod tests {
         let behind = line("pair").unwrap();
         assert!((400..460).contains(&behind.lag.as_secs()), "{behind:?}");
         assert_eq!(behind.note.as_deref(), Some("a word"));
+        assert!(lag("pair").is_some_and(|lag| lag >= behind.lag));
         drop(slow);
         assert!(line("pair").unwrap().lag.as_secs() >= 400, "it is still expected");
         quick.leave();
@@ -157,7 +158,8 @@ mod tests {
         sign.done_until(now_ms() + 1_000_000);
         sign.done_with([5, 9].into_iter());
         assert!(line("alone").unwrap().lag.as_secs() < 60);
+        assert!(lag("alone").is_some_and(|lag| lag.as_secs() < 60));
         sign.leave();
-        assert_eq!(line("alone"), None);
+        assert_eq!((line("alone"), lag("alone")), (None, None));
     }
 }

@@ -36,13 +36,13 @@ mod worth;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
-/// Half of the work of a list is small things that one thread makes and another frees, and what a catalogue or an import
-/// took for a moment has to go back to the system. The C library's allocator is slower at the first, and does the second
-/// only when it is told to, while everybody waits.
+/// What a model, a catalogue or an import took for a moment goes back to the system some seconds later, by a thread that
+/// does nothing else. The C library's allocator keeps it until it is told otherwise, while everybody waits; mimalloc, until
+/// somebody asks for more.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
