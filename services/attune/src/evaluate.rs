@@ -5,7 +5,7 @@
 
 mod off_policy;
 mod recommend;
-pub mod served;
+mod served;
 mod signal;
 
 use std::path::PathBuf;

@@ -21,6 +21,8 @@ mod import;
 mod keys;
 mod logging;
 mod models;
+mod movielens;
+mod own_server;
 mod recommenders;
 mod replay;
 mod replicas;

@@ -4,11 +4,10 @@
 //! batch takes at a stated rate. Meanwhile new users do something and ask for a list at once: each of these lists has to
 //! know of it.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use attune_api::rest::recommendation::{RecommendRequest, RecommendResponse};
 use attune_api::rest::tracking::Tracked;
 use attune_api::v1::{self, track_stream_response::Outcome};
@@ -24,10 +23,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::made_up::{self, Size};
-use super::server::Home;
-use super::{show_open, write_json};
+use super::runs::Runs;
+use super::show_open;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
+use crate::own_server::Home;
 use crate::{serve, term};
 
 /// Different batches, sent in turn. An event without an id and a time is another one whenever it is sent.
@@ -64,15 +64,9 @@ pub struct Options {
     /// Items in the catalogue
     #[arg(long, default_value_t = 1_000)]
     items: usize,
-    /// Runs of each kind
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    runs: usize,
-    /// Length of a run
-    #[arg(long, value_name = "S", default_value_t = 10.0)]
-    seconds: f64,
-    /// Also write everything to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// How often and how long.
+    #[command(flatten)]
+    runs: Runs,
 }
 
 /// Everything that was found.
@@ -102,7 +96,7 @@ struct Read {
 /// The server does not start, cannot be filled or reached, refuses an event, or a file cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     ensure!(options.users > 0 && options.items > 0 && options.batch > 0, "--users, --items and --batch are above 0");
-    let length = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
+    let length = options.runs.length()?;
     let mut home = Home::new(config)?;
     let server = home.start()?;
     let rest = Rest::new(&server.url, &server.key);
@@ -121,7 +115,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     })?;
     drop(server);
     show(&report);
-    options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
+    options.runs.write(&report)
 }
 
 fn measure(options: &Options, url: &str, key: &str, length: Duration) -> Result<Report> {
@@ -139,8 +133,8 @@ fn measure(options: &Options, url: &str, key: &str, length: Duration) -> Result<
     let over_rest = saturate("/v1/events", messages(as_json));
     let over_stream = saturate("/attune.v1.Tracking/TrackStream", messages(as_item));
     let mut report = Report { events_per_batch: options.batch, ..Report::default() };
-    for run in 1..=options.runs {
-        term::detail(&format!("run {run} of {}", options.runs));
+    for run in 1..=options.runs.runs {
+        term::detail(&format!("run {run} of {}", options.runs.runs));
         report.rest.push(saturate_rest(&over_rest, kept_of_json)?);
         report.stream.push(saturate_stream(&over_stream, kept_of_item)?);
     }
@@ -151,7 +145,7 @@ fn measure(options: &Options, url: &str, key: &str, length: Duration) -> Result<
             method: "/attune.v1.Tracking/Track",
             messages: messages(as_request),
             rates_per_s: options.rates.clone(),
-            runs: options.runs,
+            runs: options.runs.runs,
             warm_up: WARM_UP,
             length,
             connections: options.lanes,

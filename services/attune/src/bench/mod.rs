@@ -9,9 +9,9 @@ pub mod rank;
 pub mod recommend;
 pub mod replicas;
 mod report;
+mod runs;
 pub mod scale;
 mod serve;
-pub mod server;
 mod workload;
 
 use std::thread;

@@ -3,8 +3,7 @@
 //! This is how rates of recommenders are usually told: a public history, `wrk` beside the server on the same machine. Every
 //! list is made when it is asked for.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use attune_api::rest::recommendation::RecommendRequest;
@@ -15,11 +14,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::made_up::{self, BATCH, send};
-use super::server::Home;
-use super::write_json;
+use super::runs::Runs;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
-use crate::evaluate::served::films;
+use crate::movielens::films;
+use crate::own_server::Home;
 use crate::{serve, term};
 
 /// Of an answer, that nothing was late or away. The server writes JSON without spaces.
@@ -45,15 +44,9 @@ pub struct Options {
     /// Connections
     #[arg(long, value_name = "N", default_value_t = 8)]
     connections: usize,
-    /// Runs
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    runs: usize,
-    /// Length of a run
-    #[arg(long, value_name = "S", default_value_t = 10.0)]
-    seconds: f64,
-    /// Also write everything to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// How often and how long.
+    #[command(flatten)]
+    runs: Runs,
 }
 
 /// Fills a server, measures it, prints a table.
@@ -61,7 +54,7 @@ pub struct Options {
 /// # Errors
 /// The data is not there, the server does not start, cannot be filled or reached, or a file cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
-    let length = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
+    let length = options.runs.length()?;
     let ratings = config.model_folder("movielens-100k").join("ml-100k.inter");
     let missing = || format!("{} is missing: `attune models pull movielens-100k` fetches it", ratings.display());
     let history = History::movielens(&ratings).with_context(missing)?;
@@ -83,13 +76,13 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         length,
     };
     let mut runs = Vec::new();
-    for run in 1..=options.runs {
-        term::detail(&format!("run {run} of {}", options.runs));
+    for run in 1..=options.runs.runs {
+        term::detail(&format!("run {run} of {}", options.runs.runs));
         runs.push(saturate_rest(&saturate, whole)?);
     }
     drop(server);
     show(&runs);
-    options.json.as_ref().map_or(Ok(()), |path| write_json(&runs, path))
+    options.runs.write(&runs)
 }
 
 /// 1 for a list of which nothing is missing.

@@ -3,10 +3,9 @@
 //! A server of this very binary in a process of its own is filled over REST as an application would fill it; then lists
 //! are asked for at stated rates. Everything is drawn from a seed.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use attune_api::v1;
 use attune_load::random::SplitMix64;
 use attune_load::{RateOptions, WARM_UP, at_rates};
@@ -14,10 +13,11 @@ use clap::Args;
 use prost::Message;
 
 use super::made_up::{self, CATEGORIES, Size};
-use super::server::Home;
-use super::{show_open, write_json};
+use super::runs::Runs;
+use super::show_open;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
+use crate::own_server::Home;
 use crate::{serve, term};
 
 /// Different requests, sent in turn.
@@ -52,21 +52,15 @@ pub struct Options {
     /// Requests a second, with commas
     #[arg(long, value_delimiter = ',', default_values_t = [300.0])]
     rates: Vec<f64>,
-    /// Runs at each rate, with arrivals of their own
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    runs: usize,
-    /// Length of a run
-    #[arg(long, value_name = "S", default_value_t = 20.0)]
-    seconds: f64,
     /// Let 100 items be ranked in place of asking for a list of 10
     #[arg(long)]
     rank: bool,
     /// Ask without a filter
     #[arg(long)]
     no_filter: bool,
-    /// Also write everything to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// How often and how long.
+    #[command(flatten)]
+    runs: Runs,
 }
 
 impl Options {
@@ -96,9 +90,9 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
             method: if options.rank { "/attune.v1.Recommendation/Rank" } else { "/attune.v1.Recommendation/Recommend" },
             messages,
             rates_per_s: options.rates.clone(),
-            runs: options.runs,
+            runs: options.runs.runs,
             warm_up: WARM_UP,
-            length: Duration::try_from_secs_f64(options.seconds).context("--seconds")?,
+            length: options.runs.length()?,
             connections: 8,
             deadline: Duration::from_secs(10),
             seed: 42,
@@ -107,7 +101,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     )?;
     drop(server);
     show_open(&runs);
-    options.json.as_ref().map_or(Ok(()), |path| write_json(&runs, path))
+    options.runs.write(&runs)
 }
 
 async fn fill(rest: &Rest, options: &Options) -> Result<()> {

@@ -20,10 +20,10 @@ use http::Method;
 use prost::Message;
 use serde::Serialize;
 
-use super::server::OwnServer;
 use super::write_json;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags, Replicas, Roles};
+use crate::own_server::OwnServer;
 use crate::{serve, term, texts};
 
 const REPLICAS: usize = 3;

@@ -17,10 +17,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::made_up::{self, Size};
-use super::server::{Home, Memory, OwnServer};
 use super::write_json;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
+use crate::own_server::{Home, Memory, OwnServer};
 use crate::{import, serve, term};
 
 /// The history is of so many seconds.

@@ -3,8 +3,7 @@
 //! The engine alone is timed first, in this process, on the text that the idle server gets: how much the server adds is
 //! the ratio of the two.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use attune_inference::engine::FlatBatch;
@@ -14,9 +13,10 @@ use attune_load::texts::bench_texts;
 use attune_load::{IDLE_PAUSE, LoadOptions, Target, Task};
 use clap::Args;
 
-use super::server::Home;
+use super::runs::Runs;
 use super::workers;
 use crate::config::{Config, EngineFlags, Model};
+use crate::own_server::Home;
 use crate::{compose, term, texts};
 
 /// Different texts, sent in turn.
@@ -52,18 +52,12 @@ pub struct Options {
     /// Shares of capacity to offer, with commas: 0.5 is half of it, 2 is twice as much
     #[arg(long, value_delimiter = ',', default_values_t = [0.5, 0.8, 2.0])]
     shares: Vec<f64>,
-    /// Runs of each share, with arrivals of their own
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    runs: usize,
-    /// Length of a run
-    #[arg(long, value_name = "S", default_value_t = 20.0)]
-    seconds: f64,
     /// Longest p99 of the highest rate, in milliseconds; 0 skips that search
     #[arg(long = "p99", value_name = "MS", default_value_t = 50.0)]
     p99_ms_max: f64,
-    /// Also write everything to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// How often and how long.
+    #[command(flatten)]
+    runs: Runs,
 }
 
 /// Measures, prints the report and writes the JSON.
@@ -76,8 +70,8 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let target = |url: String, key| Target { url, key, model: None, task };
     let mut load = LoadOptions::new(target(String::new(), None), texts, workers(config));
     load.shares.clone_from(&options.shares);
-    load.runs = options.runs;
-    load.length = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
+    load.runs = options.runs.runs;
+    load.length = options.runs.length()?;
     load.p99_objective_ms = (options.p99_ms_max > 0.0).then_some(options.p99_ms_max);
     let own = match &options.url {
         Some(url) => {
@@ -95,7 +89,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let report = attune_load::run(&load, &mut term::detail)?;
     drop(own);
     say!("{report}");
-    options.json.as_ref().map_or(Ok(()), |path| super::report::write_json(&report, path))
+    options.runs.write(&report)
 }
 
 /// Median of tokenising and computing one text, without queue or wire.

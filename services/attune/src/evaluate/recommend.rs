@@ -14,9 +14,10 @@ use attune_ranking::evaluate::{Bootstrap, Comparison, GroupOutcome, Metric, Outc
 use clap::Args;
 use serde_json::Value;
 
-use super::served::{self, Served};
+use super::served::Served;
 use crate::bench::{workers, write_json};
 use crate::config::Config;
+use crate::movielens;
 use crate::train::told;
 use crate::worth::WorthFlag;
 
@@ -150,7 +151,7 @@ pub(super) fn read(config: &Config, flags: &Flags) -> Result<(History, About, BT
             let users = Attributes::movielens_users(&path.with_extension("user"), &history.users)?;
             let items = Attributes::movielens_items(&path.with_extension("item"), &history.items)?;
             about = About { users: Some(users.table), items: Some(items.table) };
-            films = served::films(&path.with_extension("item"))?;
+            films = movielens::films(&path.with_extension("item"))?;
             history
         }
     };

@@ -19,12 +19,12 @@ use attune_batch::history::History;
 use attune_ranking::data::Worth;
 use attune_ranking::evaluate::{Case, Outcome, Protocol, Rule, Stage, Task, judge};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::bench::server::{Home, OwnServer};
 use crate::client::Rest;
 use crate::config::Config;
 use crate::import::{events, items};
+use crate::own_server::{Home, OwnServer};
 use crate::{serve, term};
 
 /// Users who ask at one time.
@@ -206,25 +206,6 @@ async fn in_service(rest: &Rest) -> Result<String> {
     }
 }
 
-/// Titles, years and genres of MovieLens-100K's films as RecBole packs them, by id.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn films(path: &Path) -> Result<BTreeMap<String, Value>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let film = |line: &str| {
-        let fields: Vec<&str> = line.split('\t').collect();
-        let [id, title, year, genres] = fields[..] else { return None };
-        let mut attributes = Map::from_iter([("genres".to_owned(), json!(genres.split(' ').collect::<Vec<_>>()))]);
-        if let Ok(year) = year.parse::<u32>() {
-            attributes.insert("year".to_owned(), json!(year));
-        }
-        let title = if title.trim().is_empty() { id } else { title };
-        Some((id.to_owned(), json!({"id": id, "title": title, "attributes": attributes})))
-    };
-    Ok(String::from_utf8_lossy(&bytes).lines().skip(1).filter_map(film).collect())
-}
-
 fn lines(path: &Path, rows: impl Iterator<Item = Value>) -> Result<()> {
     let mut file = BufWriter::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?);
     for row in rows {
@@ -232,20 +213,4 @@ fn lines(path: &Path, rows: impl Iterator<Item = Value>) -> Result<()> {
         file.write_all(b"\n")?;
     }
     Ok(file.flush()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn films_are_read_whatever_their_bytes() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), b"id\tt\ty\tc\n1\tMis\xe9rables\t1995\tDrama War\n2\t \tunknown\tComedy\nodd\n")
-            .unwrap();
-        let films = films(file.path()).unwrap();
-        assert_eq!(films.len(), 2);
-        assert_eq!(films["1"]["attributes"], json!({"year": 1995, "genres": ["Drama", "War"]}));
-        assert_eq!(films["2"], json!({"id": "2", "title": "2", "attributes": {"genres": ["Comedy"]}}));
-    }
 }

@@ -4,9 +4,10 @@ use attune_api::ErrorCode;
 use attune_api::catalogue::{AttributeKind, Catalogue};
 use attune_api::content::{BATCH_ITEMS_MAX, Condition, Content};
 use attune_api::rest::content::{AssetRequest, ItemSchema, ReviewBody};
+use attune_content::Inventory;
 use serde_json::json;
 
-use crate::support::{Fixture, body, call, call_of, tiny};
+use crate::support::{Fixture, body, call, call_of, tenant, tiny};
 
 fn noir() -> serde_json::Value {
     json!({
@@ -155,6 +156,14 @@ async fn the_catalogue_shows_items_with_vectors() {
     let second = service.scan(&call(), first.next.as_deref(), 1).await.unwrap();
     assert_eq!((first.entries[0].item_id.as_str(), second.entries[0].item_id.as_str()), ("a", "b"));
     assert_eq!(second.next, None);
+    // As it lies in the documents, it reads the same.
+    let (rows, documents) = (&*fixture.stores.relational, fixture.stores.documents.clone());
+    let lying = Inventory::open(rows, documents, tenant()).await.unwrap();
+    assert_eq!(lying.entries(&call(), &ids).await.unwrap(), entries);
+    assert_eq!(lying.scan(&call(), None, 1).await.unwrap(), first);
+    assert_eq!(lying.scan(&call(), first.next.as_deref(), 9).await.unwrap(), second);
+    let (ours, theirs) = (Catalogue::schema(&lying, &call()).await, Catalogue::schema(service, &call()).await);
+    assert_eq!(ours.unwrap(), theirs.unwrap());
     assert!(service.scan(&call_of("other"), None, 10).await.unwrap().entries.is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! Servers of this very binary, each in a process of its own, that a bench fills and measures.
+//! Servers of this very binary, each in a process of its own, that a bench or an evaluation fills and asks.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::config::{self, Config, Limits};
 use crate::models::install::models_folder;
 
-/// Where the servers of a bench keep their data, one after the other: in the data folder, until it is dropped.
+/// Where such servers keep their data, one after the other: in the data folder, until it is dropped.
 pub struct Home {
     folder: TempDir,
     config: Config,
