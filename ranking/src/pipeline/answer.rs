@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Pipeline, ScoredUnion, Wanted, World};
 use crate::rerank::Placed;
 use crate::retrieve::{Checked, Entry, Outcome, Reason};
-use crate::score::Contribution;
+use crate::score::{Blend, Contribution};
 
 /// The last events of a history whose items are looked up for a note.
 const EVENTS_LOOKED_AT: usize = 100;
@@ -110,31 +110,32 @@ pub(super) struct Judged<'a> {
 
 impl Judged<'_> {
     pub(super) fn answer(&self, placed: &[Placed]) -> Answer {
+        // Once a list, and not an item.
+        let blend = self.wanted.explain.then(|| self.pipeline.blend_for(&self.scored.gathered, &self.scored.features));
         Answer {
             model_version: self.pipeline.model_version().to_owned(),
             degraded: self.scored.gathered.outcomes.iter().any(Outcome::degrades),
-            items: placed.iter().zip(1..).map(|(placed, rank)| self.item(placed, rank)).collect(),
+            items: placed.iter().zip(1..).map(|(placed, rank)| self.item(placed, rank, blend.as_deref())).collect(),
             sources: self.shares(placed),
             notes: self.notes(placed.len()),
         }
     }
 
-    fn item(&self, placed: &Placed, rank: usize) -> Answered {
+    fn item(&self, placed: &Placed, rank: usize, blend: Option<&Blend>) -> Answered {
         let Placed { row, score, propensity, explored, .. } = *placed;
         let features = self.scored.features.row(placed.candidate);
         let features = features.iter().map(|value| value.is_finite().then_some(*value)).collect();
-        let explanation = self.wanted.explain.then(|| self.explain(placed));
+        let explanation = blend.map(|blend| self.explain(placed, blend));
         Answered { row, score, rank, propensity, explored, features, explanation }
     }
 
-    fn explain(&self, placed: &Placed) -> Explanation {
+    fn explain(&self, placed: &Placed, blend: &Blend) -> Explanation {
         let (pipeline, union) = (self.pipeline, &self.scored.gathered.union);
         let said = |(name, entry): (&String, &Option<Entry>)| {
             let Entry { score, rank, reason } = (*entry)?;
             Some(Said { source: name.clone(), score, rank: rank as usize + 1, reason })
         };
         let features = &self.scored.features;
-        let blend = pipeline.blend_for(&self.scored.gathered, features);
         Explanation {
             sources: pipeline.names.iter().zip(union.entries(placed.candidate)).filter_map(said).collect(),
             contributions: blend.explain(union, features, placed.candidate),

@@ -11,7 +11,8 @@
 //!
 //! [`Pipeline::recommend`] runs it all. A caller with a deadline runs the stages: each source where and when it likes, and
 //! [`Outcome::Late`] for those that it does not wait for. A source that is late or fails makes the answer `degraded` and
-//! leaves a note; it is never an error.
+//! leaves a note; it is never an error. So can a source be somebody outside of this process: the caller asks, and brings
+//! the outcome.
 //!
 //! To order the caller's own items, allow these alone and [include](World::include) them; to find what is like an item,
 //! make it the context.

@@ -59,6 +59,8 @@ pub enum Reason {
     Text,
     /// A model says so that gives no reasons.
     Model,
+    /// Somebody outside of this process says so.
+    Outside,
     /// More and more people like it.
     Trending,
     /// Everybody likes it.
@@ -76,6 +78,9 @@ pub enum SourceError {
     /// Its index refused.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// Whoever was asked outside of this process did not answer, or not well; in words.
+    #[error("{0}")]
+    Outside(String),
 }
 
 /// Memory that sources use again and again; one a thread.

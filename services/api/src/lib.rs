@@ -15,6 +15,7 @@ pub mod experiments;
 mod lists;
 pub mod log;
 pub mod moment;
+pub mod outside;
 pub mod pointer;
 pub mod progress;
 pub mod recommendation;

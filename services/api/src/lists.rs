@@ -28,8 +28,8 @@ impl From<RecommendedItem> for v1::RecommendedItem {
 impl From<Explanation> for v1::Explanation {
     fn from(explanation: Explanation) -> Self {
         let reason = |said: SourceReason| {
-            let SourceReason { source, score, rank, reason, item_id } = said;
-            v1::SourceReason { source, score, rank: place(rank), reason, item_id }
+            let SourceReason { source, score, rank, reason, item_id, detail } = said;
+            v1::SourceReason { source, score, rank: place(rank), reason, item_id, detail }
         };
         let contribution = |Contribution { name, value }| v1::Contribution { name, value };
         Self {

@@ -13,6 +13,7 @@ use attune_gateway::{DEFAULT_TENANT, GatewayConfig, Role, Services, TlsFiles, Up
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, Inference, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
 use attune_lake::LakeWriter;
+use attune_outside::HttpOutside;
 use attune_recommendation::{Following, Recommender, Seams};
 use attune_store::StoreKind;
 use attune_store::resolve::Stores;
@@ -142,6 +143,7 @@ fn recommendation(
         relational: Arc::clone(&stores.relational),
         catalogue,
         models: Some(Arc::new(recommenders(config, stores))),
+        outside: Some(Arc::new(HttpOutside::new(&config.outside)?)),
         folder: folder.join("recommendation"),
     };
     let started = Recommender::start(config.recommendation.clone(), config.worth.clone(), seams);

@@ -67,6 +67,7 @@ impl Server {
     /// # Errors
     /// Whatever of these fails, in words for the person who typed the command.
     pub async fn prepare(config: &Config, demo: bool) -> Result<Self> {
+        attune_gateway::install_metrics();
         let listener = listen(&config.server.listen).await?;
         let address = listener.local_addr()?;
         ensure!(

@@ -97,7 +97,8 @@ use crate::edge::dialect_of_path;
         crate::health::readyz,
         crate::metrics::scrape,
     ),
-    components(schemas(Problem, OpenAiErrorBody, TeiErrorBody, rest::Truncate, rest::tracking::EventInput)),
+    components(schemas(Problem, OpenAiErrorBody, TeiErrorBody, rest::Truncate, rest::tracking::EventInput, rest::outside::OutsideRequest,
+        rest::outside::OutsideAnswer)),
     modifiers(&Keys, &Errors),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -216,5 +217,8 @@ mod tests {
         }
         assert!(document["paths"]["/livez"]["get"]["responses"]["401"].is_null(), "it needs no key");
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+        for schema in ["OutsideRequest", "OutsideAnswer", "OutsideItem", "OutsideTask"] {
+            assert!(document["components"]["schemas"][schema].is_object(), "{schema} is what services are held to");
+        }
     }
 }

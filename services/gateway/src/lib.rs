@@ -57,6 +57,7 @@ pub use cors::{OriginError, check_origins};
 pub use docs::openapi;
 pub use keys::{Actor, DEFAULT_TENANT, KeySpec, KeyStore, KeyStoreError, NewKey};
 pub use limits::RateLimits;
+pub use metrics::install as install_metrics;
 pub use routes::{ROUTES, Route};
 pub use serve::{Drained, Front, in_process, serve};
 pub use services::Services;

@@ -51,8 +51,9 @@ const CLASSES: [&str; 3] = ["interactive", "bulk", "training"];
 /// The recorder is one per process (that is how the `metrics` crate works), whatever number of servers run in it.
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Installs the recorder. Later calls do nothing.
-pub(crate) fn install() {
+/// Installs the recorder. What counts was made after this, or counts nothing: so it is called before stores are opened.
+/// Later calls do nothing.
+pub fn install() {
     RECORDER.get_or_init(|| {
         let buckets = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS_SECONDS);
         let recorder = buckets.expect("the list of buckets is not empty").build_recorder();

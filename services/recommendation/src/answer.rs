@@ -8,10 +8,9 @@ use attune_api::rest::recommendation::{
 use attune_ranking::pipeline::{self, Answered, Code};
 use attune_ranking::retrieve::Reason;
 
-use crate::ask::Ask;
 use crate::cursor::{FEED_ITEMS_MAX, Served};
 use crate::fold::{Counts, hash_of};
-use crate::stage::Made;
+use crate::stage::{Made, Order, Strange};
 
 /// What went less well than it could have, before the list was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,19 +22,20 @@ pub struct Lacks {
 }
 
 /// The list as it is answered.
-pub fn response(list_id: String, ask: &Ask, made: &Made, lacks: Lacks) -> RecommendResponse {
+pub fn response(made: &Made, lacks: Lacks) -> RecommendResponse {
+    let Order { world, chosen, ask, list_id, .. } = &*made.order;
     let names: HashMap<u32, &str> = made.names.iter().map(|(row, name)| (*row, name.as_str())).collect();
     let served = ask.served.as_ref().map_or(0, |served| served.hashes.len());
     let items: Vec<RecommendedItem> =
         made.answer.items.iter().filter_map(|item| shown(item, made, &names, served)).collect();
     let next_cursor = ask.served.as_ref().and_then(|served| next(served, &items, ask.k));
     RecommendResponse {
-        request_id: list_id,
-        pipeline: made.made_by.clone(),
-        model_version: made.world.model.clone().unwrap_or_else(|| made.answer.model_version.clone()),
+        request_id: list_id.clone(),
+        pipeline: chosen.name.clone(),
+        model_version: world.model.clone().unwrap_or_else(|| made.answer.model_version.clone()),
         degraded: made.answer.degraded || lacks != Lacks::default(),
         sources: made.answer.sources.iter().filter(|(_, share)| *share > 0.0).cloned().collect(),
-        notes: notes(ask, made, lacks),
+        notes: notes(made, lacks),
         next_cursor,
         items,
     }
@@ -58,6 +58,7 @@ fn name_of(reason: Reason) -> &'static str {
         Reason::Alike { .. } => "alike",
         Reason::Text => "text",
         Reason::Model => "model",
+        Reason::Outside => "outside",
         Reason::Trending => "trending",
         Reason::Popular => "popular",
         Reason::Latest => "latest",
@@ -67,11 +68,17 @@ fn name_of(reason: Reason) -> &'static str {
 fn shown(item: &Answered, made: &Made, names: &HashMap<u32, &str>, served: usize) -> Option<RecommendedItem> {
     let item_id = (*names.get(&item.row)?).to_owned();
     let stats = made.stats.get(&item.row).copied().unwrap_or_default();
-    let explain = item.explanation.as_ref().map(|explanation| explained(explanation, stats, names));
+    let detail = |source: &str| made.details.get(&(source.to_owned(), item.row)).cloned();
+    let explain = item.explanation.as_ref().map(|explanation| explained(explanation, stats, names, &detail));
     Some(RecommendedItem { item_id, score: item.score, rank: served + item.rank, explain })
 }
 
-fn explained(explanation: &pipeline::Explanation, stats: Counts, names: &HashMap<u32, &str>) -> Explanation {
+fn explained(
+    explanation: &pipeline::Explanation,
+    stats: Counts,
+    names: &HashMap<u32, &str>,
+    detail: &dyn Fn(&str) -> Option<String>,
+) -> Explanation {
     let Counts { exposures, impressions, clicks, conversions } = stats;
     let reason = |said: &pipeline::Said| SourceReason {
         source: said.source.clone(),
@@ -79,6 +86,7 @@ fn explained(explanation: &pipeline::Explanation, stats: Counts, names: &HashMap
         rank: said.rank,
         reason: name_of(said.reason).to_owned(),
         item_id: item_of(said.reason).and_then(|row| names.get(&row)).map(|name| (*name).to_owned()),
+        detail: detail(&said.source),
     };
     let contributions = explanation.contributions.iter().filter(|contribution| contribution.value != 0.0);
     Explanation {
@@ -99,12 +107,17 @@ fn next(served: &Served, items: &[RecommendedItem], k: usize) -> Option<String> 
     Some(served.cursor())
 }
 
-fn notes(ask: &Ask, made: &Made, lacks: Lacks) -> Vec<Note> {
+fn notes(made: &Made, lacks: Lacks) -> Vec<Note> {
+    let Order { world, ask, .. } = &*made.order;
     let note = |code: &str, detail: String| Note { code: code.to_owned(), detail };
     let is_about_somebody = ask.served.is_some() || ask.only.is_some();
     let ours = made.answer.notes.iter().filter(|note| note.code != Code::NoHistory || is_about_somebody);
     let mut notes: Vec<Note> = ours.map(|said| note(code_of(said.code), said.detail.clone())).collect();
-    if made.world.stock.items == 0 {
+    for Strange { source, items } in &made.strange {
+        let detail = format!("{source}: {items} of the items that it answered are unknown here");
+        notes.push(note("items_unknown", detail));
+    }
+    if world.stock.items == 0 {
         notes.push(note("catalogue_empty", "there are no items yet: put some".to_owned()));
     }
     if made.missing > 0 {

@@ -17,8 +17,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::RecommendationConfig;
+use crate::asked::up_to_date;
 use crate::fold::{Rules, hash_of, key_of};
-use crate::stage::up_to_date;
 
 const USERS: u32 = 3;
 /// Time stands still enough for a test: nobody consumes while a list waits.

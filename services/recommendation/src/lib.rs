@@ -12,10 +12,12 @@
 //! catalogue --scan--> shelf::Shelf -+                |
 //! definitions -> pipelines, rules, experiments --+  (read anew every few seconds)
 //! request -> people -> fresh -> (a thread of the pool) person + world -> ranking's stages -> answer -> exposures
+//!            services of the user's own, asked meanwhile (outside) ------^
 //! ```
 
 mod answer;
 mod ask;
+mod asked;
 mod config;
 mod cursor;
 mod definitions;
@@ -26,11 +28,13 @@ pub mod fold;
 mod follow;
 mod fresh;
 mod model;
+mod outside;
 mod people;
 mod pool;
 mod rehearse;
 mod replay;
 mod replica;
+mod serve;
 mod service;
 mod shelf;
 mod snapshot;
@@ -39,8 +43,9 @@ mod stock;
 mod world;
 
 pub use config::{ConfigError, RecommendationConfig};
-pub use definitions::{Experiment, InForce, RuleSpec};
+pub use definitions::{Experiment, InForce, Recipe, RuleSpec};
 pub use model::{Change, MODEL, Trained, TrainedModels};
+pub use outside::{OUTSIDE_MAX, OutsideSpec};
 pub use rehearse::{Rehearsal, judge_lists, rehearse};
 pub use replay::{ReplayError, Replayed, replay};
 pub use service::{Following, Recommender, Seams};

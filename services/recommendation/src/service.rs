@@ -4,39 +4,34 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use attune_api::catalogue::SharedCatalogue;
-use attune_api::log::{Exposure, Shown as ShownItem};
-use attune_api::moment::now_ms;
+use attune_api::outside::{Outside, SharedOutside};
 use attune_api::recommendation::Recommendation;
 use attune_api::rest::recommendation::{
     RankRequest, RecommendRequest, RecommendResponse, SimilarRequest, TrendingRequest,
 };
 use attune_api::{ApiError, Call, ErrorCode};
 use attune_ranking::data::Worth;
-use attune_ranking::retrieve::Scratch;
 use attune_store::cache::Cache;
 use attune_store::events::EventLog;
-use attune_store::relational::{Relational, Subject};
+use attune_store::relational::Relational;
 use attune_store::{PageRequest, Tenant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::RecommendationConfig;
-use crate::answer::{Lacks, response};
-use crate::ask::{Ask, Who};
 use crate::departed;
-use crate::exposures::{self, Exposures, Shown};
-use crate::fold::{Rules, key_of};
+use crate::exposures::{self, Exposures};
+use crate::fold::Rules;
 use crate::follow::{Ended, Follower};
-use crate::fresh::{Fresh, fresh};
 use crate::model::TrainedModels;
 use crate::people::People;
-use crate::pool::{Pool, Work};
+use crate::pool::Pool;
 use crate::replica::Replica;
-use crate::stage::{self, Known, Made, Settings};
+use crate::serve::Turn;
 use crate::world::MoreSources;
 
 /// How long a request waits for a replica that has just begun to read.
@@ -56,18 +51,20 @@ pub struct Seams {
     pub catalogue: SharedCatalogue,
     /// Trained models, where somebody keeps them.
     pub models: Option<Arc<dyn TrainedModels>>,
+    /// Services of the users' own, where any may be asked.
+    pub outside: Option<SharedOutside>,
     /// Where snapshots are kept.
     pub folder: PathBuf,
 }
 
 /// Makes lists for all tenants of this process.
 pub struct Recommender {
-    config: Arc<RecommendationConfig>,
+    pub(crate) config: Arc<RecommendationConfig>,
     rules: Arc<Rules>,
-    seams: Seams,
-    pool: Pool<Listing>,
-    people: People,
-    exposures: Exposures,
+    pub(crate) seams: Seams,
+    pub(crate) pool: Pool<Turn>,
+    pub(crate) people: People,
+    pub(crate) exposures: Exposures,
     replicas: Arc<Mutex<HashMap<Tenant, Arc<Replica>>>>,
     followers: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<bool>,
@@ -172,6 +169,16 @@ impl Recommender {
         &*self.seams.relational
     }
 
+    /// Whoever asks services of the users' own.
+    pub(crate) fn outside(&self) -> Option<&dyn Outside> {
+        self.seams.outside.as_deref()
+    }
+
+    /// How long a list waits for its sources.
+    pub(crate) fn sources_wait(&self) -> Duration {
+        Duration::from_millis(self.config.sources_ms_max)
+    }
+
     /// The replica of a call's tenant, as soon as it can answer.
     pub(crate) async fn ready(&self, call: &Call) -> Result<Arc<Replica>, ApiError> {
         let replica = self.replica(tenant(call)?)?;
@@ -181,36 +188,6 @@ impl Recommender {
             return Err(ApiError::new(ErrorCode::Unavailable, detail).retry_after(RETRY_AFTER));
         }
         Ok(replica)
-    }
-
-    async fn serve(&self, call: &Call, ask: Ask) -> Result<RecommendResponse, ApiError> {
-        let began = Instant::now();
-        let replica = self.ready(call).await?;
-        let (subject, fresh, lacks) = self.look_up(&replica, &ask.who).await;
-        let wait = Duration::from_millis(self.config.sources_ms_max);
-        let deadline = call.deadline.map_or(began + wait, |deadline| deadline.min(began + wait));
-        let known = Known { subject: subject.and_then(|subject| key_of(&subject.to_string())), fresh, deadline };
-        let settings = Settings { seen_days: self.config.seen_days };
-        let list_id = format!("{:032x}", rand::random::<u128>());
-        let exposures = self.exposures.clone();
-        self.pool.run(call, Listing { replica, settings, ask, known, subject, lacks, list_id, exposures }).await
-    }
-
-    /// Whom the list is for, and what he did a moment ago. Where a store is away the list is made without.
-    async fn look_up(&self, replica: &Replica, who: &Who) -> (Option<Subject>, Fresh, Lacks) {
-        let Who::Person(id) = who else { return (None, Fresh::default(), Lacks::default()) };
-        let subject = match self.people.subject(replica, id.clone()).await {
-            Ok(Some(subject)) => subject,
-            Ok(None) => return (None, Fresh::default(), Lacks::default()),
-            Err(error) => {
-                tracing::warn!(tenant = %replica.tenant, %error, "a user could not be looked up");
-                return (None, Fresh::default(), Lacks { person: true, ..Lacks::default() });
-            }
-        };
-        let wait = Duration::from_millis(self.config.catch_up_ms_max);
-        let fresh = fresh(replica, &*self.seams.log, &*self.seams.cache, &subject.to_string(), wait).await;
-        let lacks = Lacks { events: fresh.is_behind, ..Lacks::default() };
-        (Some(subject), fresh, lacks)
     }
 }
 
@@ -244,69 +221,6 @@ async fn warm(recommender: Arc<Recommender>) {
         if after.is_none() {
             return;
         }
-    }
-}
-
-/// A list that is wanted, with all that has to be known to make it.
-struct Listing {
-    replica: Arc<Replica>,
-    settings: Settings,
-    ask: Ask,
-    known: Known,
-    subject: Option<Subject>,
-    lacks: Lacks,
-    list_id: String,
-    exposures: Exposures,
-}
-
-impl Work for Listing {
-    type Made = RecommendResponse;
-
-    fn goes_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.replica, &other.replica)
-    }
-
-    fn done(together: &[&Self], scratch: &mut Scratch) -> Vec<Result<RecommendResponse, ApiError>> {
-        let Some(first) = together.first() else { return Vec::new() };
-        let asked: Vec<(&Ask, &Known)> = together.iter().map(|listing| (&listing.ask, &listing.known)).collect();
-        let made = stage::make(&first.replica, &first.settings, &asked, scratch);
-        together.iter().zip(made).map(|(listing, made)| Ok(listing.shown(&made?))).collect()
-    }
-}
-
-impl Listing {
-    /// The list as it is answered; that it was shown goes into the log.
-    fn shown(&self, made: &Made) -> RecommendResponse {
-        let list = response(self.list_id.clone(), &self.ask, made, self.lacks);
-        let exposure = exposure(&self.ask, made, &list);
-        // Nobody's lists stand under their own name.
-        let subject = self.subject.map_or_else(|| format!("list/{}", list.request_id), |subject| subject.to_string());
-        self.exposures.take(Shown { tenant: self.replica.tenant.clone(), subject, exposure });
-        list
-    }
-}
-
-fn exposure(ask: &Ask, made: &Made, list: &RecommendResponse) -> Exposure {
-    let item = |(answered, item): (
-        &attune_ranking::pipeline::Answered,
-        &attune_api::rest::recommendation::RecommendedItem,
-    )| {
-        ShownItem {
-            item_id: item.item_id.clone(),
-            score: item.score,
-            propensity: answered.propensity as f32,
-            features: answered.features.clone(),
-        }
-    };
-    Exposure {
-        request_id: list.request_id.clone(),
-        time_ms: now_ms(),
-        surface: ask.surface.clone(),
-        pipeline: list.pipeline.clone(),
-        model_version: list.model_version.clone(),
-        experiment: made.arm.clone(),
-        feature_names: made.pipeline.features().to_vec(),
-        items: made.answer.items.iter().zip(&list.items).map(item).collect(),
     }
 }
 

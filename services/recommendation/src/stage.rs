@@ -1,228 +1,40 @@
-//! Makes lists: on a thread of the pool, from a world and a state, without a wait.
+//! Makes one list on threads of the pool, from a world and a state, without a wait: first what the sources of this process
+//! find, then, with what others have said meanwhile, the list.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use attune_api::error::quoted;
-use attune_api::log::{Arm, Recent};
-use attune_api::rest::recommendation::HistoryEvent;
+use attune_api::rest::outside::OutsideItem;
 use attune_api::{ApiError, ErrorCode};
 use attune_ranking::index::Allowed;
-use attune_ranking::pipeline::{self, Answer, AnswerError, Pipeline, Wanted};
-use attune_ranking::retrieve::{Checked, Outcome, Request, Scratch};
+use attune_ranking::pipeline::{self, Answer, AnswerError, Wanted};
+use attune_ranking::retrieve::{Checked, Outcome, Proposal, Scratch, Union};
 
-use crate::ask::{Ask, Who};
+use crate::ask::Ask;
+use crate::asked::{Known, own, request};
 use crate::features;
-use crate::fold::{Counts, Rules, State, SubjectKey, User};
-use crate::fresh::Fresh;
+use crate::fold::{Counts, State};
+use crate::outside::{self, Outsider, Said};
 use crate::replica::Replica;
 use crate::world::{Chosen, World};
 
-/// What an event of a history is where it does not say.
-const TYPE_DEFAULT: &str = "click";
 /// Stands for items that nobody has heard of: no item has it.
 pub const NO_ROW: u32 = u32::MAX - 1;
-const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// What was looked up before.
-pub struct Known {
-    /// Who asks, if he was ever here.
-    pub subject: Option<SubjectKey>,
-    /// What the state may lack of him.
-    pub fresh: Fresh,
+/// A list that is to be made, and all that is settled before anything is looked up.
+pub struct Order {
+    pub replica: Arc<Replica>,
+    pub world: Arc<World>,
+    pub chosen: Chosen,
+    pub ask: Ask,
+    /// What of the configuration it depends on.
+    pub settings: Settings,
+    /// The server's name of the list.
+    pub list_id: String,
     /// When late sources are left out.
     pub deadline: Instant,
-}
-
-/// A list with what belongs to it.
-pub struct Made {
-    pub answer: Answer,
-    pub world: Arc<World>,
-    pub pipeline: Arc<Pipeline>,
-    /// The name of the pipeline.
-    pub made_by: String,
-    /// The experiment that chose it, where one did.
-    pub arm: Option<Arm>,
-    /// Ids by row of the answer and of what its reasons name, as far as they are known.
-    pub names: Vec<(u32, String)>,
-    /// What became of the items before, by row, where it is to be explained.
-    pub stats: HashMap<u32, Counts>,
-    /// The caller's own items that are unknown or may not be shown.
-    pub missing: usize,
-}
-
-/// Unix seconds.
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
-}
-
-/// Makes lists, together as far as they ask the same sources among the same items; what each is does not depend on the
-/// others.
-///
-/// # Errors
-/// What is asked for makes no sense; a missing or late source does not fail it.
-pub fn make(
-    replica: &Replica,
-    config: &Settings,
-    asked: &[(&Ask, &Known)],
-    scratch: &mut Scratch,
-) -> Vec<Result<Made, ApiError>> {
-    let (world, now) = (replica.world(), now());
-    let begun: Vec<_> = asked.iter().map(|(ask, known)| begin(replica, &world, config, ask, known, now)).collect();
-    let mut outcomes = retrieve(&begun, &world, now, scratch);
-    let made = begun.into_iter().enumerate().map(|(place, begun)| {
-        let begun = begun?;
-        finish(replica, &world, asked[place].0, begun, std::mem::take(&mut outcomes[place]), now)
-    });
-    made.collect()
-}
-
-/// A list of which is known what it shall be.
-struct Begun {
-    chosen: Chosen,
-    request: Checked,
-    wanted: Wanted,
-    /// Rows that may be shown; all that may be at all if absent.
-    selected: Option<Arc<Allowed>>,
-    /// The caller's own rows, which are all that may be shown then.
-    only: Option<(Vec<u32>, Allowed)>,
-    /// The caller's own items that are unknown or may not be shown.
-    missing: usize,
-    /// When late sources are left out.
-    deadline: Instant,
-}
-
-impl Begun {
-    fn allowed<'b>(&'b self, world: &'b World) -> &'b Allowed {
-        match (&self.only, &self.selected) {
-            (Some((_, among)), _) => among,
-            (None, Some(selected)) => selected,
-            (None, None) => &world.stock.visible,
-        }
-    }
-
-    fn around<'b>(&'b self, world: &'b World, now: i64) -> pipeline::World<'b> {
-        let include = self.only.as_ref().map_or(&[][..], |(rows, _)| rows);
-        pipeline::World {
-            catalogue: &world.stock.catalogue,
-            allowed: Some(self.allowed(world)),
-            include,
-            now,
-            threads: 1,
-        }
-    }
-
-    /// Whether sources can be asked for both at once.
-    fn goes_with(&self, other: &Self, world: &World) -> bool {
-        Arc::ptr_eq(&self.chosen.pipeline, &other.chosen.pipeline)
-            && std::ptr::eq(self.allowed(world), other.allowed(world))
-    }
-}
-
-/// Everything that has to be known before sources are asked.
-fn begin(
-    replica: &Replica,
-    world: &World,
-    config: &Settings,
-    ask: &Ask,
-    known: &Known,
-    now: i64,
-) -> Result<Begun, ApiError> {
-    let chosen = world.choose(&ask.pipeline, ask.who.key().as_deref())?;
-    let selected = ask.filter.as_deref().map(|text| world.stock.select(text)).transpose();
-    let selected = selected.map_err(|error| ApiError::at(ErrorCode::Invalid, "/filter", error.to_string()))?;
-    let (request, only) = {
-        let state = replica.state();
-        let may_be_shown = selected.as_deref().unwrap_or(&world.stock.visible);
-        let only = ask.only.as_ref().map(|ids| own(ids, &state, may_be_shown));
-        (request(&state, &replica.rules, config, ask, known, now)?, only)
-    };
-    let missing = only.as_ref().map_or(0, |(_, missing)| *missing);
-    let only = only.map(|(mut rows, _)| {
-        rows.sort_unstable();
-        rows.dedup();
-        let among = Allowed::new(rows.last().map_or(0, |row| *row as usize + 1), rows.iter().copied());
-        (rows, among)
-    });
-    let request = request.check().map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
-    let wanted = Wanted { k: ask.k, diversity: ask.diversity, seed: rand::random(), explain: ask.explain };
-    chosen.pipeline.check(&request, &wanted).map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
-    Ok(Begun { chosen, request, wanted, selected, only, missing, deadline: known.deadline })
-}
-
-/// What the sources say to each, by source; nothing to those that could not be begun.
-fn retrieve(begun: &[Result<Begun, ApiError>], world: &World, now: i64, scratch: &mut Scratch) -> Vec<Vec<Outcome>> {
-    let mut outcomes: Vec<Vec<Outcome>> = begun.iter().map(|_| Vec::new()).collect();
-    let mut left: Vec<(usize, &Begun)> =
-        begun.iter().enumerate().filter_map(|(place, begun)| Some((place, begun.as_ref().ok()?))).collect();
-    while let Some(&(_, first)) = left.first() {
-        let (together, others) = left.into_iter().partition(|(_, begun)| first.goes_with(begun, world));
-        left = others;
-        for (place, said) in ask_sources(together, &first.around(world, now), scratch) {
-            outcomes[place] = said;
-        }
-    }
-    outcomes
-}
-
-/// Asks the sources of one pipeline one after the other, with a look at the clock before each. Lists that are the same for
-/// everybody cost next to nothing, so that there is always something to show.
-fn ask_sources(
-    together: Vec<(usize, &Begun)>,
-    around: &pipeline::World<'_>,
-    scratch: &mut Scratch,
-) -> Vec<(usize, Vec<Outcome>)> {
-    let pipeline = &together[0].1.chosen.pipeline;
-    let requests: Cow<'_, [Checked]> = match &together[..] {
-        [(_, alone)] => Cow::Borrowed(std::slice::from_ref(&alone.request)),
-        many => many.iter().map(|(_, begun)| begun.request.clone()).collect(),
-    };
-    let wanted: Vec<Wanted> = together.iter().map(|(_, begun)| begun.wanted).collect();
-    let mut said: Vec<(usize, Vec<Outcome>)> = together.iter().map(|(place, _)| (*place, Vec::new())).collect();
-    for source in 0..pipeline.sources().len() {
-        let now = Instant::now();
-        let in_time = together.iter().any(|(_, begun)| now < begun.deadline) || pipeline.is_for_everyone(source);
-        let outcomes = match in_time {
-            true => pipeline.retrieve(source, &requests, &wanted, around, scratch),
-            false => vec![Outcome::Late; together.len()],
-        };
-        said.iter_mut().zip(outcomes).for_each(|((_, said), outcome)| said.push(outcome));
-    }
-    said
-}
-
-/// Makes the list of what the sources have said.
-fn finish(
-    replica: &Replica,
-    world: &Arc<World>,
-    ask: &Ask,
-    begun: Begun,
-    outcomes: Vec<Outcome>,
-    now: i64,
-) -> Result<Made, ApiError> {
-    let around = begun.around(world, now);
-    let Begun { chosen: Chosen { pipeline, .. }, request, wanted, .. } = &begun;
-    let item_features = |rows: &[u32]| {
-        let (names, surface) = (pipeline.item_features(), ask.surface.as_deref());
-        features::columns(names, rows, around.catalogue, &replica.state(), surface)
-    };
-    let gathered = pipeline.gather(request, outcomes, wanted, &around);
-    let scored = pipeline.score(gathered, &item_features).map_err(|error| {
-        tracing::error!(%error, "candidates could not be scored");
-        ApiError::internal()
-    })?;
-    let answer = pipeline.answer(request, &scored, wanted, &around);
-    let answer = answer.map_err(|error: AnswerError| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
-    let (names, stats) = {
-        let state = replica.state();
-        let counts = |item: &pipeline::Answered| (item.row, state.stats().counts(item.row, None));
-        let stats = answer.items.iter().filter(|_| ask.explain).map(counts).collect();
-        (names(&answer, &state), stats)
-    };
-    let (Chosen { name: made_by, pipeline, arm }, missing) = (begun.chosen, begun.missing);
-    Ok(Made { answer, world: Arc::clone(world), pipeline, made_by, arm, names, stats, missing })
 }
 
 /// What of the configuration a list depends on.
@@ -231,95 +43,240 @@ pub struct Settings {
     pub seen_days: Option<f32>,
 }
 
-/// Rows of the caller's own items, and how many of them may not be shown.
-fn own(ids: &[String], state: &State, allowed: &Allowed) -> (Vec<u32>, usize) {
-    let rows = ids.iter().filter_map(|id| state.items().row(id)).filter(|row| allowed.contains(*row));
-    let rows: Vec<u32> = rows.collect();
-    let missing = ids.len() - rows.len();
-    (rows, missing)
-}
-
-/// Who asks, in rows.
-fn request(
-    state: &State,
-    rules: &Rules,
-    config: &Settings,
-    ask: &Ask,
-    known: &Known,
+/// What the sources found so far.
+#[derive(Clone)]
+pub struct Retrieved {
+    pub order: Arc<Order>,
+    request: Checked,
+    wanted: Wanted,
+    /// Rows that fulfil the filter, where there is one.
+    selected: Option<Arc<Allowed>>,
+    /// The caller's own rows, which are all that may be shown then.
+    only: Option<(Vec<u32>, Allowed)>,
+    /// The caller's own items that are unknown or may not be shown.
+    missing: usize,
     now: i64,
-) -> Result<Request, ApiError> {
-    let rows = |ids: &[String]| ids.iter().filter_map(|id| state.items().row(id)).collect::<Vec<u32>>();
-    let mut request = Request { session: rows(&ask.session), excluded: rows(&ask.exclude), ..Request::default() };
-    if let Some(served) = &ask.served {
-        request.excluded.extend(served.hashes.iter().filter_map(|hash| state.items().row_of_hash(*hash)));
-    }
-    if let Some(item) = &ask.item {
-        request.context = state.items().row(item);
-        let is_the_question = ask.who == Who::Nobody && ask.served.is_none() && ask.only.is_none();
-        if is_the_question && request.context.is_none() {
-            return Err(ApiError::new(ErrorCode::Absent, format!("there is no item {}", quoted(item))));
-        }
-    }
-    match &ask.who {
-        Who::Nobody => {}
-        Who::Stranger(events) => stranger(events, state, rules, now, &mut request),
-        Who::Person(_) => {
-            if let Some(user) = known.subject.and_then(|subject| up_to_date(state, rules, subject, &known.fresh)) {
-                person(&user, state, rules, now, &mut request);
-                if ask.only.is_none() {
-                    let since =
-                        config.seen_days.map_or(i64::MIN, |days| now - (f64::from(days) * SECONDS_PER_DAY) as i64);
-                    request.excluded.extend(user.seen_since(since));
-                }
-            }
-        }
-    }
-    Ok(request)
+    /// One a source. Those outside of this process are silent until they are [heard](Retrieved::hear).
+    outcomes: Vec<Outcome>,
+    /// What they said, by source and row.
+    details: HashMap<(usize, u32), String>,
+    strange: Vec<Strange>,
 }
 
-/// What is known of a user, with what the state has not consumed yet.
-pub fn up_to_date<'s>(state: &'s State, rules: &Rules, subject: SubjectKey, fresh: &Fresh) -> Option<Cow<'s, User>> {
-    let user = state.user(subject).map(Cow::Borrowed);
-    let ahead = |recent: &&Recent| !state.has_consumed(recent.partition, recent.offset);
-    let mut ahead = fresh.recent.iter().filter(ahead).peekable();
-    if ahead.peek().is_none() {
-        return user;
-    }
-    let mut user = user.map(Cow::into_owned).unwrap_or_default();
-    ahead.for_each(|recent| state.preview(&mut user, &recent.event, rules));
-    Some(Cow::Owned(user))
+/// Items of a source's answer that are unknown here.
+#[derive(Clone)]
+pub struct Strange {
+    /// What the source is called.
+    pub source: String,
+    /// How many there are.
+    pub items: usize,
 }
 
-fn person(user: &User, state: &State, rules: &Rules, now: i64, request: &mut Request) {
-    for deed in user.deeds() {
-        let weight = state.weigh(deed, rules, now);
-        if weight != 0.0 {
-            request.items.push(deed.row);
-            request.weights.push(weight);
-            request.times.push(deed.time());
+/// A list with what belongs to it.
+pub struct Made {
+    pub order: Arc<Order>,
+    pub answer: Answer,
+    /// Ids by row of the answer and of what its reasons name, as far as they are known.
+    pub names: Vec<(u32, String)>,
+    /// What became of the items before, by row, where it is to be explained.
+    pub stats: HashMap<u32, Counts>,
+    /// The caller's own items that are unknown or may not be shown.
+    pub missing: usize,
+    /// What services of the user's own said of items, by source and row.
+    pub details: HashMap<(String, u32), String>,
+    /// Whose answers had items that are unknown here.
+    pub strange: Vec<Strange>,
+}
+
+/// Unix seconds.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+/// Asks the sources of this process for lists of one replica, together as far as they ask the same sources among the same
+/// items; what each gets does not depend on the others.
+///
+/// # Errors
+/// What is asked for makes no sense; a missing or late source does not fail it.
+pub fn retrieve(asked: &[(&Arc<Order>, &Known)], scratch: &mut Scratch) -> Vec<Result<Retrieved, ApiError>> {
+    let now = now();
+    let begun: Vec<_> = asked.iter().map(|(order, known)| begin(order, known, now)).collect();
+    let mut outcomes = ask_together(&begun, scratch);
+    let retrieved = begun.into_iter().enumerate().map(|(place, begun)| {
+        let outcomes = std::mem::take(&mut outcomes[place]);
+        Ok(Retrieved { outcomes, ..begun? })
+    });
+    retrieved.collect()
+}
+
+/// Everything that has to be known before sources are asked.
+fn begin(order: &Arc<Order>, known: &Known, now: i64) -> Result<Retrieved, ApiError> {
+    let Order { replica, world, chosen, ask, settings, .. } = &**order;
+    let selected = ask.filter.as_deref().map(|text| world.stock.select(text)).transpose();
+    let selected = selected.map_err(|error| ApiError::at(ErrorCode::Invalid, "/filter", error.to_string()))?;
+    let (request, only) = {
+        let state = replica.state();
+        let may_be_shown = selected.as_deref().unwrap_or(&world.stock.visible);
+        let only = ask.only.as_ref().map(|ids| own(ids, &state, may_be_shown));
+        (request(&state, &replica.rules, settings, ask, known, now)?, only)
+    };
+    let missing = only.as_ref().map_or(0, |(_, missing)| *missing);
+    let only = only.map(|(mut rows, _)| {
+        rows.sort_unstable();
+        rows.dedup();
+        let among = Allowed::new(rows.last().map_or(0, |row| *row as usize + 1), rows.iter().copied());
+        (rows, among)
+    });
+    let request = request.check().map_err(|error| refused(&error))?;
+    let wanted = Wanted { k: ask.k, diversity: ask.diversity, seed: rand::random(), explain: ask.explain };
+    chosen.pipeline.check(&request, &wanted).map_err(|error| refused(&error))?;
+    let (order, outcomes, details, strange) = (Arc::clone(order), Vec::new(), HashMap::new(), Vec::new());
+    Ok(Retrieved { order, request, wanted, selected, only, missing, now, outcomes, details, strange })
+}
+
+/// What the sources say to each, by source; nothing to those that could not be begun.
+fn ask_together(begun: &[Result<Retrieved, ApiError>], scratch: &mut Scratch) -> Vec<Vec<Outcome>> {
+    let mut outcomes: Vec<Vec<Outcome>> = begun.iter().map(|_| Vec::new()).collect();
+    let mut left: Vec<(usize, &Retrieved)> =
+        begun.iter().enumerate().filter_map(|(place, begun)| Some((place, begun.as_ref().ok()?))).collect();
+    while let Some(&(_, first)) = left.first() {
+        let (together, others) = left.into_iter().partition(|(_, begun)| first.goes_with(begun));
+        left = others;
+        for (place, said) in ask_sources(together, scratch) {
+            outcomes[place] = said;
         }
+    }
+    outcomes
+}
+
+/// Asks the sources of one pipeline one after the other, with a look at the clock before each. Lists that are the same for
+/// everybody cost next to nothing, so that there is always something to show. Those outside of this process are silent yet.
+fn ask_sources(together: Vec<(usize, &Retrieved)>, scratch: &mut Scratch) -> Vec<(usize, Vec<Outcome>)> {
+    let first = together[0].1;
+    let (Chosen { pipeline, outside, .. }, around) = (&first.order.chosen, first.around());
+    let requests: Cow<'_, [Checked]> = match &together[..] {
+        [(_, alone)] => Cow::Borrowed(std::slice::from_ref(&alone.request)),
+        many => many.iter().map(|(_, begun)| begun.request.clone()).collect(),
+    };
+    let wanted: Vec<Wanted> = together.iter().map(|(_, begun)| begun.wanted).collect();
+    let mut said: Vec<(usize, Vec<Outcome>)> = together.iter().map(|(place, _)| (*place, Vec::new())).collect();
+    for source in 0..pipeline.sources().len() {
+        let now = Instant::now();
+        let is_elsewhere = outside.iter().any(|outsider| outsider.place == source);
+        let in_time = together.iter().any(|(_, begun)| now < begun.order.deadline) || pipeline.is_for_everyone(source);
+        let outcomes = match (is_elsewhere, in_time) {
+            (true, _) => vec![Outcome::Silent; together.len()],
+            (false, true) => pipeline.retrieve(source, &requests, &wanted, &around, scratch),
+            (false, false) => vec![Outcome::Late; together.len()],
+        };
+        said.iter_mut().zip(outcomes).for_each(|((_, said), outcome)| said.push(outcome));
+    }
+    said
+}
+
+impl Retrieved {
+    /// Rows that may be in the list.
+    fn allowed(&self) -> &Allowed {
+        match (&self.only, &self.selected) {
+            (Some((_, among)), _) => among,
+            (None, Some(selected)) => selected,
+            (None, None) => &self.order.world.stock.visible,
+        }
+    }
+
+    fn around(&self) -> pipeline::World<'_> {
+        let include = self.only.as_ref().map_or(&[][..], |(rows, _)| rows);
+        let catalogue = &self.order.world.stock.catalogue;
+        pipeline::World { catalogue, allowed: Some(self.allowed()), include, now: self.now, threads: 1 }
+    }
+
+    /// Whether sources can be asked for both at once.
+    fn goes_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.order.world, &other.order.world)
+            && Arc::ptr_eq(&self.order.chosen.pipeline, &other.order.chosen.pipeline)
+            && std::ptr::eq(self.allowed(), other.allowed())
+    }
+
+    /// Takes in what services of the user's own have said.
+    pub fn hear(&mut self, said: Vec<Said>) {
+        let order = Arc::clone(&self.order);
+        for Said { place, answer } in said {
+            let outsider = order.chosen.outside.iter().find(|outsider| outsider.place == place);
+            let outsider = outsider.expect("who was asked is in the pipeline");
+            self.outcomes[place] = match answer {
+                Ok(items) => Outcome::Found(self.judge(outsider, items)),
+                Err(error) => outside::outcome(error),
+            };
+        }
+    }
+
+    fn judge(&mut self, outsider: &Outsider, items: Vec<OutsideItem>) -> Vec<Proposal> {
+        let excluded = &self.request.get().excluded;
+        let admits = |row: u32| {
+            self.order.world.stock.catalogue.contains(row)
+                && self.allowed().contains(row)
+                && excluded.binary_search(&row).is_err()
+        };
+        let heard = {
+            let state = self.order.replica.state();
+            outside::judge(items, outsider.k(&self.order.ask), |id| state.items().row(id), admits)
+        };
+        if heard.unknown > 0 {
+            self.strange.push(Strange { source: outsider.name.clone(), items: heard.unknown });
+        }
+        if self.wanted.explain {
+            self.details.extend(heard.reasons.into_iter().map(|(row, reason)| ((outsider.place, row), reason)));
+        }
+        heard.proposals
+    }
+
+    /// Ids of the best candidates so far, as many as a service is asked about: those first that any source put first.
+    pub fn candidates(&self, count: usize) -> Vec<String> {
+        let union = Union::new(&self.outcomes, self.around().include);
+        let best = |candidate: usize| union.entries(candidate).iter().flatten().map(|entry| entry.rank).min();
+        let ranked = union.rows().iter().enumerate();
+        let mut ranked: Vec<(u32, u32)> =
+            ranked.map(|(candidate, row)| (best(candidate).unwrap_or(u32::MAX), *row)).collect();
+        ranked.sort_unstable();
+        let state = self.order.replica.state();
+        let id = |(_, row): (u32, u32)| state.items().get(row).map(str::to_owned);
+        ranked.into_iter().take(count).filter_map(id).collect()
+    }
+
+    /// Makes the list of what was found.
+    ///
+    /// # Errors
+    /// What is asked for makes no sense.
+    pub fn finish(mut self) -> Result<Made, ApiError> {
+        let (order, outcomes) = (Arc::clone(&self.order), std::mem::take(&mut self.outcomes));
+        let Order { replica, chosen: Chosen { pipeline, .. }, ask, .. } = &*order;
+        let around = self.around();
+        let gathered = pipeline.gather(&self.request, outcomes, &self.wanted, &around);
+        let item_features = |rows: &[u32]| {
+            let (names, surface) = (pipeline.item_features(), ask.surface.as_deref());
+            features::columns(names, rows, around.catalogue, &replica.state(), surface)
+        };
+        let scored = pipeline.score(gathered, &item_features).map_err(|error| {
+            tracing::error!(%error, "candidates could not be scored");
+            ApiError::internal()
+        })?;
+        let answer = pipeline.answer(&self.request, &scored, &self.wanted, &around);
+        let answer = answer.map_err(|error: AnswerError| refused(&error))?;
+        let (names, stats) = {
+            let state = replica.state();
+            let counts = |item: &pipeline::Answered| (item.row, state.stats().counts(item.row, None));
+            let stats = answer.items.iter().filter(|_| ask.explain).map(counts).collect();
+            (names(&answer, &state), stats)
+        };
+        let named = |((place, row), detail): ((usize, u32), String)| ((pipeline.sources()[place].clone(), row), detail);
+        let details = self.details.into_iter().map(named).collect();
+        let (missing, strange) = (self.missing, self.strange);
+        Ok(Made { order, answer, names, stats, missing, details, strange })
     }
 }
 
-/// A history that came with the request: what it names is seen, too.
-fn stranger(events: &[HistoryEvent], state: &State, rules: &Rules, now: i64, request: &mut Request) {
-    let mut events: Vec<(i64, &HistoryEvent)> =
-        events.iter().map(|event| (event.timestamp.map_or(now, |time| time.0.div_euclid(1_000)), event)).collect();
-    events.sort_by_key(|(time, _)| *time);
-    for (time, event) in events {
-        let kind = event.r#type.as_deref().unwrap_or(TYPE_DEFAULT);
-        let value = event.value.map(|value| value as f32);
-        let weight = rules.weigh(kind, None, value, time, now);
-        let row = state.items().row(&event.item_id);
-        if weight != 0.0 {
-            request.items.push(row.unwrap_or(NO_ROW));
-            request.weights.push(weight);
-            request.times.push(time);
-        }
-        if rules.is_seen(kind) {
-            request.excluded.extend(row);
-        }
-    }
+fn refused(error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorCode::Invalid, error.to_string())
 }
 
 /// The ids of all that an answer names.
@@ -347,7 +304,10 @@ mod tests {
 
     use super::*;
     use crate::RecommendationConfig;
+    use crate::ask::Who;
     use crate::definitions::InForce;
+    use crate::fold::Rules;
+    use crate::fresh::Fresh;
     use crate::world::MoreSources;
 
     fn replica() -> Replica {
@@ -381,12 +341,19 @@ mod tests {
         replica
     }
 
+    fn order(replica: Arc<Replica>, ask: Ask, deadline: Instant) -> Arc<Order> {
+        let settings = Settings { seen_days: None };
+        let world = replica.world();
+        let chosen = world.choose(&ask.pipeline, None).unwrap();
+        Arc::new(Order { replica, world, chosen, ask, settings, list_id: "1".to_owned(), deadline })
+    }
+
     fn list(deadline: Instant) -> Answer {
         let user_id = Some("ada".to_owned());
         let ask = Ask::try_from(RecommendRequest { user_id, k: Some(3), ..RecommendRequest::default() }).unwrap();
-        let known = Known { subject: Some(7), fresh: Fresh::default(), deadline };
-        let settings = Settings { seen_days: None };
-        make(&replica(), &settings, &[(&ask, &known)], &mut Scratch::default()).remove(0).unwrap().answer
+        let known = Known { subject: Some(7), fresh: Fresh::default() };
+        let order = order(Arc::new(replica()), ask, deadline);
+        retrieve(&[(&order, &known)], &mut Scratch::default()).remove(0).unwrap().finish().unwrap().answer
     }
 
     #[test]
@@ -403,7 +370,7 @@ mod tests {
 
     #[test]
     fn lists_that_are_made_together_are_those_that_are_made_alone() {
-        let replica = replica();
+        let replica = Arc::new(replica());
         let list = |user: Option<&str>, k, filter: Option<&str>| {
             let (user_id, filter) = (user.map(str::to_owned), filter.map(str::to_owned));
             Ask::try_from(RecommendRequest { user_id, k: Some(k), filter, ..RecommendRequest::default() }).unwrap()
@@ -422,18 +389,16 @@ mod tests {
             rank(&["i4", "i8", "i7"]),
             list(Some("ada"), 9, None),
         ];
-        let known = |ask: &Ask| Known {
-            subject: (ask.who != Who::Nobody).then_some(7),
-            fresh: Fresh::default(),
-            deadline: Instant::now() + Duration::from_secs(600),
-        };
+        let known = |ask: &Ask| Known { subject: (ask.who != Who::Nobody).then_some(7), fresh: Fresh::default() };
         let known: Vec<Known> = asks.iter().map(known).collect();
-        let asked: Vec<(&Ask, &Known)> = asks.iter().zip(&known).collect();
-        let (settings, mut scratch) = (Settings { seen_days: None }, Scratch::default());
-        let mut items = |asked: &[(&Ask, &Known)]| {
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let orders = asks.into_iter().map(|ask| order(replica.clone(), ask, deadline)).collect::<Vec<_>>();
+        let asked: Vec<(&Arc<Order>, &Known)> = orders.iter().zip(&known).collect();
+        let mut scratch = Scratch::default();
+        let mut items = |asked: &[(&Arc<Order>, &Known)]| {
             let item = |item: &pipeline::Answered| (item.row, item.score);
             let items = |made: Made| made.answer.items.iter().map(item).collect::<Vec<_>>();
-            let made = make(&replica, &settings, asked, &mut scratch).into_iter();
+            let made = retrieve(asked, &mut scratch).into_iter().map(|retrieved| retrieved?.finish());
             made.map(|made| made.map(items).map_err(|error| error.code)).collect::<Vec<_>>()
         };
         let together = items(&asked);

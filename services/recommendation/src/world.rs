@@ -1,5 +1,6 @@
 //! What all requests of a moment share, made anew every so often and never changed: sources, pipelines, items.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use attune_ranking::retrieve::{Ranked, Related, RelatedOptions, Source};
 use attune_ranking::score::RankBand;
 use attune_ranking::train::Popular;
 
-use crate::definitions::{Experiment, InForce};
+use crate::definitions::{Experiment, InForce, Recipe};
 use crate::features;
 use crate::fold::State;
+use crate::outside::{Elsewhere, Outsider};
 use crate::stock::Stock;
 
 /// The pipeline of requests that name none.
@@ -46,12 +48,22 @@ pub struct World {
     pub stock: Arc<Stock>,
     /// The trained model that is in service, if there is one.
     pub model: Option<String>,
-    sources: BTreeMap<String, Arc<dyn Source>>,
-    built_in: BTreeMap<String, PipelineSpec>,
-    pipelines: BTreeMap<String, Arc<Pipeline>>,
+    sources: Sources,
+    built_in: BTreeMap<String, Recipe>,
+    pipelines: BTreeMap<String, Served>,
     /// By the pipeline whose requests they are about.
     experiments: BTreeMap<String, Experiment>,
     complaints: Vec<String>,
+}
+
+/// By name.
+type Sources = BTreeMap<String, Arc<dyn Source>>;
+
+/// A pipeline that makes lists.
+#[derive(Clone)]
+struct Served {
+    pipeline: Arc<Pipeline>,
+    outside: Arc<[Outsider]>,
 }
 
 /// Which pipeline makes a list.
@@ -60,6 +72,8 @@ pub struct Chosen {
     pub name: String,
     /// The pipeline.
     pub pipeline: Arc<Pipeline>,
+    /// Its sources that are services of the user's own.
+    pub outside: Arc<[Outsider]>,
     /// The experiment that chose it, where one did.
     pub arm: Option<Arm>,
 }
@@ -98,7 +112,7 @@ impl World {
         let visits = Arc::new(counted.visits);
         let session = RelatedOptions { events_max: 20, half_life: 5.0, session: true };
         let related = |options| Related::over(visits.clone(), options).expect("half-lives above 0");
-        let mut sources: BTreeMap<String, Arc<dyn Source>> = BTreeMap::from([
+        let mut sources: Sources = BTreeMap::from([
             ("related".to_owned(), Arc::new(related(RelatedOptions::default())) as Arc<dyn Source>),
             ("session".to_owned(), Arc::new(related(session)) as _),
             ("semantic".to_owned(), Arc::clone(&stock.semantic)),
@@ -113,22 +127,23 @@ impl World {
             weights.push((name, *weight));
         }
         let praise = features::WEIGHED.map(|(name, weight)| (name, share * weight));
-        let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: &stock.schema };
         let built_in = BTreeMap::from([
-            (DEFAULT.to_owned(), spec(&weights, &praise, learned(&weights, &more.blend), DIVERSITY)),
-            (SIMILAR.to_owned(), spec(&[("related", 1.0), ("semantic", 1.0)], &[], Vec::new(), 0.0)),
-            (TRENDING.to_owned(), spec(&[("trending", 1.0)], &[], Vec::new(), 0.0)),
+            (DEFAULT.to_owned(), spec(&weights, &praise, learned(&weights, &more.blend), DIVERSITY).into()),
+            (SIMILAR.to_owned(), spec(&[("related", 1.0), ("semantic", 1.0)], &[], Vec::new(), 0.0).into()),
+            (TRENDING.to_owned(), spec(&[("trending", 1.0)], &[], Vec::new(), 0.0).into()),
         ]);
         let (mut pipelines, mut complaints) = (BTreeMap::new(), Vec::new());
-        for (name, spec) in built_in.iter().chain(&in_force.pipelines) {
-            if let Some(feature) = features::unknown(spec) {
+        for (name, recipe) in built_in.iter().chain(&in_force.pipelines) {
+            if let Some(feature) = features::unknown(&recipe.spec) {
                 complaints
                     .push(format!("pipeline {name} names a feature {feature} that is not there: it is not served"));
                 continue;
             }
             let rules = counted.rules.iter().filter(|(rule, _)| in_force.rules[*rule].is_about(name));
-            match with_rules(name, spec, rules.map(|(_, rule)| rule), &models, &mut complaints) {
-                Ok(pipeline) => _ = pipelines.insert(name.clone(), Arc::new(pipeline)),
+            let sources = with_services(&sources, recipe);
+            let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: &stock.schema };
+            match with_rules(name, &recipe.spec, rules.map(|(_, rule)| rule), &models, &mut complaints) {
+                Ok(pipeline) => _ = pipelines.insert(name.clone(), Served::new(pipeline, recipe)),
                 Err(error) => complaints.push(format!("pipeline {name} does not fit and is not served: {error}")),
             }
         }
@@ -154,27 +169,27 @@ impl World {
     pub fn choose(&self, name: &str, who: Option<&str>) -> Result<Chosen, ApiError> {
         if let Some((experiment, who)) = self.experiments.get(name).zip(who) {
             let (arm, chance) = experiment.arm_of(who);
-            if let Some(pipeline) = self.pipelines.get(&arm.pipeline) {
-                let pipeline = Arc::clone(pipeline);
+            if let Some(served) = self.pipelines.get(&arm.pipeline) {
                 let given = Arm { experiment: experiment.name.clone(), arm: arm.name.clone(), chance };
-                return Ok(Chosen { name: arm.pipeline.clone(), pipeline, arm: Some(given) });
+                return Ok(served.chosen(&arm.pipeline, Some(given)));
             }
         }
-        let Some(pipeline) = self.pipelines.get(name) else {
+        let Some(served) = self.pipelines.get(name) else {
             let known: Vec<&str> = self.pipelines.keys().map(String::as_str).collect();
             let detail = format!("there is no pipeline {}; there are {}", quoted(name), known.join(", "));
             return Err(ApiError::at(ErrorCode::Invalid, "/pipeline", detail));
         };
-        Ok(Chosen { name: name.to_owned(), pipeline: Arc::clone(pipeline), arm: None })
+        Ok(served.chosen(name, None))
     }
 
     /// Whether this could be served now.
     ///
     /// # Errors
     /// [`PipelineError`] names what does not fit.
-    pub fn fits(&self, spec: &PipelineSpec) -> Result<(), PipelineError> {
-        let models = Models { sources: &self.sources, blends: &BTreeMap::new(), schema: &self.stock.schema };
-        Pipeline::new(spec, &models).map(drop)
+    pub fn fits(&self, recipe: &Recipe) -> Result<(), PipelineError> {
+        let sources = with_services(&self.sources, recipe);
+        let models = Models { sources: &sources, blends: &BTreeMap::new(), schema: &self.stock.schema };
+        Pipeline::new(&recipe.spec, &models).map(drop)
     }
 
     /// What was defined and does not fit any more, in words.
@@ -183,9 +198,36 @@ impl World {
     }
 
     /// The pipelines that are there without anybody's doing.
-    pub fn built_in(&self) -> &BTreeMap<String, PipelineSpec> {
+    pub fn built_in(&self) -> &BTreeMap<String, Recipe> {
         &self.built_in
     }
+}
+
+impl Served {
+    fn new(pipeline: Pipeline, recipe: &Recipe) -> Self {
+        let outsider = |(place, source): (usize, &SourceSpec)| {
+            let (name, candidates) = (source.source.clone(), source.candidates);
+            let spec = recipe.outside.get(&name)?.clone();
+            Some(Outsider { place, name, candidates, spec })
+        };
+        let outside = recipe.spec.sources.iter().enumerate().filter_map(outsider).collect();
+        Self { pipeline: Arc::new(pipeline), outside }
+    }
+
+    fn chosen(&self, name: &str, arm: Option<Arm>) -> Chosen {
+        let Self { pipeline, outside } = self.clone();
+        Chosen { name: name.to_owned(), pipeline, outside, arm }
+    }
+}
+
+/// The sources that there are, and a place for each service that a pipeline names.
+fn with_services<'s>(sources: &'s Sources, recipe: &Recipe) -> Cow<'s, Sources> {
+    if recipe.outside.is_empty() {
+        return Cow::Borrowed(sources);
+    }
+    let elsewhere = Arc::new(Elsewhere) as Arc<dyn Source>;
+    let services = recipe.outside.keys().map(|name| (name.clone(), elsewhere.clone()));
+    Cow::Owned(sources.clone().into_iter().chain(services).collect())
 }
 
 /// A pipeline with the rules that are about it; without them where they do not fit.

@@ -11,6 +11,7 @@ mod inputs;
 pub mod models;
 pub mod openai;
 pub mod operations;
+pub mod outside;
 pub mod recommendation;
 pub mod sentiment;
 pub mod tei;

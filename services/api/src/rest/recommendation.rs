@@ -207,12 +207,15 @@ pub struct SourceReason {
     pub score: f32,
     /// From 1, in its own list.
     pub rank: usize,
-    /// `taste`, `because_of`, `follows`, `alike`, `trending`, `popular`, `latest`, `model`, ...
+    /// `taste`, `because_of`, `follows`, `alike`, `trending`, `popular`, `latest`, `model`, `outside`, ...
     #[schema(example = "because_of")]
     pub reason: String,
     /// The item that weighed most, where the reason names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item_id: Option<String>,
+    /// What a service of one's own said of it, where it said something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// What one feature, or source, adds to a score.
@@ -227,7 +230,7 @@ pub struct Contribution {
 /// Something to know about a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Note {
-    /// For programs: `no_history`, `items_unknown`, `model_stale`, `filter_too_narrow`, `source_late`, ...
+    /// For programs: `no_history`, `items_unknown`, `model_stale`, `filter_too_narrow`, `source_late`, `source_failed`, ...
     #[schema(example = "no_history")]
     pub code: String,
     /// For people.

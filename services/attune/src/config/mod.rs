@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use attune_inference::DeviceChoice;
+use attune_outside::OutsideConfig;
 use attune_ranking::data::Worth;
 use attune_recommendation::RecommendationConfig;
 use attune_store::resolve::StoresConfig;
@@ -68,6 +69,8 @@ pub struct Config {
     pub worth: Worth,
     /// How lists are made.
     pub recommendation: RecommendationConfig,
+    /// Which services of the users' own may be asked while lists are made.
+    pub outside: OutsideConfig,
     /// What reports may take.
     pub analytics: Analytics,
     /// How the event lake is written.
@@ -256,6 +259,7 @@ impl Default for Config {
             inference: Inference::default(),
             worth: Worth::default(),
             recommendation: RecommendationConfig::default(),
+            outside: OutsideConfig::default(),
             analytics: Analytics::default(),
             lake: Lake::default(),
             trainer: TrainerConfig::default(),
@@ -365,6 +369,7 @@ impl Config {
         self.limits.check().map_err(Error::msg)?;
         self.worth.check().context("worth")?;
         self.recommendation.check()?;
+        self.outside.check()?;
         self.lake.check()?;
         self.trainer.check()?;
         self.stores.check().map_err(Error::msg)?;

@@ -21,6 +21,7 @@ mod lag;
 mod lifecycle;
 mod lists;
 mod off_policy;
+mod outside;
 mod overload;
 mod parity;
 mod pull;

@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("attune-analytics", &["attune-api", "attune-lake", "attune-ranking", "attune-store"]),
     ("attune-lake", &["attune-api", "attune-store"]),
     ("attune-load", &["attune-api"]),
+    ("attune-outside", &["attune-api", "attune-store"]),
     ("attune-store", &["attune-api", "attune-ranking"]),
     ("attune-tracking", &["attune-api", "attune-store"]),
     ("attune-trainer", &["attune-api", "attune-batch", "attune-lake", "attune-ranking", "attune-store"]),

@@ -12,7 +12,7 @@ use attune_ranking::score::ScoreError;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Experiment, InForce, RuleSpec};
+use super::{Experiment, InForce, Reach, Recipe, RuleSpec};
 use crate::features;
 use crate::world::{SIMILAR, TRENDING, World};
 
@@ -21,6 +21,7 @@ use crate::world::{SIMILAR, TRENDING, World};
 pub struct Against<'a> {
     pub world: &'a World,
     pub others: &'a InForce,
+    pub reach: Reach<'a>,
 }
 
 fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> ApiError {
@@ -45,18 +46,30 @@ pub fn name(name: &str) -> Result<(), ApiError> {
 /// # Errors
 /// `Invalid`, at the member that does not fit.
 pub fn read<T: DeserializeOwned>(spec: Value) -> Result<T, ApiError> {
-    from_value(spec).map_err(|mut error| {
-        error.fields.iter_mut().for_each(|field| field.pointer.insert_str(0, "/spec"));
-        error
-    })
+    from_value(spec).map_err(|error| within("/spec", error))
+}
+
+/// Reads a pipeline.
+///
+/// # Errors
+/// `Invalid`, at the member that does not fit.
+pub fn recipe(spec: Value) -> Result<Recipe, ApiError> {
+    Recipe::read(spec).map_err(|error| within("/spec", error))
+}
+
+/// The same error of a member of something larger.
+pub fn within(place: &str, mut error: ApiError) -> ApiError {
+    error.fields.iter_mut().for_each(|field| field.pointer.insert_str(0, place));
+    error
 }
 
 impl Against<'_> {
-    /// Holds a pipeline against the sources, the attributes and the rules.
+    /// Holds a pipeline against the sources, the attributes, the rules, and the services that may be asked.
     ///
     /// # Errors
     /// `Invalid`, with the place.
-    pub fn pipeline(&self, name: &str, spec: &PipelineSpec) -> Result<(), ApiError> {
+    pub fn pipeline(&self, name: &str, recipe: &Recipe) -> Result<(), ApiError> {
+        let spec = &recipe.spec;
         if let Some(unknown) = features::unknown(spec) {
             let place = spec.features.iter().position(|name| name == unknown).unwrap_or(0);
             let known = features::NAMES.join(", ");
@@ -67,9 +80,10 @@ impl Against<'_> {
             let detail = "rows of items are the server's own: name items by `item_ids` of a rule in /v1/rules";
             return Err(invalid(format!("/spec/rules/{rule}/items"), detail));
         }
-        let alone = self.world.fits(spec);
+        self.reach.check(recipe)?;
+        let alone = self.world.fits(recipe);
         alone.map_err(|error| invalid(pointer(spec, &error), error.to_string()))?;
-        let with_rules = self.world.fits(&with_rules(name, spec, self.others));
+        let with_rules = self.world.fits(&with_rules(name, recipe, self.others));
         with_rules.map_err(|error| invalid("/spec", format!("together with the rules in /v1/rules, {error}")))
     }
 
@@ -91,7 +105,7 @@ impl Against<'_> {
         let told = |error: RuleError| invalid(format!("/spec{}", place(&error.problem)), error.to_string());
         Rules::compile(std::slice::from_ref(&own), &self.world.stock.schema).map_err(told)?;
         for (pipeline, described) in self.pipelines().filter(|(pipeline, _)| spec.is_about(pipeline)) {
-            let mut rules = with_rules(pipeline, described, self.others).rules;
+            let mut rules = with_rules(pipeline, described, self.others).spec.rules;
             if Rules::compile(&rules, &self.world.stock.schema).is_ok() {
                 rules.push(own.clone());
                 Rules::compile(&rules, &self.world.stock.schema).map_err(|error| {
@@ -156,10 +170,10 @@ impl Against<'_> {
     }
 
     /// All pipelines: those that are built in, less those that others stand for.
-    fn pipelines(&self) -> impl Iterator<Item = (&str, &PipelineSpec)> {
+    fn pipelines(&self) -> impl Iterator<Item = (&str, &Recipe)> {
         let own = &self.others.pipelines;
         let built_in = self.world.built_in().iter().filter(|(name, _)| !own.contains_key(*name));
-        built_in.chain(own).map(|(name, spec)| (name.as_str(), spec))
+        built_in.chain(own).map(|(name, recipe)| (name.as_str(), recipe))
     }
 
     fn known(&self, pointer: &str, pipeline: &str) -> Result<(), ApiError> {
@@ -173,11 +187,11 @@ impl Against<'_> {
 }
 
 /// A pipeline with the rules that are about it. Which items they name does not matter here.
-fn with_rules(name: &str, spec: &PipelineSpec, others: &InForce) -> PipelineSpec {
-    let mut spec = spec.clone();
+fn with_rules(name: &str, recipe: &Recipe, others: &InForce) -> Recipe {
+    let mut recipe = recipe.clone();
     let rules = others.rules.iter().filter(|(_, rule)| rule.is_about(name));
-    spec.rules.extend(rules.map(|(name, rule)| rule.rule(name, |_| None)));
-    spec
+    recipe.spec.rules.extend(rules.map(|(name, rule)| rule.rule(name, |_| None)));
+    recipe
 }
 
 /// Where in a pipeline a fault is.

@@ -7,13 +7,12 @@ use attune_api::experiments::ExperimentSpec;
 use attune_api::rest::Timestamp;
 use attune_api::rest::definitions::{Definition, DefinitionBody, DefinitionList};
 use attune_api::{ApiError, Call, ErrorCode};
-use attune_ranking::pipeline::PipelineSpec;
 use attune_store::relational::{self, AuditEntry, DefinitionKind, Write};
 use attune_store::{Cursor, Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
 use serde_json::{Value, json};
 
 use super::check::{self, Against};
-use super::{InForce, RuleSpec};
+use super::{InForce, Reach, Recipe, RuleSpec};
 use crate::service::{Recommender, tenant};
 
 /// Rows of a page that names no number.
@@ -29,7 +28,7 @@ fn kept_as(kind: Defined) -> DefinitionKind {
 
 /// A definition that can be read, whatever it names.
 enum Spec {
-    Pipeline(PipelineSpec),
+    Pipeline(Recipe),
     Rule(RuleSpec),
     Experiment(ExperimentSpec),
 }
@@ -37,7 +36,7 @@ enum Spec {
 impl Spec {
     fn read(kind: Defined, spec: Value) -> Result<Self, ApiError> {
         Ok(match kind {
-            Defined::Pipeline => Self::Pipeline(check::read(spec)?),
+            Defined::Pipeline => Self::Pipeline(check::recipe(spec)?),
             Defined::Rule => Self::Rule(check::read(spec)?),
             Defined::Experiment => Self::Experiment(check::read(spec)?),
         })
@@ -46,8 +45,8 @@ impl Spec {
     /// Holds it against what else there is. One that is switched off must not be needed.
     fn check(&self, name: &str, is_enabled: bool, against: Against<'_>) -> Result<(), ApiError> {
         match self {
-            Self::Pipeline(spec) => {
-                against.pipeline(name, spec)?;
+            Self::Pipeline(recipe) => {
+                against.pipeline(name, recipe)?;
                 if is_enabled { Ok(()) } else { against.may_go(name) }
             }
             Self::Rule(spec) => against.rule(name, spec),
@@ -103,6 +102,11 @@ impl Recommender {
             return Ok(None);
         }
         Ok(self.relational().definition(tenant, kept_as(kind), name).await?)
+    }
+
+    /// Which services a tenant's pipelines may have asked.
+    fn reach<'a>(&'a self, tenant: &'a Tenant) -> Reach<'a> {
+        Reach { tenant: tenant.as_str(), outside: self.outside(), wait_max: self.sources_wait() }
     }
 
     /// Refuses one more where there are as many as may be.
@@ -161,7 +165,7 @@ impl Definitions for Recommender {
         }
         let replica = self.ready(call).await?;
         let others = InForce::read(self.relational(), &tenant).await?.without(kind, name);
-        spec.check(name, is_enabled, Against { world: &replica.world(), others: &others })?;
+        spec.check(name, is_enabled, Against { world: &replica.world(), others: &others, reach: self.reach(&tenant) })?;
         let detail = json!({ "spec": value, "enabled": is_enabled });
         let put = Write::PutDefinition {
             kind: kept_as(kind),
@@ -183,7 +187,7 @@ impl Definitions for Recommender {
         let replica = self.ready(call).await?;
         if kind == Defined::Pipeline {
             let others = InForce::read(self.relational(), &tenant).await?;
-            Against { world: &replica.world(), others: &others }.may_go(name)?;
+            Against { world: &replica.world(), others: &others, reach: self.reach(&tenant) }.may_go(name)?;
         }
         let delete = Write::DeleteDefinition {
             kind: kept_as(kind),

@@ -6,6 +6,8 @@
 
 pub mod check;
 mod keep;
+mod reach;
+mod recipe;
 
 #[cfg(test)]
 mod tests;
@@ -14,12 +16,14 @@ use std::collections::BTreeMap;
 
 use attune_api::experiments::{Allocation, ArmSpec, ExperimentSpec};
 use attune_ranking::experiment::{Split, SplitError};
-use attune_ranking::pipeline::PipelineSpec;
 use attune_ranking::rerank::{Effect, Rule};
 use attune_store::relational::{DefinitionKind, Relational};
 use attune_store::{PAGE_ROWS_MAX, PageRequest, StoreError, Tenant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use reach::Reach;
+pub use recipe::Recipe;
 
 /// A rule of the tenant's own. Without `filter` and `item_ids` it is about all items; with both, about those in both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,7 +92,7 @@ impl RuleSpec {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InForce {
     /// How lists are made.
-    pub pipelines: BTreeMap<String, PipelineSpec>,
+    pub pipelines: BTreeMap<String, Recipe>,
     /// What happens to some items in them.
     pub rules: BTreeMap<String, RuleSpec>,
     /// Who gets which pipeline.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use attune_api::catalogue::{AttributeKind, Entry};
+use attune_api::outside::{Outside, OutsideError, Wait};
+use attune_api::rest::outside::{OutsideItem, OutsideRequest};
 use attune_ranking::data::Worth;
 use attune_ranking::experiment::sample_ratio;
-use attune_ranking::pipeline::PipelineSpec;
 use serde_json::{Value, json};
 
 use super::check::{self, Against};
@@ -21,8 +22,26 @@ fn read<T: DeserializeOwned>(spec: Value) -> T {
     check::read(spec).unwrap()
 }
 
+const REACH: Reach<'_> =
+    Reach { tenant: "shop", outside: Some(&OneHost), wait_max: std::time::Duration::from_millis(100) };
+
+/// `https://ours.example` may be asked, and nobody asks.
+struct OneHost;
+
+#[async_trait::async_trait]
+impl Outside for OneHost {
+    fn check(&self, tenant: &str, url: &str) -> Result<(), String> {
+        let is_ours = tenant == "shop" && url.starts_with("https://ours.example/");
+        is_ours.then_some(()).ok_or_else(|| "this host may not be asked".to_owned())
+    }
+
+    async fn ask(&self, _: &str, _: &OutsideRequest, _: Wait) -> Result<Vec<OutsideItem>, OutsideError> {
+        unreachable!("definitions are checked without a call")
+    }
+}
+
 fn in_force() -> InForce {
-    let pipeline: PipelineSpec = read(
+    let pipeline: Recipe = read(
         json!({"sources": [{"source": "popular"}, {"source": "latest"}], "blend": {"ranks": {"weights": {"popular": 0.8}}}}),
     );
     let rule: RuleSpec = read(json!({"item_ids": ["i3"], "effect": {"pin": {"position": 2}}}));
@@ -55,9 +74,9 @@ fn world(in_force: &InForce) -> Arc<World> {
 fn fault(kind: &str, spec: Value) -> String {
     let (others, spec_of) = (in_force(), spec.clone());
     let world = world(&others);
-    let against = Against { world: &world, others: &others };
+    let against = Against { world: &world, others: &others, reach: REACH };
     let checked = match kind {
-        "pipeline" => check::read(spec).and_then(|spec| against.pipeline("new", &spec)),
+        "pipeline" => check::recipe(spec).and_then(|recipe| against.pipeline("new", &recipe)),
         "rule" => check::read(spec).and_then(|spec| against.rule("new", &spec)),
         _ => check::read(spec).and_then(|spec| against.experiment("new", &spec, true)),
     };
@@ -106,6 +125,49 @@ fn a_pipeline_is_refused_at_the_place_of_its_fault() {
     }
     assert_eq!(fault("pipeline", json!({"sourcs": []})), "/spec/sourcs");
     assert_eq!(fault("pipeline", json!({})), "/spec/sources");
+}
+
+#[test]
+fn a_service_is_refused_at_the_place_of_its_fault() {
+    let spec = |outside: Value| json!({"sources": [{"source": "popular"}, {"source": "ours"}], "outside": outside});
+    let good = json!({"url": "https://ours.example/items"});
+    let with = |member: &str, value: Value| {
+        let mut service = good.clone();
+        service[member] = value;
+        json!({ "ours": service })
+    };
+    for (outside, pointer) in [
+        (json!({"ours": good}), ""),
+        (with("task", json!("score")), ""),
+        (with("timeout_ms", json!(100)), ""),
+        (json!({}), "/spec/sources/1/source"),
+        (Value::Null, "/spec/sources/1/source"),
+        (json!([]), "/spec/outside"),
+        (json!({"ours": {}}), "/spec/outside/ours/url"),
+        (json!({"ours": {"uri": ""}}), "/spec/outside/ours/uri"),
+        (json!({"ours": good, "other": good}), "/spec/outside/other"),
+        (json!({"ours": good, "popular": good}), "/spec/outside/popular"),
+        (json!({"ours": good, "model": good}), "/spec/outside/model"),
+        (json!({"ours": good, "sentiment": good}), "/spec/outside/sentiment"),
+        (json!({"ours": good, "a/b": good}), "/spec/outside/a~1b"),
+        (with("task", json!("guess")), "/spec/outside/ours/task"),
+        (with("timeout_ms", json!(0)), "/spec/outside/ours/timeout_ms"),
+        (with("timeout_ms", json!(101)), "/spec/outside/ours/timeout_ms"),
+        (with("url", json!("https://other.example/items")), "/spec/outside/ours/url"),
+    ] {
+        assert_eq!(fault("pipeline", spec(outside.clone())), pointer, "{outside}");
+    }
+    let many: BTreeMap<String, Value> = (0..9).map(|number| (format!("s{number}"), good.clone())).collect();
+    assert_eq!(fault("pipeline", spec(json!(many))), "/spec/outside");
+    let alone = json!({"sources": [{"source": "ours"}], "outside": {"ours": good}});
+    assert_eq!(fault("pipeline", alone), "/spec/sources");
+
+    let (others, recipe) = (InForce::default(), check::recipe(spec(json!({"ours": good}))).unwrap());
+    let world = world(&others);
+    let nobody = Against { world: &world, others: &others, reach: Reach { outside: None, ..REACH } };
+    let error = nobody.pipeline("new", &recipe).unwrap_err();
+    assert_eq!(error.fields[0].pointer, "/spec/outside/ours/url");
+    assert!(nobody.pipeline("new", &read(json!({"sources": [{"source": "popular"}]}))).is_ok());
 }
 
 #[test]
@@ -182,12 +244,12 @@ fn a_bandits_arms_have_the_chances_that_were_written_for_them() {
 fn what_others_need_does_not_go() {
     let others = in_force();
     let world = world(&others);
-    let against = Against { world: &world, others: &others };
+    let against = Against { world: &world, others: &others, reach: REACH };
     assert!(against.may_go("plain").unwrap_err().detail.contains("experiment plainness"));
     assert_eq!((against.may_go("default"), against.may_go("other")), (Ok(()), Ok(())));
     let rule = read(json!({"pipelines": ["other"], "effect": "bury"}));
     let others = InForce { rules: BTreeMap::from([("low".to_owned(), rule)]), ..InForce::default() };
-    let error = Against { world: &world, others: &others }.may_go("other").unwrap_err();
+    let error = Against { world: &world, others: &others, reach: REACH }.may_go("other").unwrap_err();
     assert!(error.detail.contains("rule low"), "{error}");
     assert!(check::name("home-2.b_c").is_ok());
     assert!(["", "a/b", "ä", &"x".repeat(129)].iter().all(|name| check::name(name).is_err()));

@@ -5,5 +5,6 @@ mod definitions;
 mod faults;
 mod feeds;
 mod lists;
+mod outside;
 mod restarts;
 mod shop;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use attune_api::catalogue::{AttributeKind, Catalogue, Entries, Entry};
 use attune_api::log::{Event, Exposure, Recent, Record, item_subject, recent_list};
+use attune_api::outside::SharedOutside;
 use attune_api::recommendation::Recommendation;
 use attune_api::rest::recommendation::{RecommendRequest, RecommendResponse, TrendingRequest};
 use attune_api::{ApiError, Call};
@@ -101,6 +102,7 @@ pub struct Shop {
     pub cache: Arc<dyn Cache>,
     pub relational: Arc<dyn Relational>,
     pub films: Arc<Films>,
+    pub outside: Option<SharedOutside>,
     pub service: Arc<Recommender>,
     following: Option<Following>,
     pub tenant: Tenant,
@@ -111,7 +113,16 @@ pub struct Shop {
 impl Shop {
     /// With its films, and twenty people's clicks.
     pub async fn open() -> Self {
-        let shop = Self::empty(config()).await;
+        Self::empty(config()).await.filled().await
+    }
+
+    /// The same, with services of its own.
+    pub async fn with_services(outside: SharedOutside) -> Self {
+        Self::of(config(), Some(outside)).await.filled().await
+    }
+
+    async fn filled(self) -> Self {
+        let shop = self;
         for number in 0..FILMS {
             shop.put(film(number)).await;
         }
@@ -126,6 +137,10 @@ impl Shop {
     }
 
     pub async fn empty(config: RecommendationConfig) -> Self {
+        Self::of(config, None).await
+    }
+
+    async fn of(config: RecommendationConfig, outside: Option<SharedOutside>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = Arc::new(Log::open(&folder.path().join("log"), Settings::default()).await.unwrap());
         let options = MemoryOptions::default();
@@ -136,9 +151,11 @@ impl Shop {
         let ours = Write::PutTenant { title: "The shop".into(), settings: json!({}), expect: Expect::Absent };
         relational.commit(&tenant, vec![ours]).await.unwrap();
         let films = Arc::new(Films::default());
-        let (service, following) = start(config, &log, &cache, &relational, &films, folder.path());
+        let (service, following) =
+            start(config, (&log, &cache, &relational), (&films, outside.as_ref()), folder.path());
         let following = Some(following);
-        let shop = Self { log, cache, relational, films, service, following, tenant, folder, events: Mutex::new(0) };
+        let events = Mutex::new(0);
+        let shop = Self { log, cache, relational, films, outside, service, following, tenant, folder, events };
         shop.until_ready().await;
         shop
     }
@@ -154,8 +171,7 @@ impl Shop {
     }
 
     pub async fn start(&mut self, config: RecommendationConfig) {
-        let (service, following) =
-            start(config, &self.log, &self.cache, &self.relational, &self.films, self.folder.path());
+        let (service, following) = self.start_in(config, self.folder.path());
         (self.service, self.following) = (service, Some(following));
         self.until_ready().await;
     }
@@ -163,7 +179,12 @@ impl Shop {
     /// Another replica over the same stores.
     pub fn replica(&self) -> (Arc<Recommender>, Following) {
         let folder = self.folder.path().join("another");
-        start(config(), &self.log, &self.cache, &self.relational, &self.films, &folder)
+        self.start_in(config(), &folder)
+    }
+
+    fn start_in(&self, config: RecommendationConfig, folder: &Path) -> (Arc<Recommender>, Following) {
+        let stores = (&self.log, &self.cache, &self.relational);
+        start(config, stores, (&self.films, self.outside.as_ref()), folder)
     }
 
     async fn until_ready(&self) {
@@ -287,10 +308,8 @@ impl Shop {
 
 fn start(
     config: RecommendationConfig,
-    log: &Arc<Log>,
-    cache: &Arc<dyn Cache>,
-    relational: &Arc<dyn Relational>,
-    films: &Arc<Films>,
+    (log, cache, relational): (&Arc<Log>, &Arc<dyn Cache>, &Arc<dyn Relational>),
+    (films, outside): (&Arc<Films>, Option<&SharedOutside>),
     folder: &Path,
 ) -> (Arc<Recommender>, Following) {
     let seams = Seams {
@@ -299,6 +318,7 @@ fn start(
         relational: relational.clone(),
         catalogue: films.clone(),
         models: None,
+        outside: outside.cloned(),
         folder: folder.join("recommendation"),
     };
     Recommender::start(config, Worth::default(), seams).unwrap()

@@ -1,10 +1,11 @@
-//! When a store is no longer asked, and when it is asked again.
+//! When a store, or a service of somebody else, is no longer asked, and when it is asked again.
 //!
 //! Closed, every call goes through and its outcome is remembered. Where most of the recent ones failed the breaker
 //! opens: callers get an error at once instead of a time limit each, and a store that is coming up is left in peace. After
 //! a pause one call probes; if it is answered the breaker closes, if not the pause doubles.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 /// When a [`Breaker`] opens, and for how long.
@@ -74,6 +75,14 @@ pub struct Refusal {
     pub calls: usize,
     /// How long until the next try; zero while one is being made.
     pub wait: Duration,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failures, calls, wait } = self;
+        let wait_ms = wait.as_millis();
+        write!(f, "is not asked: {failures} of its last {calls} calls failed; the next try is in {wait_ms} ms")
+    }
 }
 
 impl Breaker {

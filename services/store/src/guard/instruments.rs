@@ -16,7 +16,6 @@ const BREAKER_OPEN: &str = "attune_store_breaker_open";
 pub(super) struct Instruments {
     store: StoreKind,
     backend: &'static str,
-    open: Gauge,
     calls: RwLock<Vec<(&'static str, OfCall)>>,
 }
 
@@ -28,8 +27,7 @@ struct OfCall {
 
 impl Instruments {
     pub(super) fn new(store: StoreKind, backend: &'static str) -> Self {
-        let open = gauge!(BREAKER_OPEN, "store" => store.name(), "backend" => backend);
-        Self { store, backend, open, calls: RwLock::default() }
+        Self { store, backend, calls: RwLock::default() }
     }
 
     /// A call has ended, with an error of this kind if it has one.
@@ -47,9 +45,9 @@ impl Instruments {
         counter!(RETRIES, "store" => self.store.name(), "backend" => self.backend, "call" => call).increment(1);
     }
 
-    /// The breaker has opened or closed.
-    pub(super) fn opened(&self, is_open: bool) {
-        self.open.set(f64::from(u8::from(is_open)));
+    /// Whether the breaker is open, to be set when that changes.
+    pub(super) fn open(&self) -> Gauge {
+        gauge!(BREAKER_OPEN, "store" => self.store.name(), "backend" => self.backend)
     }
 
     fn of_call(&self, call: &'static str) -> OfCall {

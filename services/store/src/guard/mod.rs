@@ -25,6 +25,7 @@ mod backoff;
 mod breaker;
 mod budget;
 mod faults;
+mod gate;
 mod instruments;
 mod settings;
 
@@ -40,6 +41,7 @@ use crate::{ErrorKind, StoreError, StoreKind};
 pub use breaker::{Breaker, BreakerSettings, Permit, Refusal};
 pub use budget::{Budget, BudgetSettings};
 pub use faults::{Fault, Faults};
+pub use gate::{Admission, Gate};
 pub use settings::Settings;
 
 use instruments::Instruments;
@@ -58,27 +60,29 @@ pub struct Guard {
     store: StoreKind,
     backend: &'static str,
     settings: Settings,
-    state: Mutex<State>,
-    start: Instant,
+    gate: Gate,
+    budget: Mutex<Budget>,
     /// When a call failed last, in milliseconds from the start; 0 for never.
     failed_ms: AtomicU64,
     instruments: Instruments,
     faults: Option<Arc<Faults>>,
 }
 
-#[derive(Debug)]
-struct State {
-    breaker: Breaker,
-    budget: Budget,
-}
-
 impl Guard {
     /// A guard before a backend, which is named in figures and errors.
     pub fn new(store: StoreKind, backend: &'static str, settings: Settings) -> Self {
-        let state = State { breaker: Breaker::new(settings.breaker), budget: Budget::new(settings.budget) };
         let instruments = Instruments::new(store, backend);
-        let (state, start, failed_ms) = (Mutex::new(state), Instant::now(), AtomicU64::new(0));
-        Self { store, backend, settings, state, start, failed_ms, instruments, faults: None }
+        let open = instruments.open();
+        let gate = Gate::new(settings.breaker, move |is_open| {
+            open.set(f64::from(u8::from(is_open)));
+            let store = store.name();
+            match is_open {
+                true => tracing::warn!(store, backend, "the store fails: calls are refused until it answers again"),
+                false => tracing::info!(store, backend, "the store answers again"),
+            }
+        });
+        let (budget, failed_ms) = (Mutex::new(Budget::new(settings.budget)), AtomicU64::new(0));
+        Self { store, backend, settings, gate, budget, failed_ms, instruments, faults: None }
     }
 
     /// The same guard with faults between it and the backend, for tests.
@@ -135,7 +139,7 @@ impl Guard {
         let begun = Instant::now();
         let result = self.attempts(attempt_max, call, retry, attempt).instrument(span).await;
         if result.as_ref().is_err_and(StoreError::is_retryable) {
-            self.failed_ms.store((self.now().as_millis() as u64).max(1), Ordering::Relaxed);
+            self.failed_ms.store((self.gate.now().as_millis() as u64).max(1), Ordering::Relaxed);
         }
         self.instruments.answered(call, begun.elapsed(), result.as_ref().err().map(|error| error.kind));
         result
@@ -153,7 +157,7 @@ impl Guard {
         A: Future<Output = Result<T, StoreError>>,
     {
         let begun = Instant::now();
-        self.state().budget.called();
+        self.budget().called();
         for number in 1.. {
             let admission = self.admit(call)?;
             let result = self.attempt(attempt_max, call, &mut attempt).await;
@@ -165,7 +169,7 @@ impl Guard {
                 return Err(error);
             }
             let pause = backoff::pause(number, self.settings.pause_min, self.settings.pause_max, rand::random());
-            if pause >= left || !self.state().budget.retry() {
+            if pause >= left || !self.budget().retry() {
                 return Err(error);
             }
             self.instruments.retried(call);
@@ -202,39 +206,25 @@ impl Guard {
     }
 
     fn admit(&self, call: &'static str) -> Result<Admission<'_>, StoreError> {
-        let admitted = self.state().breaker.admit(self.now());
-        match admitted {
-            Ok(permit) => Ok(Admission { guard: self, permit: Some(permit) }),
-            Err(refusal) => {
-                let detail = format!(
-                    "{} is not asked: {} of its last {} calls failed; the next try is in {} ms",
-                    self.backend,
-                    refusal.failures,
-                    refusal.calls,
-                    refusal.wait.as_millis()
-                );
-                Err(StoreError::new(self.store, call, ErrorKind::Unavailable, detail))
-            }
-        }
+        self.gate.admit().map_err(|refusal| {
+            let detail = format!("{} {refusal}", self.backend);
+            StoreError::new(self.store, call, ErrorKind::Unavailable, detail)
+        })
     }
 
     /// How long ago a call failed last for want of an answer, if one ever did.
     pub fn failed_ago(&self) -> Option<Duration> {
         let failed = self.failed_ms.load(Ordering::Relaxed);
-        (failed > 0).then(|| self.now().saturating_sub(Duration::from_millis(failed)))
+        (failed > 0).then(|| self.gate.now().saturating_sub(Duration::from_millis(failed)))
     }
 
     /// Whether calls are refused at present without asking the backend.
     pub fn is_open(&self) -> bool {
-        self.state().breaker.is_open()
+        self.gate.is_open()
     }
 
-    fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,45 +244,6 @@ impl<T: ?Sized> Guarded<T> {
 impl<T: ?Sized> fmt::Debug for Guarded<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.guard.fmt(f)
-    }
-}
-
-/// A call that the breaker let through. Dropped without an end, when its caller went away, it counts as neither.
-struct Admission<'g> {
-    guard: &'g Guard,
-    permit: Option<Permit>,
-}
-
-impl Admission<'_> {
-    fn end(mut self, answered: bool) {
-        if let Some(permit) = self.permit.take() {
-            self.report(|breaker, now| breaker.end(permit, answered, now, rand::random()));
-        }
-    }
-
-    fn report(&self, change: impl FnOnce(&mut Breaker, Duration)) {
-        let (was_open, is_open) = {
-            let mut state = self.guard.state();
-            let was_open = state.breaker.is_open();
-            change(&mut state.breaker, self.guard.now());
-            (was_open, state.breaker.is_open())
-        };
-        if was_open != is_open {
-            let (store, backend) = (self.guard.store.name(), self.guard.backend);
-            self.guard.instruments.opened(is_open);
-            match is_open {
-                true => tracing::warn!(store, backend, "the store fails: calls are refused until it answers again"),
-                false => tracing::info!(store, backend, "the store answers again"),
-            }
-        }
-    }
-}
-
-impl Drop for Admission<'_> {
-    fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            self.report(|breaker, _| breaker.forget(permit));
-        }
     }
 }
 

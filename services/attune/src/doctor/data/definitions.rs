@@ -29,7 +29,7 @@ pub fn rules<'r>(in_force: &'r InForce, schema: &Schema) -> Vec<CheckedRule<'r>>
         effect: &rule.effect,
     });
     let inside = in_force.pipelines.iter().flat_map(|(name, pipeline)| {
-        pipeline.rules.iter().map(move |rule| (format!("/v1/pipelines/{name}"), &rule.filter, &rule.effect))
+        pipeline.spec.rules.iter().map(move |rule| (format!("/v1/pipelines/{name}"), &rule.filter, &rule.effect))
     });
     let inside =
         inside.map(|(place, text, effect)| CheckedRule { place, filter: filter(text), item_ids: None, effect });
@@ -71,14 +71,14 @@ impl CheckedRule<'_> {
 /// The tenant's own pipelines.
 pub fn pipelines(in_force: &InForce, has_model: bool) -> Vec<PipelineFacts> {
     let is_there = |name: &String| source_names().any(|known| known == name) || has_model && name == MODEL;
-    let facts = in_force.pipelines.iter().map(|(name, spec)| {
-        let sources: Vec<String> = spec.sources.iter().map(|source| source.source.clone()).collect();
+    let facts = in_force.pipelines.iter().map(|(name, recipe)| {
+        let sources: Vec<String> = recipe.spec.sources.iter().map(|source| source.source.clone()).collect();
         let those = |is_so: &dyn Fn(&String) -> bool| sources.iter().filter(|name| is_so(name)).cloned().collect();
         PipelineFacts {
             place: format!("/v1/pipelines/{name}"),
             is_default: name == DEFAULT,
             impersonal: those(&|name| FOR_EVERYBODY.contains(&name.as_str())),
-            absent: those(&|name| !is_there(name)),
+            absent: those(&|name| !is_there(name) && !recipe.outside.contains_key(name)),
             sources,
         }
     });
