@@ -9,6 +9,7 @@
 //! within them changes nothing. Whatever is kept has a bound; what goes at a bound is said where the bound is.
 
 mod digest;
+mod ids;
 mod names;
 mod stats;
 mod user;
@@ -29,9 +30,10 @@ use crate::RecommendationConfig;
 
 use stats::NOWHERE;
 
+pub use ids::IDS_MAX;
 pub use names::{Names, hash_of};
 pub use stats::{Counts, Rates, Stats};
-pub use user::{Deed, EVENTS_MAX, IDS_MAX, SEEN_MAX, User};
+pub use user::{Deed, EVENTS_MAX, SEEN_MAX, User};
 pub use visits::{Visits, VisitsView};
 
 /// Types of events, and surfaces, that are told apart; the rest count as one more.

@@ -1,14 +1,12 @@
 //! What is kept of one person.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
+
+use super::ids::Ids;
 
 /// Last events that are kept; older ones are forgotten, what was seen in them is not. As many as a request may bring: a
 /// trained recommender that is told less of the busiest users than it learned from serves them worse.
 pub const EVENTS_MAX: usize = 1_000;
-/// Ids of events that are kept: one that comes again after so many others counts again.
-pub const IDS_MAX: usize = 2_000;
 /// Items that are kept as seen; the longest seen may be shown again.
 pub const SEEN_MAX: usize = 8_000;
 /// Items before one that it is counted with.
@@ -80,7 +78,7 @@ pub struct User {
     deeds: Vec<Deed>,
     /// Rows, rising, and when each was last seen in Unix seconds.
     seen: Vec<(u32, u32)>,
-    pub(super) ids: VecDeque<u64>,
+    pub(super) ids: Ids,
     last: i64,
 }
 
@@ -107,15 +105,11 @@ impl User {
 
     /// Whether an id is new; it is not from here on.
     pub(super) fn remember(&mut self, id: u64) -> bool {
-        if self.ids.contains(&id) {
-            return false;
+        let is_new = !self.ids.contains(id);
+        if is_new {
+            self.ids.push(id);
         }
-        if self.ids.len() == IDS_MAX {
-            self.ids.pop_front();
-        }
-        self.ids.reserve_exact(grown(self.ids.len(), self.ids.capacity()));
-        self.ids.push_back(id);
-        true
+        is_new
     }
 
     /// Keeps an event, in the order of times.
@@ -163,7 +157,7 @@ impl User {
 
     /// Takes over what another was known by.
     pub(super) fn merge(&mut self, other: Self) {
-        for id in other.ids {
+        for id in other.ids.iter() {
             self.remember(id);
         }
         for (row, time) in other.seen {
