@@ -1,8 +1,12 @@
 //! Batches of rows to the bytes of a file, and back.
 
-use arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, AsArray, BooleanArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, new_null_array,
+};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::ArrowPrimitiveType;
+use arrow::datatypes::{ArrowPrimitiveType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use attune_store::StoreError;
 use bytes::Bytes;
@@ -11,6 +15,8 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+
+use crate::manifest::Dataset;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8_192;
@@ -73,18 +79,14 @@ pub(crate) fn encode(rows: &RecordBatch) -> Result<Bytes, LakeError> {
     Ok(bytes.into())
 }
 
-/// The bytes of one file with the rows of several, which have the same columns. They go over a batch at a time, so that it
-/// takes as much memory as the bytes.
-pub(crate) fn join(files: Vec<Bytes>) -> Result<Bytes, LakeError> {
-    let mut joined = Vec::new();
-    let mut files = files.into_iter().peekable();
-    let no_rows = || ArrowError::SchemaError("no files to join".to_owned());
-    let first = files.peek().ok_or_else(no_rows)?.clone();
-    let schema = ParquetRecordBatchReaderBuilder::try_new(first)?.schema().clone();
-    let mut writer = ArrowWriter::try_new(&mut joined, schema, Some(properties()))?;
+/// The bytes of one file with the rows of several of a dataset. They go over a batch at a time, so that it takes as much
+/// memory as the bytes.
+pub(crate) fn join(files: Vec<Bytes>, dataset: Dataset) -> Result<Bytes, LakeError> {
+    let (mut joined, schema) = (Vec::new(), dataset.schema());
+    let mut writer = ArrowWriter::try_new(&mut joined, schema.clone(), Some(properties()))?;
     for file in files {
         for rows in ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS).build()? {
-            writer.write(&rows?)?;
+            writer.write(&conformed(&rows?, &schema)?)?;
         }
     }
     writer.close()?;
@@ -102,18 +104,35 @@ pub fn read(bytes: Bytes) -> Result<RecordBatch, LakeError> {
     Ok(concat_batches(&schema, &batches)?)
 }
 
-/// Some columns of a file in the order of the file, a batch of rows at a time: decoded when they are asked for, so that a
+/// Rows of a file with these columns. One that a file lacks, which is older than the column is, has no values there.
+fn conformed(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, LakeError> {
+    let column = |field: &FieldRef| match rows.column_by_name(field.name()) {
+        Some(column) => Ok(Arc::clone(column)),
+        None if field.is_nullable() => Ok(new_null_array(field.data_type(), rows.num_rows())),
+        None => Err(ArrowError::SchemaError(format!("there is no column {}", field.name()))),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<_, _>>()?;
+    let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &count)?)
+}
+
+/// Some columns of a file in the order of its dataset, a batch of rows at a time: decoded when they are asked for, so that a
 /// file takes no more memory than its bytes and one batch.
 ///
 /// # Errors
 /// It is no Parquet, or damaged.
 pub fn read_columns(
     bytes: Bytes,
+    dataset: Dataset,
     names: &[&str],
 ) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(BATCH_ROWS);
     let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
-    Ok(builder.with_projection(mask).build()?.map(|batch| batch.map_err(LakeError::from)))
+    let schema = dataset.schema();
+    let is_asked = |place: &usize| names.contains(&schema.field(*place).name().as_str());
+    let asked: Vec<usize> = (0..schema.fields().len()).filter(is_asked).collect();
+    let asked = Arc::new(schema.project(&asked)?);
+    Ok(builder.with_projection(mask).build()?.map(move |batch| conformed(&batch?, &asked)))
 }
 
 /// A column of texts.
@@ -152,4 +171,48 @@ pub fn without(rows: &RecordBatch, is_gone: impl Fn(&str) -> bool) -> Result<Opt
         return Ok(None);
     }
     Ok(Some(filter_record_batch(rows, &keep)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Float64Type;
+    use attune_api::log::{Arm, Exposure, Shown};
+
+    use super::*;
+    use crate::rows::{Row, exposures};
+
+    fn shown(request_id: &str) -> RecordBatch {
+        let experiment = Some(Arm { experiment: "e".into(), arm: "a".into(), chance: 0.25 });
+        let items = vec![Shown { item_id: "i".into(), ..Shown::default() }; 2];
+        let record = Exposure { request_id: request_id.into(), experiment, items, ..Exposure::default() };
+        exposures(&[Row { subject: "s".into(), offset: 7, record }]).unwrap()
+    }
+
+    /// As a program wrote it that did not know the column yet.
+    fn older(rows: &RecordBatch, column: &str) -> Bytes {
+        let schema = rows.schema();
+        let places: Vec<usize> = (0..schema.fields().len()).filter(|at| schema.field(*at).name() != column).collect();
+        encode(&rows.project(&places).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_is_older_than_a_column_is_read_and_joined() {
+        let (old, new) = (older(&shown("l-1"), "arm_chance"), encode(&shown("l-2")).unwrap());
+        let chances = |file: &Bytes| {
+            let batches = read_columns(file.clone(), Dataset::Exposures, &["arm_chance", "arm"]).unwrap();
+            let batches: Vec<RecordBatch> = batches.map(|batch| batch.unwrap()).collect();
+            assert!(batches.iter().all(|batch| texts(batch, "arm").unwrap().iter().all(|arm| arm == Some("a"))));
+            let of =
+                |batch: &RecordBatch| numbers::<Float64Type>(batch, "arm_chance").unwrap().iter().collect::<Vec<_>>();
+            batches.iter().flat_map(of).collect::<Vec<Option<f64>>>()
+        };
+        assert_eq!((chances(&old), chances(&new)), (vec![None; 2], vec![Some(0.25); 2]));
+        let joined = join(vec![old.clone(), new], Dataset::Exposures).unwrap();
+        assert_eq!(chances(&joined), [None, None, Some(0.25), Some(0.25)]);
+        assert_eq!(read(joined).unwrap().schema().fields(), Dataset::Exposures.schema().fields());
+        let none = read_columns(old, Dataset::Exposures, &[]).unwrap();
+        assert_eq!(none.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 2);
+        let broken = older(&shown("l-3"), "item_id");
+        assert!(join(vec![broken], Dataset::Exposures).unwrap_err().to_string().contains("item_id"));
+    }
 }

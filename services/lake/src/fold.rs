@@ -66,7 +66,7 @@ where
             let forgotten = snapshot.forgotten.clone();
             let fold = move || {
                 let mut left = skipped as usize;
-                for batch in read_columns(bytes, columns).map_err(E::from)? {
+                for batch in read_columns(bytes, dataset, columns).map_err(E::from)? {
                     let batch = batch.map_err(E::from)?;
                     let skipped = left.min(batch.num_rows());
                     left -= skipped;

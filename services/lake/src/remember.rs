@@ -64,7 +64,7 @@ fn fingerprints(dataset: Dataset, bytes: bytes::Bytes) -> Result<Vec<u64>, LakeE
         Dataset::Exposures => "request_id",
     };
     let mut found = Vec::new();
-    for rows in read_columns(bytes, &["subject", id])? {
+    for rows in read_columns(bytes, dataset, &["subject", id])? {
         let rows = rows?;
         let (subjects, ids) = (texts(&rows, "subject")?, texts(&rows, id)?);
         let of = |row: usize| match dataset {

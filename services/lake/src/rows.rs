@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use attune_api::log::{Event, Exposure, Shown};
+use attune_api::log::{Arm, Event, Exposure, Shown};
 
 use crate::codec::LakeError;
 
@@ -63,6 +63,7 @@ pub fn exposures_schema() -> SchemaRef {
         text("model_version", false),
         text("experiment", true),
         text("arm", true),
+        Field::new("arm_chance", DataType::Float64, true),
         Field::new("rank", DataType::UInt32, false),
         text("item_id", false),
         Field::new("score", DataType::Float32, false),
@@ -105,6 +106,11 @@ pub(crate) fn events(rows: &[Row<Event>]) -> Result<RecordBatch, LakeError> {
     Ok(RecordBatch::try_new(events_schema(), columns)?)
 }
 
+/// How likely an arm was, where that was written down.
+fn chance(arm: &Arm) -> Option<f64> {
+    Some(arm.chance).filter(|chance| *chance > 0.0)
+}
+
 pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError> {
     // Arrow wants to know how many values come.
     let positions: Vec<_> = rows.iter().flat_map(Row::positions).collect();
@@ -132,6 +138,7 @@ pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError
         texts(list().map(|one| one.model_version.as_str())),
         optional(list().map(|one| one.experiment.as_ref().map(|arm| arm.experiment.as_str()))),
         optional(list().map(|one| one.experiment.as_ref().map(|arm| arm.arm.as_str()))),
+        Arc::new(list().map(|one| one.experiment.as_ref().and_then(chance)).collect::<Float64Array>()),
         Arc::new(UInt32Array::from_iter_values(shown().map(|(_, rank, _)| rank as u32))),
         texts(shown().map(|(.., one)| one.item_id.as_str())),
         Arc::new(Float32Array::from_iter_values(shown().map(|(.., one)| one.score))),

@@ -142,8 +142,10 @@ impl Tail {
             for file in &run {
                 files.push(load_file(&*self.objects, &self.tenant, file).await?);
             }
-            let bytes = spawn_blocking(move || codec::join(files)).await??;
-            let file = self.keep(DataFile::of_run(&run), bytes).await?;
+            let file = DataFile::of_run(&run);
+            let dataset = file.dataset;
+            let bytes = spawn_blocking(move || codec::join(files, dataset)).await??;
+            let file = self.keep(file, bytes).await?;
             let mut manifest = self.manifest.clone();
             manifest.files.retain(|one| !run.contains(one));
             manifest.files.push(file);

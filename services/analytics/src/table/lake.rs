@@ -82,7 +82,7 @@ impl Reading {
         if !self.snapshot.forgotten.is_empty() && !names.contains(&SUBJECT) {
             names.push(SUBJECT);
         }
-        let batches = read_columns(bytes, &names).map_err(Failure::from)?;
+        let batches = read_columns(bytes, file.dataset, &names).map_err(Failure::from)?;
         Ok(batches.map(move |batch| {
             let _until_read = &held;
             let rows = remembered(batch.map_err(Failure::from)?, &self.snapshot.forgotten).map_err(Failure::from)?;

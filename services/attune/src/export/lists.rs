@@ -32,8 +32,8 @@ const ROWS: u64 = 1_000_000;
 /// The newest events that are held against lists.
 const EVENTS_MAX: u64 = 20_000_000;
 /// Columns of the lake that are written as they are.
-const AS_THEY_ARE: [&str; 6] = ["time", "surface", "pipeline", "model_version", "experiment", "arm"];
-const LISTS: [&str; 11] = [
+const AS_THEY_ARE: [&str; 7] = ["time", "surface", "pipeline", "model_version", "experiment", "arm", "arm_chance"];
+const LISTS: [&str; 12] = [
     "subject",
     "request_id",
     "rank",
@@ -45,6 +45,7 @@ const LISTS: [&str; 11] = [
     "model_version",
     "experiment",
     "arm",
+    "arm_chance",
 ];
 const EVENTS: [&str; 4] = ["subject", "type", "item_id", "request_id"];
 
@@ -53,9 +54,10 @@ const EVENTS: [&str; 4] = ["subject", "type", "item_id", "request_id"];
 #[command(after_help = "\
 Writes Parquet or JSON lines, as the name ends in .parquet or .jsonl: list_id,
 position (from 1), item_id, propensity, reward, and time, surface, pipeline,
-model_version, experiment and arm. A position has a reward of 1 where an event of
---reward names its list (`request_id`) and its item, and 0 otherwise. Nothing in
-it says who it was shown to.
+model_version, experiment, arm and arm_chance. A position has a reward of 1 where
+an event of --reward names its list (`request_id`) and its item, and 0 otherwise.
+`propensity` is how likely the item was to stand there in a list of that arm,
+`arm_chance` how likely the arm was. Nothing in it says who it was shown to.
 
 Where a pipeline explores (`exploration`), other items than the best were shown
 with known chances, and a policy that was never served can be judged by them. It

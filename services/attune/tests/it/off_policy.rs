@@ -101,6 +101,9 @@ fn files_of_ones_own_are_judged_and_bad_ones_named() {
 const FILMS: (usize, usize) = (10, 3);
 const LISTS: usize = 600;
 
+/// The chance of the first of two arms, which make lists in the same way.
+const FIRST_ARM: f64 = 0.75;
+
 /// A server that shows the best half of the time, and otherwise any of the films.
 fn exploring() -> Server {
     let server = Server::start(&[]);
@@ -121,6 +124,19 @@ fn exploring() -> Server {
         != Some(FILMS.0)
     {
         assert!(start.elapsed() < Duration::from_secs(120), "not all films are shown");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let put = |path: &str, spec: &Value| http::call(server.address, "PUT", path, Some(key), &spec.to_string()).unwrap();
+    assert_eq!(put("/v1/pipelines/home-too", &spec).status, 201);
+    let arm = |name: &str, share: f64| json!({"name": name, "share": share, "pipeline": name});
+    let arms = json!([arm("home", FIRST_ARM), arm("home-too", 1.0 - FIRST_ARM)]);
+    assert_eq!(put("/v1/experiments/same", &json!({"spec": {"pipeline": "home", "arms": arms}})).status, 201);
+    let is_second = |user: usize| {
+        let ask = json!({"user_id": format!("early-{user}"), "pipeline": "home"});
+        http::post(server.address, "/v1/recommend", key, &ask).json()["pipeline"] == "home-too"
+    };
+    while !(0..20).any(is_second) {
+        assert!(start.elapsed() < Duration::from_secs(120), "the experiment is not carried out");
         thread::sleep(Duration::from_millis(50));
     }
     server
@@ -159,7 +175,18 @@ fn what_a_server_has_served_is_exported_and_judges_a_policy_that_never_was() {
     let (parquet, lines) = (at("shown.parquet"), at("shown.jsonl"));
     let told = export(&parquet, &["--surface", "front"]);
     assert!(told.contains(&format!("{LISTS} positions, {clicks} of them rewarded")), "{told}");
-    export(&lines, &["--surface", "front", "--pipeline", "home"]);
+    export(&lines, &["--surface", "front"]);
+    let first = at("first.jsonl");
+    export(&first, &["--surface", "front", "--pipeline", "home"]);
+    let rows = |file: &str| -> Vec<Value> {
+        fs::read_to_string(file).unwrap().lines().map(|row| serde_json::from_str(row).unwrap()).collect()
+    };
+    for row in rows(&lines) {
+        let chance = if row["arm"] == "home" { FIRST_ARM } else { 1.0 - FIRST_ARM };
+        assert_eq!((row["arm_chance"].as_f64(), &row["arm"]), (Some(chance), &row["pipeline"]), "{row}");
+    }
+    let firsts = rows(&first);
+    assert!(firsts.len() < LISTS && firsts.iter().all(|row| row["pipeline"] == "home"), "{}", firsts.len());
 
     // The same rows, whichever way they are written.
     let (text, judged) = evaluate(folder.path(), &["--rows", &parquet]);
