@@ -53,10 +53,11 @@ pub struct Outsider {
 }
 
 impl Outsider {
-    /// How many items it may answer.
+    /// How many items it may answer: as a feed goes on, as many more as it has served, since a service does not know them.
     pub fn k(&self, ask: &Ask) -> usize {
+        let served = ask.served.as_ref().map_or(0, |served| served.hashes.len());
         match self.spec.task {
-            OutsideTask::Propose => ask.k.max(self.candidates).min(ITEMS_MAX),
+            OutsideTask::Propose => (ask.k + served).max(self.candidates).min(ITEMS_MAX),
             OutsideTask::Score => self.candidates.min(ITEMS_MAX),
         }
     }

@@ -142,10 +142,13 @@ async fn a_service_is_told_for_whom_and_where_a_list_is() {
     let list = shop.ask(RecommendRequest { user_id: Some("ada".into()), k: Some(9), ..ask.clone() }).await;
     assert_eq!((codes(&list), list.degraded), (vec![], false), "nothing to say is no fault");
     let told = script.last();
-    assert_eq!((told.request_id, told.k, told.user_id.as_deref()), (list.request_id, 9, Some("ada")));
+    assert_eq!((told.request_id, told.k, told.user_id.as_deref()), (list.request_id.clone(), 9, Some("ada")));
     assert_eq!((told.tenant.as_str(), told.pipeline.as_str(), told.source.as_str()), ("shop", "mine", "ours"));
     assert_eq!((told.task, told.surface.as_deref(), told.item_id), (OutsideTask::Propose, Some("home"), Some(id(7))));
     assert_eq!((told.session_item_ids.len(), told.item_ids), (HISTORY_MAX, None));
+
+    shop.ask(RecommendRequest { cursor: list.next_cursor, k: Some(9), ..ask.clone() }).await;
+    assert_eq!(script.last().k, 18, "the first nine are not in the second page");
 
     shop.ask(RecommendRequest { anonymous_id: Some("device".into()), ..ask.clone() }).await;
     let told = script.last();
