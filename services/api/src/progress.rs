@@ -64,11 +64,7 @@ pub fn enter(name: &'static str) -> Sign {
 
 /// How far behind the last consumer of a name is; nothing where there is none in this process.
 pub fn lag(name: &str) -> Option<Duration> {
-    let now = uptime_ms();
-    let entries = entries();
-    let lags = entries.iter().filter(|entry| entry.name == name);
-    let most = lags.map(|entry| now.saturating_sub(entry.state.done_ms.load(Ordering::Relaxed)).max(0)).max();
-    most.map(|lag_ms| Duration::from_millis(lag_ms as u64))
+    board().into_iter().find(|line| line.name == name).map(|line| line.lag)
 }
 
 /// All consumers, by name.

@@ -19,7 +19,7 @@ use crate::stage::NO_ROW;
 use crate::stock::Stock;
 use crate::world::{Counted, MoreSources, World};
 
-/// Records that are applied while nobody reads.
+/// Records that are applied, or items that are given rows, while nobody reads.
 const APPLIED_AT_ONCE: usize = 128;
 
 /// What a tenant's requests and its follower share. Locks that requests need are held for as long as some memory is copied,
@@ -250,9 +250,14 @@ impl Replica {
 
     /// Items with their rows, new ones where they have none; without those for which there is no room.
     pub fn with_rows(&self, entries: Vec<Entry>) -> Vec<(u32, Entry)> {
-        let mut state = self.state_mut();
-        let row = |entry: Entry| Some((state.row(&entry.item_id, &self.rules)?, entry));
-        entries.into_iter().filter_map(row).collect()
+        let mut with_rows = Vec::with_capacity(entries.len());
+        let mut entries = entries.into_iter().peekable();
+        while entries.peek().is_some() {
+            let mut state = self.state_mut();
+            let row = |entry: Entry| Some((state.row(&entry.item_id, &self.rules)?, entry));
+            with_rows.extend(entries.by_ref().take(APPLIED_AT_ONCE).filter_map(row));
+        }
+        with_rows
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Visits {
 /// The counts at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct VisitsView {
-    visits: Visits,
+    blocks: Vec<Arc<Vec<Pairs>>>,
     /// By row, what its counts are multiplied with: a list reads thousands of them, and a root for each would be most of it.
     scales: Vec<f32>,
 }
@@ -73,18 +73,19 @@ impl Visits {
 
     /// How often an item was liked by somebody for the first time, and what it goes with.
     pub(super) fn of(&self, row: u32) -> (f32, impl Iterator<Item = u32>) {
-        (self.totals.get(row as usize).copied().unwrap_or(0.0), self.pairs(row).iter().map(|(other, _)| *other))
-    }
-
-    /// What goes with a row; nothing with one that is not there.
-    fn pairs(&self, row: u32) -> &[(u32, f32)] {
-        self.blocks.get(row as usize / BLOCK).map_or(&[], |block| &block[row as usize % BLOCK])
+        let links = pairs(&self.blocks, row).iter().map(|(other, _)| *other);
+        (self.totals.get(row as usize).copied().unwrap_or(0.0), links)
     }
 
     pub(super) fn view(&self) -> VisitsView {
         let scales = self.totals.iter().map(|total| (total + SHRINKAGE).sqrt().recip()).collect();
-        VisitsView { visits: self.clone(), scales }
+        VisitsView { blocks: self.blocks.clone(), scales }
     }
+}
+
+/// What goes with a row; nothing with one that is not there.
+fn pairs(blocks: &[Arc<Vec<Pairs>>], row: u32) -> &[(u32, f32)] {
+    blocks.get(row as usize / BLOCK).map_or(&[], |block| &block[row as usize % BLOCK])
 }
 
 impl Links for VisitsView {
@@ -95,7 +96,7 @@ impl Links for VisitsView {
     /// The count over the geometric mean of how often either was liked.
     fn each(&self, row: u32, mut show: impl FnMut(u32, f32)) {
         let own = self.scales[row as usize];
-        for (other, count) in self.visits.pairs(row) {
+        for (other, count) in pairs(&self.blocks, row) {
             show(*other, count * (own * self.scales[*other as usize]));
         }
     }
@@ -103,7 +104,7 @@ impl Links for VisitsView {
 
 impl Serialize for Visits {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let pairs: Vec<&[(u32, f32)]> = (0..self.totals.len() as u32).map(|row| self.pairs(row)).collect();
+        let pairs: Vec<&[(u32, f32)]> = (0..self.totals.len() as u32).map(|row| pairs(&self.blocks, row)).collect();
         (pairs, &self.totals).serialize(serializer)
     }
 }
