@@ -9,6 +9,9 @@ use super::{Isa, scalar};
 /// Rows shorter than this are scaled as if they were this long: a row of zeros stays zeros.
 const LENGTH_MIN: f32 = 1e-12;
 
+/// Lines of a sum of rows that are worked on together: what the registers of every tier hold.
+const STRIPE: usize = 4;
+
 /// Independent sums of one inner product, to hide the latency of the additions.
 const SUMS: usize = 4;
 
@@ -70,6 +73,20 @@ pub fn inner_products(isa: Isa, query: &[f32], rows: &[f32], out: &mut [f32]) {
     match isa {
         Isa::Scalar => scalar::pool::inner_products(query, rows, out),
         _ => isa.run(InnerProducts { query, rows, out }),
+    }
+}
+
+/// Adds to `out` some rows of a table, row-major and as wide as `out`: row `rows[i]` times `weights[i]`.
+///
+/// # Panics
+/// If `out` is empty, `table` is not whole rows of its length, a row is not in it, there is not one weight a row, or this
+/// machine does not support `isa`.
+pub fn add_rows(isa: Isa, table: &[f32], rows: &[u32], weights: &[f32], out: &mut [f32]) {
+    check_rows(table, out.len());
+    assert_eq!(rows.len(), weights.len(), "one weight a row");
+    match isa {
+        Isa::Scalar => scalar::pool::add_rows(table, rows, weights, out),
+        _ => isa.run(AddRows { table, rows, weights, out }),
     }
 }
 
@@ -145,6 +162,50 @@ impl Kernel for InnerProducts<'_> {
     fn run<T: Tier>(self, tier: T) {
         for (row, product) in self.rows.chunks_exact(self.query.len()).zip(self.out) {
             *product = inner_product(tier, self.query, row);
+        }
+    }
+}
+
+struct AddRows<'a> {
+    table: &'a [f32],
+    rows: &'a [u32],
+    weights: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for AddRows<'_> {
+    type Output = ();
+
+    /// Stripe by stripe, so that sums stay in registers and each value of the table is read once.
+    #[inline(always)]
+    fn run<T: Tier>(self, tier: T) {
+        let AddRows { table, rows, weights, out } = self;
+        let width = out.len();
+        let (stripes, rest) = out.as_chunks_mut::<{ STRIPE * LANES }>();
+        for (stripe, out) in stripes.iter_mut().enumerate() {
+            let mut sums = [tier.splat(0.0); STRIPE];
+            for (sum, out) in sums.iter_mut().zip(out.as_chunks().0) {
+                *sum = tier.load(out);
+            }
+            for (row, weight) in rows.iter().zip(weights) {
+                let weight = tier.splat(*weight);
+                let values = &table[*row as usize * width + stripe * STRIPE * LANES..][..STRIPE * LANES];
+                for (sum, values) in sums.iter_mut().zip(values.as_chunks().0) {
+                    *sum = weight.mul_add(tier.load(values), *sum);
+                }
+            }
+            for (sum, out) in sums.iter().zip(out.as_chunks_mut().0) {
+                sum.store(out);
+            }
+        }
+        let first = width - rest.len();
+        for (line, out) in rest.chunks_mut(LANES).enumerate() {
+            let mut sum = tier.load_part(out);
+            for (row, weight) in rows.iter().zip(weights) {
+                let values = &table[*row as usize * width + first + line * LANES..][..out.len()];
+                sum = tier.splat(*weight).mul_add(tier.load_part(values), sum);
+            }
+            sum.store_part(out);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Pooling, normalisation and inner products: every tier against f64.
 
-use crate::support::{PARITY_LENS, UNIT, assert_close, bits, offsets, on_every_tier, rng, sum_bound, uniform};
-use attune_kernels::{inner_products, l2_normalize, pool_first, pool_last, pool_mean};
+use crate::support::{
+    PARITY_LENS, UNIT, assert_close, bits, offsets, on_every_tier, rng, same_bits_on_vector_tiers, sum_bound, uniform,
+};
+use attune_kernels::{add_rows, inner_products, l2_normalize, pool_first, pool_last, pool_mean};
 
 const LENGTHS: [usize; 6] = [1, 2, 7, 25, 64, 130];
 
@@ -108,4 +110,29 @@ fn products_with_one_row() {
             }
         }
     });
+}
+
+#[test]
+fn sums_of_weighted_rows() {
+    let mut rng = rng();
+    let rows = [3_u32, 0, 3, 6];
+    let weights = uniform(rows.len(), 2.0, &mut rng);
+    for width in PARITY_LENS {
+        let (table, start) = (uniform(7 * width, 1.0, &mut rng), uniform(width, 1.0, &mut rng));
+        let sums = |isa| {
+            let mut out = start.clone();
+            add_rows(isa, &table, &rows, &weights, &mut out);
+            out
+        };
+        on_every_tier(|isa| {
+            for (column, got) in sums(isa).into_iter().enumerate() {
+                let value = |row: u32| table[row as usize * width + column];
+                let terms = rows.iter().zip(&weights).map(|(row, weight)| f64::from(*weight) * f64::from(value(*row)));
+                let own = f64::from(start[column]);
+                let (exact, size) = terms.fold((own, own.abs()), |(sum, size), term| (sum + term, size + term.abs()));
+                assert_close(got, exact, sum_bound(rows.len() + 1, size), format!("{isa} width {width}"));
+            }
+        });
+        same_bits_on_vector_tiers(sums);
+    }
 }

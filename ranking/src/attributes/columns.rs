@@ -75,6 +75,16 @@ impl Columns {
         names.filter_map(|name| Some((name.as_str(), self.value(name, row)?))).collect()
     }
 
+    /// Writes the numbers that some rows have to the places that stand beside them.
+    pub(crate) fn numbers(&self, attribute: &str, rows: &[(usize, u32)], numbers: &mut [f64]) {
+        let Some(Column::Number(column)) = self.columns.get(attribute) else { return };
+        for (at, row) in rows {
+            if let Some(key) = column.key(*row) {
+                numbers[*at] = key_number(key);
+            }
+        }
+    }
+
     pub(crate) fn column(&self, attribute: &str) -> Option<&Column> {
         self.columns.get(attribute)
     }

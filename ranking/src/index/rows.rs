@@ -69,6 +69,20 @@ impl View {
         segment.value(place, attribute)
     }
 
+    /// What the items of some rows have for attributes that are numbers: by attribute, one a row; NaN where there is no
+    /// such item, or it has no number there.
+    pub fn numbers(&self, attributes: &[&str], rows: &[u32]) -> Vec<Vec<f64>> {
+        let mut numbers = vec![vec![f64::NAN; rows.len()]; attributes.len()];
+        for segment in self.sealed.iter() {
+            let places = rows.iter().map(|row| segment.place(*row));
+            let here: Vec<(usize, u32)> = places.enumerate().filter_map(|(at, place)| Some((at, place?))).collect();
+            for (numbers, attribute) in numbers.iter_mut().zip(attributes) {
+                segment.columns().numbers(attribute, &here, numbers);
+            }
+        }
+        numbers
+    }
+
     /// Whether there is an item of this row.
     pub fn contains(&self, row: u32) -> bool {
         self.find(row).is_some()
@@ -140,6 +154,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn numbers_of_many_rows_are_those_of_each() {
+        let schema = Schema::new([("price", Kind::Number), ("odd", Kind::Boolean)]).unwrap();
+        let index = Index::new(2, Metric::InnerProduct, schema).unwrap();
+        let priced = |row: u32| Item {
+            attributes: vec![("price".into(), Value::Number(f64::from(row) / 2.0))],
+            ..item(row, row % 2 == 1)
+        };
+        index.upsert((0..90).map(|row| if row % 3 == 0 { priced(row) } else { item(row, true) }).collect(), 1).unwrap();
+        index.upsert((60..120).map(priced).collect(), 1).unwrap();
+        index.delete(&[61]);
+        let (view, rows) = (index.view(), [3, 4, 60, 61, 119, 9, 4_000]);
+        let number = |row: &u32| match view.value(*row, "price") {
+            Some(Value::Number(number)) => number,
+            _ => f64::NAN,
+        };
+        let found = view.numbers(&["odd", "price", "prize"], &rows);
+        let expected: Vec<u64> = rows.iter().map(number).map(f64::to_bits).collect();
+        assert_eq!(found[1].iter().map(|number| number.to_bits()).collect::<Vec<_>>(), expected);
+        assert!(found[0].iter().chain(&found[2]).all(|number| number.is_nan()), "no numbers");
+        assert_eq!((found[1][0], found[1][4], found[1][5]), (1.5, 59.5, 4.5));
     }
 
     #[test]

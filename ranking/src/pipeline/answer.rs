@@ -131,13 +131,15 @@ impl Judged<'_> {
 
     fn explain(&self, placed: &Placed, blend: &Blend) -> Explanation {
         let (pipeline, union) = (self.pipeline, &self.scored.gathered.union);
-        let said = |(name, entry): (&String, &Option<Entry>)| {
-            let Entry { score, rank, reason } = (*entry)?;
+        let entries = union.entries(placed.candidate).iter().zip(&pipeline.names).zip(&pipeline.sources);
+        let said = entries.filter_map(|((entry, name), (source, _))| {
+            let Entry { score, rank } = (*entry)?;
+            let reason = source.reason(self.request, placed.row);
             Some(Said { source: name.clone(), score, rank: rank as usize + 1, reason })
-        };
+        });
         let features = &self.scored.features;
         Explanation {
-            sources: pipeline.names.iter().zip(union.entries(placed.candidate)).filter_map(said).collect(),
+            sources: said.collect(),
             contributions: blend.explain(union, features, placed.candidate),
             rules: placed.rules.iter().map(|rule| pipeline.rules.name(*rule).to_owned()).collect(),
             model_version: pipeline.model_version().to_owned(),

@@ -119,7 +119,7 @@ impl Pipeline {
         let admitted = |row: &u32| {
             world.catalogue.contains(*row)
                 && world.allowed.is_none_or(|allowed| allowed.contains(*row))
-                && request.get().excluded.binary_search(row).is_err()
+                && !request.excludes(*row)
         };
         let more = self.rules.pinned_items(wanted.k).chain(world.include.iter().copied()).filter(admitted);
         let more: Vec<u32> = more.collect();

@@ -3,11 +3,11 @@ use std::sync::{Arc, LazyLock};
 
 use super::*;
 use crate::filter::{Filter, parse};
-use crate::index::{Allowed, Index, IndexError, Metric};
+use crate::index::{Allowed, Index, IndexError, Metric, Scored};
 use crate::rerank::{RerankError, RuleProblem};
 use crate::retrieve::fixture::{ITEMS, NOW, Shop, USERS, schema};
 use crate::retrieve::{
-    Batch, Checked, Outcome, Proposal, Proposals, Reason, Request, RequestError, Scratch, Source, SourceError,
+    Batch, Checked, Outcome, Proposals, Reason, Request, RequestError, Scratch, Source, SourceError,
 };
 use crate::score::{Examples, LogisticBlend, LogisticOptions, ScoreError};
 
@@ -168,6 +168,10 @@ struct Broken;
 impl Source for Broken {
     fn propose(&self, _: &Batch<'_>, _: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
         Err(SourceError::Index(IndexError::Zero { vector: 0 }))
+    }
+
+    fn reason(&self, _: &Checked, _: u32) -> Reason {
+        Reason::Model
     }
 }
 
@@ -343,13 +347,16 @@ struct Fixed(Vec<u32>, bool);
 
 impl Source for Fixed {
     fn propose(&self, batch: &Batch<'_>, _: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
-        let proposal =
-            |(place, row): (usize, &u32)| Proposal { row: *row, score: -(place as f32), reason: Reason::Model };
+        let proposal = |(place, row): (usize, &u32)| Scored { row: *row, score: -(place as f32) };
         let list = |request: &Checked| {
             let knows = self.1 || !request.get().items.is_empty();
             knows.then(|| self.0.iter().enumerate().map(proposal).collect())
         };
         Ok(batch.requests.iter().map(list).collect())
+    }
+
+    fn reason(&self, _: &Checked, _: u32) -> Reason {
+        Reason::Model
     }
 
     fn serves_everyone(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
+use super::{Batch, Checked, Proposals, Reason, Scratch, Source, SourceError};
 use crate::data::{History, Scorer};
 use crate::index::{Scored, keep_best};
 
@@ -41,8 +41,7 @@ impl ByScorer {
         }
         found.retain(|scored| !scored.score.is_nan());
         keep_best(found, batch.k);
-        let proposal = |scored: &Scored| Proposal { row: scored.row, score: scored.score, reason: Reason::Model };
-        Some(found.iter().map(proposal).collect())
+        Some(found.clone())
     }
 }
 
@@ -81,5 +80,9 @@ impl Known {
 impl Source for ByScorer {
     fn propose(&self, batch: &Batch<'_>, scratch: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
         Ok(batch.requests.iter().map(|request| self.propose_one(batch, request, scratch)).collect())
+    }
+
+    fn reason(&self, _: &Checked, _: u32) -> Reason {
+        Reason::Model
     }
 }

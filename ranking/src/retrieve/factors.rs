@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Checked, Proposal, Proposals, Reason, RequestError, Scratch, Source, SourceError};
+use super::{Batch, Checked, Proposals, Reason, RequestError, Scratch, Source, SourceError};
 use crate::index::{View, Within};
 use crate::train::Als;
 
@@ -41,51 +41,63 @@ impl Factors {
         Ok(Self { model, items, taste })
     }
 
-    /// Writes the vector of who asks, and says where it comes from; `None` where nothing is known of him.
-    fn vector(&self, request: &Checked, queries: &mut Vec<f32>) -> Option<Reason> {
-        let (history, factors) = (request.history(), self.model.factors());
+    /// What a request's vector is made of; `None` where nothing is known of who asks.
+    fn basis<'r>(&'r self, request: &'r Checked) -> Option<Basis<'r>> {
+        let factors = self.model.factors();
         let trained = request.get().user.map(|row| row as usize * factors);
         let trained = trained.and_then(|first| self.model.user_factors().get(first..first + factors));
-        let known = self.model.item_factors().len() / factors;
-        let liked =
-            |(item, weight): (&u32, &f32)| (*weight > 0.0 && (*item as usize) < known).then_some((*item, *weight));
-        let from_history = self.taste == Taste::History || trained.is_none();
-        let (items, weights): (Vec<u32>, Vec<f32>) = if from_history {
-            history.items.iter().zip(history.weights).filter_map(liked).unzip()
-        } else {
-            Default::default()
-        };
-        if !items.is_empty() {
-            queries.extend(self.model.fold_in_user(&items, &weights));
-            return Some(Reason::Taste);
+        if self.taste == Taste::History || trained.is_none() {
+            let history = request.history();
+            let known = self.model.item_factors().len() / factors;
+            let liked =
+                |(item, weight): (&u32, &f32)| (*weight > 0.0 && (*item as usize) < known).then_some((*item, *weight));
+            let (items, weights): (Vec<u32>, Vec<f32>) =
+                history.items.iter().zip(history.weights).filter_map(liked).unzip();
+            if !items.is_empty() {
+                return Some(Basis::History(items, weights));
+            }
         }
-        let (vector, reason) = match (trained, &request.get().person) {
-            (Some(trained), _) => (trained, Reason::Taste),
-            (None, Some(person)) => (&person[..], Reason::Person),
-            (None, None) => return None,
-        };
-        queries.extend_from_slice(vector);
-        Some(reason)
+        trained.map(Basis::Trained).or_else(|| request.get().person.as_deref().map(Basis::Person))
     }
+
+    /// Writes the vector of who asks; false where nothing is known of him.
+    fn vector(&self, request: &Checked, queries: &mut Vec<f32>) -> bool {
+        let basis = self.basis(request);
+        match &basis {
+            Some(Basis::History(items, weights)) => queries.extend(self.model.fold_in_user(items, weights)),
+            Some(Basis::Trained(vector) | Basis::Person(vector)) => queries.extend_from_slice(vector),
+            None => {}
+        }
+        basis.is_some()
+    }
+}
+
+/// Where a vector comes from.
+enum Basis<'a> {
+    /// Liked items, and what each is worth.
+    History(Vec<u32>, Vec<f32>),
+    Trained(&'a [f32]),
+    Person(&'a [f32]),
 }
 
 impl Source for Factors {
     fn propose(&self, batch: &Batch<'_>, _: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
         let mut queries = Vec::with_capacity(batch.requests.len() * self.model.factors());
-        let reasons: Vec<Option<Reason>> =
-            batch.requests.iter().map(|request| self.vector(request, &mut queries)).collect();
-        let asked = batch.requests.iter().zip(&reasons).filter(|(_, reason)| reason.is_some());
+        let is_known: Vec<bool> = batch.requests.iter().map(|request| self.vector(request, &mut queries)).collect();
+        let asked = batch.requests.iter().zip(&is_known).filter(|(_, is_known)| **is_known);
         let excluded: Vec<&[u32]> = asked.map(|(request, _)| &request.get().excluded[..]).collect();
         let Batch { k, allowed, threads, .. } = *batch;
         let found =
             self.items.search_within(&Within { queries: &queries, k, allowed, excluded: &excluded, threads })?;
         let mut found = found.into_iter();
-        let proposals = |reason: Option<Reason>| {
-            let reason = reason?;
-            let proposal = |scored: crate::index::Scored| Proposal { row: scored.row, score: scored.score, reason };
-            Some(found.next()?.into_iter().map(proposal).collect())
-        };
-        Ok(reasons.into_iter().map(proposals).collect())
+        Ok(is_known.into_iter().map(|is_known| if is_known { found.next() } else { None }).collect())
+    }
+
+    fn reason(&self, request: &Checked, _: u32) -> Reason {
+        match self.basis(request) {
+            Some(Basis::Person(_)) => Reason::Person,
+            _ => Reason::Taste,
+        }
     }
 
     fn check(&self, request: &Checked) -> Result<(), RequestError> {

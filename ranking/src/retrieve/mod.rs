@@ -39,6 +39,6 @@ pub use ranked::{Latest, Ranked};
 pub use related::{Links, Related, RelatedOptions};
 pub use request::{Checked, EXCLUDED_MAX, HISTORY_MAX, Request, RequestError};
 pub use semantic::{Semantic, SemanticOptions};
-pub use source::{Batch, Proposal, Proposals, Reason, Scratch, Source, SourceError};
+pub use source::{Batch, Proposals, Reason, Scratch, Source, SourceError};
 pub use trends::{Trends, TrendsError};
 pub use union::{Entry, Outcome, Union};

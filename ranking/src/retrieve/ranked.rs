@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError, Trends};
+use super::{Batch, Checked, Proposals, Reason, Scratch, Source, SourceError, Trends};
+use crate::index::Scored;
 use crate::train::Popular;
 
 /// A set that has fewer than one in so many of the ranked items is walked itself, rather than the ranking.
@@ -47,12 +48,12 @@ impl Ranking {
 
     /// The best places from `first` on that a request may have.
     fn walk(&self, batch: &Batch<'_>, request: &Checked, first: usize) -> Vec<u32> {
-        let (first, excluded) = (first as u32, &request.get().excluded);
+        let first = first as u32;
         if let Some(allowed) = batch.allowed
             && allowed.count() < self.rows.len() / NARROW
         {
             let place = |row: u32| self.places.get(row as usize).copied().filter(|place| *place != u32::MAX);
-            let rows = allowed.iter().filter(|row| excluded.binary_search(row).is_err());
+            let rows = allowed.iter().filter(|row| !request.excludes(*row));
             let mut places: Vec<u32> = rows.filter_map(place).filter(|place| *place >= first).collect();
             places.sort_unstable();
             places.truncate(batch.k);
@@ -109,12 +110,14 @@ impl Ranked {
 
 impl Source for Ranked {
     fn propose(&self, batch: &Batch<'_>, _: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
-        let proposal = |place: u32| {
-            let (row, score) = (self.ranking.rows[place as usize], self.scores[place as usize]);
-            Proposal { row, score, reason: self.reason }
-        };
+        let proposal =
+            |place: u32| Scored { row: self.ranking.rows[place as usize], score: self.scores[place as usize] };
         let propose = |request| Some(self.ranking.walk(batch, request, 0).into_iter().map(proposal).collect());
         Ok(batch.requests.iter().map(propose).collect())
+    }
+
+    fn reason(&self, _: &Checked, _: u32) -> Reason {
+        self.reason
     }
 
     fn serves_everyone(&self) -> bool {
@@ -146,10 +149,14 @@ impl Source for Latest {
         let proposal = |place: u32| {
             let age_s = batch.now.saturating_sub(self.times[place as usize]) as f64;
             let score = (-age_s / self.half_life_s).exp2() as f32;
-            Proposal { row: self.ranking.rows[place as usize], score, reason: Reason::Latest }
+            Scored { row: self.ranking.rows[place as usize], score }
         };
         let propose = |request| Some(self.ranking.walk(batch, request, first).into_iter().map(proposal).collect());
         Ok(batch.requests.iter().map(propose).collect())
+    }
+
+    fn reason(&self, _: &Checked, _: u32) -> Reason {
+        Reason::Latest
     }
 
     fn serves_everyone(&self) -> bool {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::Sum;
-use super::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
+use super::{Batch, Checked, Proposals, Reason, Scratch, Source, SourceError};
 use crate::index::{Scored, keep_best};
 use crate::train::{SparseParts, TrainError};
 
@@ -98,45 +97,32 @@ impl<L: Links> Related<L> {
         events
     }
 
-    fn reason(&self, item: u32) -> Reason {
-        if self.options.session { Reason::Follows { item } } else { Reason::BecauseOf { item } }
-    }
-
     fn propose_one(&self, batch: &Batch<'_>, request: &Checked, scratch: &mut Scratch) -> Proposals {
         let starts = self.starts(request);
         if starts.is_empty() {
             return None;
         }
         let Scratch { sums, touched, found, .. } = scratch;
-        sums.resize(sums.len().max(self.links.rows()), Sum::default());
+        sums.resize(sums.len().max(self.links.rows()), f32::NAN);
         for (item, weight) in starts {
             self.links.each(item, |other, value| {
-                let (sum, share) = (&mut sums[other as usize], weight * value);
-                if !sum.touched {
-                    *sum = Sum { touched: true, ..Sum::default() };
+                let sum = &mut sums[other as usize];
+                if sum.is_nan() {
+                    *sum = 0.0;
                     touched.push(other);
                 }
-                sum.value += share;
-                if share > sum.largest {
-                    (sum.largest, sum.of) = (share, item);
-                }
+                *sum += weight * value;
             });
         }
         found.clear();
-        for row in touched.iter().copied() {
-            let score = sums[row as usize].value;
+        for row in touched.drain(..) {
+            let score = std::mem::replace(&mut sums[row as usize], f32::NAN);
             if score > 0.0 && batch.admits(request, row) {
                 found.push(Scored { row, score });
             }
         }
         keep_best(found, batch.k);
-        let proposal = |scored: &Scored| {
-            let reason = self.reason(sums[scored.row as usize].of);
-            Proposal { row: scored.row, score: scored.score, reason }
-        };
-        let proposals = found.iter().map(proposal).collect();
-        touched.drain(..).for_each(|row| sums[row as usize].touched = false);
-        Some(proposals)
+        Some(found.clone())
     }
 }
 
@@ -144,5 +130,19 @@ impl<L: Links> Source for Related<L> {
     /// Only items with a score above 0 are proposed: the others are not related.
     fn propose(&self, batch: &Batch<'_>, scratch: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
         Ok(batch.requests.iter().map(|request| self.propose_one(batch, request, scratch)).collect())
+    }
+
+    /// The item that adds most, the newest of equal ones.
+    fn reason(&self, request: &Checked, row: u32) -> Reason {
+        let mut most = (0.0, row);
+        for (item, weight) in self.starts(request) {
+            self.links.each(item, |other, value| {
+                if other == row && weight * value > most.0 {
+                    most = (weight * value, item);
+                }
+            });
+        }
+        let item = most.1;
+        if self.options.session { Reason::Follows { item } } else { Reason::BecauseOf { item } }
     }
 }

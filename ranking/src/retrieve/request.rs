@@ -8,6 +8,8 @@ use crate::data::History;
 pub const EXCLUDED_MAX: usize = 20_000;
 /// Events that a history may have.
 pub const HISTORY_MAX: usize = 10_000;
+/// Bits for each excluded item in the first look at whether one is.
+const EXCLUDED_BITS: usize = 16;
 /// A pause after which a session has ended.
 const SESSION_PAUSE_S: i64 = 30 * 60;
 
@@ -92,6 +94,9 @@ pub enum RequestError {
 pub struct Checked {
     request: Request,
     session_start: usize,
+    /// A bit for each remainder of rows that are excluded, as many as a power of two: most rows that are asked about have
+    /// none, and need no search.
+    excluded: Vec<u64>,
 }
 
 impl Request {
@@ -116,9 +121,15 @@ impl Request {
         self.excluded.extend(self.context);
         self.excluded.sort_unstable();
         self.excluded.dedup();
+        let bits = (EXCLUDED_BITS * self.excluded.len()).next_power_of_two().max(64);
+        let mut excluded = vec![0_u64; bits / 64];
+        for row in &self.excluded {
+            let bit = *row as usize % bits;
+            excluded[bit / 64] |= 1 << (bit % 64);
+        }
         let gap = |pair: &[i64]| pair[1].saturating_sub(pair[0]) > SESSION_PAUSE_S;
         let session_start = self.times.windows(2).rposition(gap).map_or(0, |before| before + 1);
-        Ok(Checked { request: self, session_start })
+        Ok(Checked { request: self, session_start, excluded })
     }
 }
 
@@ -131,6 +142,14 @@ impl Checked {
     /// The request, its exclusions sorted.
     pub fn get(&self) -> &Request {
         &self.request
+    }
+
+    /// Whether a row shall not be proposed.
+    pub fn excludes(&self, row: u32) -> bool {
+        // The length is a power of two; without any, nothing was excluded.
+        let bit = row as usize & (64 * self.excluded.len()).wrapping_sub(1);
+        let may_be = self.excluded.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1);
+        may_be && self.request.excluded.binary_search(&row).is_ok()
     }
 
     /// The events.
@@ -188,7 +207,12 @@ mod tests {
         let checked = Request { excluded: vec![5, 1, 5, 1, 0], ..Request::default() }.check().unwrap();
         assert_eq!(checked.get().excluded, [0, 1, 5]);
         let looking = Request { excluded: vec![5, 1], context: Some(3), ..Request::default() };
-        assert_eq!(looking.check().unwrap().get().excluded, [1, 3, 5]);
+        let looking = looking.check().unwrap();
+        assert_eq!(looking.get().excluded, [1, 3, 5]);
+        assert_eq!((0..200).filter(|row| looking.excludes(*row)).collect::<Vec<u32>>(), [1, 3, 5]);
+        let many = Request { excluded: (0..500).map(|row| 7 * row).collect(), ..Request::default() }.check().unwrap();
+        assert!((0..9_000).all(|row| many.excludes(row) == (row % 7 == 0 && row < 3_500)));
+        assert!(!Checked::default().excludes(0));
     }
 
     #[test]

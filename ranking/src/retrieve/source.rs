@@ -21,17 +21,6 @@ pub struct Batch<'a> {
     pub threads: usize,
 }
 
-/// An item that a source would show.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Proposal {
-    /// Row of the item.
-    pub row: u32,
-    /// Higher is better; the unit is the source's.
-    pub score: f32,
-    /// Why.
-    pub reason: Reason,
-}
-
 /// Why an item is proposed. Items are rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,8 +58,8 @@ pub enum Reason {
     Latest,
 }
 
-/// The candidates of one request, best first; `None` where the source has nothing to go on.
-pub type Proposals = Option<Vec<Proposal>>;
+/// The candidates of one request, best first, with scores in the source's own unit; `None` where it has nothing to go on.
+pub type Proposals = Option<Vec<Scored>>;
 
 /// Why a source could not answer.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -86,19 +75,11 @@ pub enum SourceError {
 /// Memory that sources use again and again; one a thread.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pub(super) sums: Vec<Sum>,
+    /// By row; NaN where nothing was added.
+    pub(super) sums: Vec<f32>,
     pub(super) touched: Vec<u32>,
     pub(super) scores: Vec<f32>,
     pub(super) found: Vec<Scored>,
-}
-
-/// What recent items add to one item.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sum {
-    pub value: f32,
-    pub largest: f32,
-    pub of: u32,
-    pub touched: bool,
 }
 
 /// Something that proposes candidates. A source never changes: a newer one takes its place.
@@ -109,6 +90,10 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`SourceError`] where it cannot answer at all.
     fn propose(&self, batch: &Batch<'_>, scratch: &mut Scratch) -> Result<Vec<Proposals>, SourceError>;
+
+    /// Why it proposes an item to somebody. To find that may take longer than to find the item, and most lists are not
+    /// explained: it is asked for by itself.
+    fn reason(&self, request: &Checked, row: u32) -> Reason;
 
     /// Whether it answers those of whom nothing is known.
     fn serves_everyone(&self) -> bool {
@@ -127,6 +112,6 @@ pub trait Source: Send + Sync {
 impl Batch<'_> {
     /// Whether a request may have an item.
     pub(super) fn admits(&self, request: &Checked, row: u32) -> bool {
-        self.allowed.is_none_or(|allowed| allowed.contains(row)) && request.get().excluded.binary_search(&row).is_err()
+        self.allowed.is_none_or(|allowed| allowed.contains(row)) && !request.excludes(row)
     }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::fixture::{ITEMS, NOW, Shop};
 use super::*;
 use crate::filter::{Filter, parse};
-use crate::index::Allowed;
+use crate::index::{Allowed, Scored};
 
 fn checked(request: Request) -> Checked {
     request.check().unwrap()
@@ -38,7 +38,7 @@ fn filter_and_exclusions_are_exact_for_every_source() {
                 let found = source.propose(&batch, &mut Scratch::default()).unwrap();
                 assert_eq!(found.len(), requests.len());
                 for ((found, all), request) in found.into_iter().zip(&all).zip(&requests) {
-                    let admitted = |proposal: &&Proposal| batch.admits(request, proposal.row);
+                    let admitted = |proposal: &&Scored| batch.admits(request, proposal.row);
                     let need = all.as_ref().map(|all| all.iter().filter(admitted).take(k).copied().collect::<Vec<_>>());
                     assert_eq!(found, need, "{name}, {k} {request:?}");
                 }
@@ -61,7 +61,7 @@ fn lists_are_best_first_and_one_batch_answers_as_many_calls_do() {
             let alone = source.propose(&batch(std::slice::from_ref(request), 12, None), &mut scratch).unwrap();
             assert_eq!(alone[0], *one, "{name}");
             let pairs = one.iter().flat_map(|found| found.windows(2));
-            let rows = |pair: &[Proposal]| pair[0].score == pair[1].score && pair[0].row < pair[1].row;
+            let rows = |pair: &[Scored]| pair[0].score == pair[1].score && pair[0].row < pair[1].row;
             assert!(pairs.into_iter().all(|pair| pair[0].score > pair[1].score || rows(pair)), "{name} {one:?}");
         }
     }
@@ -94,7 +94,7 @@ fn reasons_name_an_item_of_the_history() {
             source.propose(&batch(&requests, 10, None), &mut Scratch::default()).unwrap().iter().zip(&requests)
         {
             for proposal in proposals.iter().flatten() {
-                let of = match proposal.reason {
+                let of = match source.reason(request, proposal.row) {
                     Reason::BecauseOf { item } | Reason::Follows { item } | Reason::Alike { item } => item,
                     Reason::Taste if *name == "factors" => continue,
                     Reason::Model if *name == "ease" => continue,
@@ -127,9 +127,11 @@ fn a_vector_stands_for_a_text_or_a_person() {
     let (_, semantic) = &shop.sources[3];
     let text = Request { text: Some(vec![-1.0, 0.0, 0.0, 0.3]), ..Request::default() };
     let zero = Request { text: Some(vec![0.0; 4]), ..Request::default() };
-    let found = semantic.propose(&batch(&[checked(text), checked(zero)], 5, None), &mut Scratch::default()).unwrap();
-    let texts = found[0].as_ref().unwrap();
-    assert!(texts.iter().all(|proposal| proposal.row % 2 == 0 && proposal.reason == Reason::Text));
+    let requests = [checked(text), checked(zero)];
+    let found = semantic.propose(&batch(&requests, 5, None), &mut Scratch::default()).unwrap();
+    let is_text = |row| semantic.reason(&requests[0], row) == Reason::Text;
+    assert!(found[0].iter().flatten().all(|proposal| proposal.row % 2 == 0 && is_text(proposal.row)));
+    assert_eq!(found[0].as_ref().map(Vec::len), Some(5));
     assert_eq!(found[1], None);
     let short = checked(Request { text: Some(vec![1.0; 3]), ..Request::default() });
     assert!(matches!(semantic.check(&short), Err(RequestError::Width { len: 3, need: 4, .. })));
@@ -137,8 +139,8 @@ fn a_vector_stands_for_a_text_or_a_person() {
     let (_, factors) = &shop.sources[0];
     let vector = shop.als.user_factors()[8..16].to_vec();
     let person = checked(Request { person: Some(vector), ..Request::default() });
+    assert_eq!(factors.reason(&person, 1), Reason::Person);
     let found = factors.propose(&batch(&[person], 5, None), &mut Scratch::default()).unwrap();
-    assert!(found[0].as_ref().unwrap().iter().all(|proposal| proposal.reason == Reason::Person));
     assert!(found[0].as_ref().unwrap().iter().filter(|proposal| proposal.row % 2 == 1).count() >= 4);
     let short = checked(Request { person: Some(vec![1.0; 3]), ..Request::default() });
     assert!(matches!(factors.check(&short), Err(RequestError::Width { len: 3, need: 8, .. })));

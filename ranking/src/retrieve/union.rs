@@ -1,12 +1,13 @@
 //! All that the sources proposed, item by item: nothing of what a source said is lost.
 
-use super::{Proposal, Reason, SourceError};
+use super::SourceError;
+use crate::index::Scored;
 
 /// How a source fared with one request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// It answered, best first.
-    Found(Vec<Proposal>),
+    Found(Vec<Scored>),
     /// It had nothing to go on.
     Silent,
     /// It was not waited for.
@@ -34,8 +35,6 @@ pub struct Entry {
     pub score: f32,
     /// From 0, in the source's list.
     pub rank: u32,
-    /// Why.
-    pub reason: Reason,
 }
 
 /// Candidates with all that was said of them, in the order of their rows.
@@ -60,9 +59,7 @@ impl Union {
         said.extend(more.iter().map(|row| (*row, u32::MAX, None)));
         for (source, outcome) in (0..).zip(outcomes) {
             if let Outcome::Found(found) = outcome {
-                let entry = |(rank, &Proposal { row, score, reason }): (u32, &Proposal)| {
-                    (row, source, Some(Entry { score, rank, reason }))
-                };
+                let entry = |(rank, &Scored { row, score }): (u32, &Scored)| (row, source, Some(Entry { score, rank }));
                 said.extend((0..).zip(found).map(entry));
             }
         }
@@ -109,24 +106,20 @@ impl Union {
 mod tests {
     use super::*;
 
-    fn found(rows: &[(u32, f32)], reason: Reason) -> Outcome {
-        Outcome::Found(rows.iter().map(|(row, score)| Proposal { row: *row, score: *score, reason }).collect())
+    fn found(rows: &[(u32, f32)]) -> Outcome {
+        Outcome::Found(rows.iter().map(|(row, score)| Scored { row: *row, score: *score }).collect())
     }
 
     #[test]
     fn an_item_keeps_what_each_source_said() {
-        let outcomes = [
-            found(&[(9, 3.0), (2, 1.0)], Reason::Taste),
-            Outcome::Late,
-            found(&[(4, 0.5), (9, 0.25)], Reason::BecauseOf { item: 7 }),
-        ];
+        let outcomes = [found(&[(9, 3.0), (2, 1.0)]), Outcome::Late, found(&[(4, 0.5), (9, 0.25)])];
         let union = Union::new(&outcomes, &[5, 9]);
         assert_eq!(union.rows(), [2, 4, 5, 9]);
         assert_eq!((union.answered(0), union.answered(1), union.sources()), (true, false, 3));
         let nine = union.entries(3);
-        assert_eq!(nine[0], Some(Entry { score: 3.0, rank: 0, reason: Reason::Taste }));
+        assert_eq!(nine[0], Some(Entry { score: 3.0, rank: 0 }));
         assert_eq!(nine[1], None);
-        assert_eq!(nine[2], Some(Entry { score: 0.25, rank: 1, reason: Reason::BecauseOf { item: 7 } }));
+        assert_eq!(nine[2], Some(Entry { score: 0.25, rank: 1 }));
         assert_eq!(union.entries(2), [None; 3]);
         assert_eq!(Union::new(&[Outcome::Silent], &[]).rows(), [] as [u32; 0]);
         assert_eq!(Union::new(&[], &[3]).entries(0), []);

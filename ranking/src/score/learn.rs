@@ -94,14 +94,15 @@ pub fn learn_ranks(names: &[String], cases: &[RankCase]) -> Vec<RankBand> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retrieve::{Outcome, Proposal, Reason};
+    use crate::index::Scored;
+    use crate::retrieve::Outcome;
 
     fn names() -> Vec<String> {
         ["good", "bad", "other"].map(str::to_owned).to_vec()
     }
 
     fn found(rows: impl Iterator<Item = u32>) -> Outcome {
-        Outcome::Found(rows.map(|row| Proposal { row, score: 0.0, reason: Reason::Model }).collect())
+        Outcome::Found(rows.map(|row| Scored { row, score: 0.0 }).collect())
     }
 
     /// `good` has what is liked at the top; `bad` has it at the bottom; `other` proposes something else.

@@ -138,11 +138,12 @@ impl RankFusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retrieve::{Outcome, Proposal, Reason};
+    use crate::index::Scored;
+    use crate::retrieve::Outcome;
     use crate::score::{Extra, FeatureLayout};
 
     fn found(rows: &[u32]) -> Outcome {
-        Outcome::Found(rows.iter().map(|row| Proposal { row: *row, score: 1.0, reason: Reason::Model }).collect())
+        Outcome::Found(rows.iter().map(|row| Scored { row: *row, score: 1.0 }).collect())
     }
 
     fn names() -> Vec<String> {

@@ -5,7 +5,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::newton::probability;
 use super::*;
-use crate::retrieve::{Outcome, Proposal, Reason, SourceError, Union};
+use crate::index::Scored;
+use crate::retrieve::{Outcome, SourceError, Union};
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -119,9 +120,7 @@ fn what_cannot_be_learnt_is_told() {
 }
 
 fn found(rows: &[(u32, f32)]) -> Outcome {
-    Outcome::Found(
-        rows.iter().map(|(row, score)| Proposal { row: *row, score: *score, reason: Reason::Taste }).collect(),
-    )
+    Outcome::Found(rows.iter().map(|(row, score)| Scored { row: *row, score: *score }).collect())
 }
 
 #[test]

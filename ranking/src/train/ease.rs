@@ -5,6 +5,7 @@
 //! the number of items is bounded. Long histories weigh less a pair than short ones: who rates everything says little with
 //! each event.
 
+use attune_kernels::{Isa, add_rows};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::{factor, inverse};
 use faer::{MatMut, MatRef, Par, Spec};
@@ -100,12 +101,9 @@ impl Ease {
         &self.popular
     }
 
-    /// `scores += weight * row of item`.
-    pub(super) fn add_row(&self, item: u32, weight: f32, scores: &mut [f32]) {
-        let row = &self.weights[item as usize * scores.len()..][..scores.len()];
-        for (score, value) in scores.iter_mut().zip(row) {
-            *score += weight * value;
-        }
+    /// Adds what some items say of all, each times its weight.
+    pub(super) fn add_rows(&self, items: &[u32], weights: &[f32], scores: &mut [f32]) {
+        add_rows(Isa::active().expect("checked at start"), &self.weights, items, weights, scores);
     }
 }
 
@@ -174,9 +172,7 @@ impl Scorer for Ease {
             return self.popular.score(None, history, scores);
         }
         scores.fill(0.0);
-        for (&item, &weight) in history.items.iter().zip(history.weights) {
-            self.add_row(item, weight, scores);
-        }
+        self.add_rows(history.items, history.weights, scores);
     }
 }
 

@@ -188,12 +188,14 @@ impl Scorer for Sequential {
             return self.ease.score(user, history, scores);
         }
         scores.fill(0.0);
-        let options = &self.options;
+        let (options, events) = (&self.options, history.items.len());
+        let mut weights = history.weights.to_vec();
+        for (weight, age) in weights.iter_mut().zip((0..events).rev()) {
+            *weight *= options.floor + (1.0 - options.floor) * (-(age as f32) / options.history_half_life).exp2();
+        }
+        self.ease.add_rows(history.items, &weights, scores);
         for (age, (&item, &weight)) in history.items.iter().zip(history.weights).rev().enumerate() {
-            let age = age as f32;
-            let recency = options.floor + (1.0 - options.floor) * (-age / options.history_half_life).exp2();
-            self.ease.add_row(item, recency * weight, scores);
-            let recency = options.follow_weight * (-age / options.follow_history_half_life).exp2();
+            let recency = options.follow_weight * (-(age as f32) / options.follow_history_half_life).exp2();
             if recency >= f32::MIN_POSITIVE {
                 self.follows.add_row(item as usize, recency * weight, scores);
             }

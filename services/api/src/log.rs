@@ -32,6 +32,10 @@ pub enum Record {
 const EVENT: &[u8] = br#"{"kind":"event","#;
 const EXPOSURE: &[u8] = br#"{"kind":"exposure","#;
 
+/// How a [`Recent`] begins, and what stands between its two numbers, as this program writes it.
+const RECENT: &[u8] = br#"{"partition":"#;
+const RECENT_OFFSET: &[u8] = br#","offset":"#;
+
 /// The records of which the log has millions, written without a copy.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -166,6 +170,27 @@ pub struct Recent {
     pub event: Event,
 }
 
+impl Recent {
+    /// Where the event of an entry stands, without a look at what it says: most entries that are read before a list are not
+    /// needed for it. `None` where it is none.
+    pub fn place(entry: &[u8]) -> Option<(u32, u64)> {
+        #[derive(Deserialize)]
+        struct Place {
+            partition: u32,
+            offset: u64,
+        }
+        let ours = || {
+            let text = entry.strip_prefix(RECENT)?;
+            let (partition, text) = text.split_at(text.iter().position(|byte| *byte == b',')?);
+            let text = text.strip_prefix(RECENT_OFFSET)?;
+            let offset = &text[..text.iter().position(|byte| *byte == b',')?];
+            Some((str::from_utf8(partition).ok()?.parse().ok()?, str::from_utf8(offset).ok()?.parse().ok()?))
+        };
+        let any = || serde_json::from_slice(entry).ok().map(|Place { partition, offset }| (partition, offset));
+        ours().or_else(any)
+    }
+}
+
 /// The list in the cache with the [`Recent`] events of a subject, the newest foremost.
 pub fn recent_list(subject: &str) -> String {
     format!("recent/{subject}")
@@ -229,5 +254,18 @@ mod tests {
             assert!(Record::read(strange).is_err());
         }
         assert_eq!(Record::read(br#"{"kind":"event","later":1}"#).unwrap(), Record::Event(Event::default()));
+    }
+
+    #[test]
+    fn where_an_event_stands_is_read_whoever_wrote_it() {
+        let recent = Recent { partition: 3, offset: u64::MAX, event: Event::default() };
+        let ours = serde_json::to_vec(&recent).unwrap();
+        assert!(ours.starts_with(RECENT));
+        let turned = serde_json::to_vec(&serde_json::to_value(&recent).unwrap()).unwrap();
+        assert!(!turned.starts_with(RECENT), "another order of the fields");
+        assert_eq!((Recent::place(&ours), Recent::place(&turned)), (Some((3, u64::MAX)), Some((3, u64::MAX))));
+        for strange in [&b""[..], br#"{"partition":"#, br#"{"partition":-1,"offset":2,"event":{}}"#, &ours[..20]] {
+            assert_eq!(Recent::place(strange), None);
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Numbers that items have: what became of them as things that were shown before, and what their reviews say. They are
 //! features of every pipeline, logged with each list, so that a blend can be learned from what came of it.
 
-use attune_ranking::attributes::Value;
 use attune_ranking::index::View;
 use attune_ranking::pipeline::PipelineSpec;
 
@@ -26,6 +25,9 @@ pub const NAMES: [&str; 6] = [CLICK_RATE, CONVERSION_RATE, SHOWN, REVIEW_COUNT, 
 /// sentiment of 1 moves an item as far as a source of this weight does that has it first, and not in the middle.
 pub const WEIGHED: [(&str, f32); 1] = [(SENTIMENT, 0.2)];
 
+/// Those that follow from how often an item was shown; the others are attributes of items.
+const OF_SHOWINGS: [&str; 3] = [CLICK_RATE, CONVERSION_RATE, SHOWN];
+
 /// The names of a pipeline that nobody here knows, if there is one.
 pub fn unknown(spec: &PipelineSpec) -> Option<&str> {
     spec.features.iter().map(String::as_str).find(|name| !NAMES.contains(name))
@@ -40,28 +42,20 @@ pub fn columns(
     surface: Option<&str>,
 ) -> Vec<Vec<f32>> {
     let surface = surface.and_then(|name| state.surface_number(name));
-    let shown = |row: &u32| (state.stats().rates(*row, surface), state.stats().counts(*row, surface).shown());
-    let shown: Vec<(Option<Rates>, u64)> = rows.iter().map(shown).collect();
-    let rate = |rate: &dyn Fn(&Rates) -> f64| -> Vec<Option<f64>> {
-        shown.iter().map(|(rates, _)| rates.as_ref().map(rate)).collect()
+    let shown: Vec<(Option<Rates>, u64)> = rows.iter().map(|row| state.stats().shown(*row, surface)).collect();
+    let rate = |rate: fn(&Rates) -> f64| -> Vec<f32> {
+        shown.iter().map(|(rates, _)| rates.as_ref().map_or(f32::NAN, |rates| rate(rates) as f32)).collect()
     };
-    let attribute = |name: &str| -> Vec<Option<f64>> { rows.iter().map(|row| number(catalogue, *row, name)).collect() };
-    let column = |name: &String| {
-        let values = match name.as_str() {
-            CLICK_RATE => rate(&|rates| rates.click),
-            CONVERSION_RATE => rate(&|rates| rates.conversion),
-            SHOWN => shown.iter().map(|(_, shown)| Some((*shown as f64).ln_1p())).collect(),
-            REVIEW_COUNT => attribute(REVIEW_COUNT).into_iter().map(|count| count.map(f64::ln_1p)).collect(),
-            name => attribute(name),
-        };
-        values.into_iter().map(|value| value.map_or(f32::NAN, |value| value as f32)).collect()
+    let of_items: Vec<&str> = names.iter().map(String::as_str).filter(|name| !OF_SHOWINGS.contains(name)).collect();
+    let mut of_items = catalogue.numbers(&of_items, rows).into_iter();
+    let mut column = |name: &String| match name.as_str() {
+        CLICK_RATE => rate(|rates| rates.click),
+        CONVERSION_RATE => rate(|rates| rates.conversion),
+        SHOWN => shown.iter().map(|(_, shown)| (*shown as f32).ln_1p()).collect(),
+        name => {
+            let numbers = of_items.next().unwrap_or_default().into_iter().map(|number| number as f32);
+            if name == REVIEW_COUNT { numbers.map(f32::ln_1p).collect() } else { numbers.collect() }
+        }
     };
-    names.iter().map(column).collect()
-}
-
-fn number(catalogue: &View, row: u32, attribute: &str) -> Option<f64> {
-    match catalogue.value(row, attribute)? {
-        Value::Number(number) => Some(number),
-        _ => None,
-    }
+    names.iter().map(&mut column).collect()
 }

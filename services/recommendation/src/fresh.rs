@@ -11,7 +11,6 @@ use attune_api::log::{Recent, recent_list};
 use attune_store::cache::Cache;
 use attune_store::events::{EventLog, partition_of};
 use bytes::Bytes;
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::fold::State;
@@ -48,16 +47,9 @@ pub async fn fresh(replica: &Replica, log: &dyn EventLog, cache: &dyn Cache, sub
 /// Those of the entries, the newest foremost, that the state has not consumed: of most people it has all, so that only where
 /// an event stands is read of it.
 fn ahead(state: &State, entries: &[Bytes]) -> Vec<Recent> {
-    #[derive(Deserialize)]
-    struct Place {
-        partition: u32,
-        offset: u64,
-    }
     // What cannot be read was written by a newer program, and comes by the log all the same.
-    let is_ahead = |entry: &&Bytes| {
-        let place = serde_json::from_slice::<Place>(entry);
-        place.is_ok_and(|Place { partition, offset }| !state.has_consumed(partition, offset))
-    };
+    let is_ahead =
+        |entry: &&Bytes| Recent::place(entry).is_some_and(|(partition, offset)| !state.has_consumed(partition, offset));
     entries.iter().rev().filter(is_ahead).filter_map(|entry| serde_json::from_slice(entry).ok()).collect()
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use attune_ranking::attributes::Schema;
 use attune_ranking::data::History;
 use attune_ranking::index::{Index, IndexError, Item, Metric, Scored, View, Within, keep_best};
-use attune_ranking::retrieve::{Batch, Checked, Proposal, Proposals, Reason, Scratch, Source, SourceError};
+use attune_ranking::retrieve::{Batch, Checked, Proposals, Reason, Scratch, Source, SourceError};
 use attune_ranking::score::RankBand;
 
 use crate::stage::NO_ROW;
@@ -149,9 +149,11 @@ impl Source for Searching {
         let Batch { k, allowed, threads, .. } = *batch;
         let within = Within { queries: &queries, k, allowed, excluded: &excluded, threads };
         let mut found = self.view.search_within(&within)?.into_iter();
-        let proposal = |Scored { row, score }: Scored| Proposal { row, score, reason: Reason::Taste };
-        let list = |vector: Option<Vec<f32>>| Some(vector.and(found.next())?.into_iter().map(proposal).collect());
-        Ok(vectors.into_iter().map(list).collect())
+        Ok(vectors.into_iter().map(|vector| vector.and_then(|_| found.next())).collect())
+    }
+
+    fn reason(&self, _: &Checked, _: u32) -> Reason {
+        Reason::Taste
     }
 }
 
@@ -170,17 +172,17 @@ impl Source for Scoring {
                 return None;
             }
             self.model.score(history.get(), &mut scores);
-            let excluded = &request.get().excluded;
-            let admitted = |row: u32| {
-                batch.allowed.is_none_or(|allowed| allowed.contains(row)) && excluded.binary_search(&row).is_err()
-            };
-            let scored = self.rows.ours.iter().zip(&scores).filter(|(row, score)| !score.is_nan() && admitted(**row));
+            let admits = |row| batch.allowed.is_none_or(|allowed| allowed.contains(row)) && !request.excludes(row);
+            let scored = self.rows.ours.iter().zip(&scores).filter(|(row, score)| !score.is_nan() && admits(**row));
             let mut best: Vec<Scored> = scored.map(|(row, score)| Scored { row: *row, score: *score }).collect();
             keep_best(&mut best, batch.k);
-            let proposal = |Scored { row, score }| Proposal { row, score, reason: Reason::Model };
-            Some(best.into_iter().map(proposal).collect())
+            Some(best)
         };
         Ok(batch.requests.iter().map(list).collect())
+    }
+
+    fn reason(&self, _: &Checked, _: u32) -> Reason {
+        Reason::Model
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use attune_api::rest::outside::OutsideItem;
 use attune_api::{ApiError, ErrorCode};
-use attune_ranking::index::Allowed;
+use attune_ranking::index::{Allowed, Scored};
 use attune_ranking::pipeline::{self, Answer, AnswerError, Wanted};
-use attune_ranking::retrieve::{Checked, Outcome, Proposal, Scratch, Union};
+use attune_ranking::retrieve::{Checked, Outcome, Scratch, Union};
 
 use crate::ask::Ask;
 use crate::asked::{Known, own, request};
@@ -210,12 +210,11 @@ impl Retrieved {
         }
     }
 
-    fn judge(&mut self, outsider: &Outsider, items: Vec<OutsideItem>) -> Vec<Proposal> {
-        let excluded = &self.request.get().excluded;
+    fn judge(&mut self, outsider: &Outsider, items: Vec<OutsideItem>) -> Vec<Scored> {
         let admits = |row: u32| {
             self.order.world.stock.catalogue.contains(row)
                 && self.allowed().contains(row)
-                && excluded.binary_search(&row).is_err()
+                && !self.request.excludes(row)
         };
         let heard = {
             let state = self.order.replica.state();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use attune_ranking::attributes::Schema;
 use attune_ranking::filter::{Filter, FilterError, parse};
 use attune_ranking::index::{Allowed, View};
-use attune_ranking::retrieve::{Batch, Latest, Proposals, Scratch, Semantic, SemanticOptions, Source, SourceError};
+use attune_ranking::retrieve::{
+    Batch, Checked, Latest, Proposals, Reason, Scratch, Semantic, SemanticOptions, Source, SourceError,
+};
 use moka::sync::Cache;
 
 use crate::shelf::Shelf;
@@ -82,6 +84,10 @@ impl Source for Alike {
         let mut found = self.0.propose(batch, scratch)?;
         found.iter_mut().flatten().for_each(|proposals| proposals.retain(|proposal| proposal.score > 0.0));
         Ok(found)
+    }
+
+    fn reason(&self, request: &Checked, row: u32) -> Reason {
+        self.0.reason(request, row)
     }
 }
 

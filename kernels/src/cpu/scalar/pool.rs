@@ -27,3 +27,12 @@ pub(crate) fn inner_products(query: &[f32], rows: &[f32], out: &mut [f32]) {
         *product = query.iter().zip(row).map(|(a, b)| a * b).sum();
     }
 }
+
+/// Adds weighted rows of a table.
+pub(crate) fn add_rows(table: &[f32], rows: &[u32], weights: &[f32], out: &mut [f32]) {
+    let width = out.len();
+    for (row, weight) in rows.iter().zip(weights) {
+        let values = &table[*row as usize * width..][..width];
+        out.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+    }
+}

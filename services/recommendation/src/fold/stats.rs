@@ -113,17 +113,20 @@ impl Stats {
         total(self.of(row), surface)
     }
 
-    /// What an item's showings lead to, on one surface or on all; `None` where it was never shown there.
-    pub fn rates(&self, row: u32, surface: Option<u16>) -> Option<Rates> {
-        let (own, all) = (self.counts(row, surface), total(&self.surfaces, surface));
+    /// What an item's showings lead to, and how many there are, on one surface or on all; no rates where it was never
+    /// shown there.
+    pub fn shown(&self, row: u32, surface: Option<u16>) -> (Option<Rates>, u64) {
+        let own = self.counts(row, surface);
         if own.shown() == 0 {
-            return None;
+            return (None, 0);
         }
+        let all = total(&self.surfaces, surface);
         let rate = |own_count: u64, all_count: u64| {
             let usual = all_count as f64 / all.shown() as f64;
             (own_count as f64 + PRIOR * usual) / (own.shown() as f64 + PRIOR)
         };
-        Some(Rates { click: rate(own.clicks, all.clicks), conversion: rate(own.conversions, all.conversions) })
+        let rates = Rates { click: rate(own.clicks, all.clicks), conversion: rate(own.conversions, all.conversions) };
+        (Some(rates), own.shown())
     }
 }
 
@@ -148,12 +151,12 @@ mod tests {
             assert!(!stats.show(list, 0, [1, 2].into_iter()), "once");
         }
         (0..60).for_each(|_| stats.count(1, 0, CLICK));
-        let click = |stats: &Stats, row| stats.rates(row, Some(0)).unwrap().click;
+        let click = |stats: &Stats, row| stats.shown(row, Some(0)).0.unwrap().click;
         assert!((click(&stats, 1) - (60.0 + 20.0 * 0.3) / 120.0).abs() < 1e-12);
         assert!((click(&stats, 2) - 20.0 * 0.3 / 120.0).abs() < 1e-12);
         assert!(stats.show(1_000, 0, [3].into_iter()));
         assert!((click(&stats, 3) - 0.285).abs() < 0.01, "nearly the usual one: {}", click(&stats, 3));
-        assert_eq!((stats.rates(4, None), stats.rates(1, Some(7))), (None, None));
+        assert_eq!((stats.shown(4, None), stats.shown(1, Some(7))), ((None, 0), (None, 0)));
         assert_eq!(stats.counts(1, None), Counts { exposures: 100, clicks: 60, ..Counts::default() });
         // Where the application says what was on a screen, that counts.
         stats.count(2, 0, Counts { impressions: 10, ..Counts::default() });

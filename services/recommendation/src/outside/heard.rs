@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use attune_api::rest::outside::OutsideItem;
-use attune_ranking::retrieve::{Proposal, Reason};
+use attune_ranking::index::Scored;
 
 /// What is left of an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Heard {
     /// Best first; equals in the order of the answer.
-    pub proposals: Vec<Proposal>,
+    pub proposals: Vec<Scored>,
     /// What was said of them, by row.
     pub reasons: Vec<(u32, String)>,
     /// Items that are unknown here.
@@ -31,7 +31,7 @@ pub fn judge(
             Some(row) if !rows.insert(row) => twice += 1,
             Some(row) if !admits(row) => left_out += 1,
             Some(row) => {
-                heard.proposals.push(Proposal { row, score: score as f32, reason: Reason::Outside });
+                heard.proposals.push(Scored { row, score: score as f32 });
                 heard.reasons.extend(reason.map(|reason| (row, reason)));
             }
         }

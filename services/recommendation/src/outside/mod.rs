@@ -13,7 +13,7 @@ pub use told::{Said, Telling};
 
 use attune_api::outside::{ITEMS_MAX, OutsideError};
 use attune_api::rest::outside::OutsideTask;
-use attune_ranking::retrieve::{Batch, Outcome, Proposals, Scratch, Source, SourceError};
+use attune_ranking::retrieve::{Batch, Checked, Outcome, Proposals, Reason, Scratch, Source, SourceError};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Ask;
@@ -69,6 +69,10 @@ pub struct Elsewhere;
 impl Source for Elsewhere {
     fn propose(&self, batch: &Batch<'_>, _: &mut Scratch) -> Result<Vec<Proposals>, SourceError> {
         Ok(vec![None; batch.requests.len()])
+    }
+
+    fn reason(&self, _: &Checked, _: u32) -> Reason {
+        Reason::Outside
     }
 }
 
