@@ -15,7 +15,7 @@ use tantivy::{
     DocAddress, DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, Term,
 };
 
-use super::collect::{Collected, PageCollector, Place};
+use super::collect::{Collected, Order, PageCollector, Place};
 use super::error::fault;
 use super::fields::{self, Fields, VERSION};
 use super::filter;
@@ -153,7 +153,7 @@ impl Generation {
     /// Answers a query.
     pub(super) fn search(&self, query: &Query) -> Result<Page, StoreError> {
         let words = Words::new(&query.text);
-        let collector = self.collector(query)?;
+        let collector = self.collector(query, &words)?;
         let condition = self.condition(query)?;
         let searcher = self.reader.searcher();
         let run = |is_approximate: bool| -> Result<Collected, StoreError> {
@@ -169,7 +169,7 @@ impl Generation {
         self.page(&searcher, query, &words, collected, is_approximate)
     }
 
-    fn collector(&self, query: &Query) -> Result<PageCollector, StoreError> {
+    fn collector(&self, query: &Query, words: &Words) -> Result<PageCollector, StoreError> {
         let name = |attribute: &str| self.fields.column(attribute).map(|column| column.name.clone());
         let order = order_kind(&self.schema, &query.order)?;
         let facets = query.facets.iter().map(|facet| {
@@ -177,7 +177,11 @@ impl Generation {
             Ok((name(&facet.attribute).unwrap_or_default(), kind))
         });
         Ok(PageCollector {
-            order: order.and_then(|(attribute, _, descending)| Some((name(attribute)?, descending))),
+            order: match order.and_then(|(attribute, _, descending)| Some((name(attribute)?, descending))) {
+                Some((column, descending)) => Order::Column(column, descending),
+                None if words.are_none() => Order::Alike,
+                None => Order::Score,
+            },
             after: query.after.map(Place::from),
             // One more says whether there is another page.
             limit: if query.hits_max == 0 { 0 } else { query.hits_max + 1 },

@@ -31,6 +31,11 @@ impl Words {
         Self { words, is_empty: text.trim().is_empty() }
     }
 
+    /// Whether none are looked for, so that everything is as good as everything else.
+    pub(super) fn are_none(&self) -> bool {
+        self.words.is_empty() && self.is_empty
+    }
+
     /// Whether looking for nearly the same words can find anything else.
     pub(super) fn can_be_approximate(&self) -> bool {
         self.words.iter().any(|word| typos_max(word) > 0)
@@ -39,7 +44,7 @@ impl Words {
     /// The entries that have every word.
     pub(super) fn query(&self, fields: &Fields, is_approximate: bool) -> Box<dyn Query> {
         if self.words.is_empty() {
-            return if self.is_empty { Box::new(AllQuery) } else { Box::new(EmptyQuery) };
+            return if self.are_none() { Box::new(AllQuery) } else { Box::new(EmptyQuery) };
         }
         let word = |word: &String| -> Box<dyn Query> {
             let title = boost(in_field(fields.title, word, is_approximate), TITLE_BOOST);
