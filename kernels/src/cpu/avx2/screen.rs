@@ -95,9 +95,9 @@ fn row_products(query: &[Line], start: i32, lines: &[Line], items: &[u32], produ
         let row = &lines[item as usize * query.len()..][..query.len()];
         let mut sums = [_mm256_setzero_si256(); HALVES];
         for (row, query) in row.iter().zip(query) {
-            for half in 0..HALVES {
+            for (half, sum) in sums.iter_mut().enumerate() {
                 let pairs = _mm256_maddubs_epi16(load(row, half), load(query, half));
-                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(pairs, ones));
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
             }
         }
         let sum = _mm256_add_epi32(sums[0], sums[1]);
