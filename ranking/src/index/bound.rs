@@ -85,6 +85,8 @@ pub struct Reach {
     levels_a_unit: f64,
     /// `h`.
     error: f64,
+    /// Of a head: what is added to every product.
+    common: f64,
     /// What cones must know of it.
     length: Length,
 }
@@ -95,7 +97,14 @@ impl Reach {
         let (scale, norm) = (scale(query, level_max), norm(query));
         let (_, residual) = quantise(query, scale, level_max, levels);
         let error = rounding(query.len()) * norm + underflow(query.len());
-        Self { norm, residual, levels_a_unit: 1.0 / scale, error, length: Length::new(norm, error, norm) }
+        let (levels_a_unit, length) = (1.0 / scale, Length::new(norm, error, norm));
+        Self { norm, residual, levels_a_unit, error, common: 0.0, length }
+    }
+
+    /// Quantises the head of a query of some length, to whose products something is common (`head.rs`).
+    pub fn of_head(head: &[f32], length: f64, common: f64, level_max: i8, levels: &mut [i8]) -> Self {
+        let reach = Self::quantise(head, level_max, levels);
+        Self { norm: reach.norm.max(length), common, ..reach }
     }
 
     /// What cones must know of it.
@@ -355,25 +364,49 @@ impl Grid {
     /// # Panics
     /// If `levels` has not the length of `items`.
     pub fn quantise(items: &[f32], direction: &[f32], levels: &mut [i8]) -> (Self, Cone) {
-        assert_eq!(items.len(), levels.len(), "one level for each value");
-        let width = direction.len();
-        let scale = scale(items, 127);
-        let (quantised_max, unseen_max, underflow) = (0.0, 0.0, underflow(width));
-        let mut grid = Self { quantised_max, unseen_max, levels_a_unit: 1.0 / scale, underflow };
-        let mut cone = Cone::EMPTY;
-        for (item, levels) in items.chunks_exact(width).zip(levels.chunks_exact_mut(width)) {
-            let (quantised, residual) = quantise(item, scale, 127, levels);
+        let (width, mut cone) = (direction.len(), Cone::EMPTY);
+        let unseen = items.chunks_exact(width).map(|item| {
             let one = Cone::of(item, direction);
-            grid.quantised_max = grid.quantised_max.max(quantised);
-            grid.unseen_max = grid.unseen_max.max(residual + rounding(width) * one.norm_max);
             cone = cone.with(&one);
-        }
+            rounding(width) * one.norm_max
+        });
+        let grid = Self::of(items, width, unseen, underflow(width), levels);
         (grid, cone)
+    }
+
+    /// Quantises heads of `heads` values, each of a vector of `width` values; `unseen` says for each what is not
+    /// seen of it (`head.rs`).
+    ///
+    /// # Panics
+    /// If `levels` has not the length of `rows`.
+    pub fn of_heads(
+        rows: &[f32],
+        heads: usize,
+        unseen: impl Iterator<Item = f64>,
+        width: usize,
+        levels: &mut [i8],
+    ) -> Self {
+        Self::of(rows, heads, unseen, underflow(width), levels)
+    }
+
+    /// `unseen` is by row what a score may be larger than the row says, as a share of the query's length.
+    fn of(rows: &[f32], width: usize, unseen: impl Iterator<Item = f64>, underflow: f64, levels: &mut [i8]) -> Self {
+        assert_eq!(rows.len(), levels.len(), "one level for each value");
+        let scale = scale(rows, 127);
+        let mut grid = Self { quantised_max: 0.0, unseen_max: 0.0, levels_a_unit: 1.0 / scale, underflow };
+        let rows = rows.chunks_exact(width).zip(levels.chunks_exact_mut(width));
+        for ((row, levels), unseen) in rows.zip(unseen) {
+            let (quantised, residual) = quantise(row, scale, 127, levels);
+            grid.quantised_max = grid.quantised_max.max(quantised);
+            grid.unseen_max = grid.unseen_max.max(residual + unseen);
+        }
+        grid
     }
 
     /// The smallest integer product of an item whose score is at least `threshold`.
     pub fn at_least(&self, query: &Reach, threshold: f32) -> i32 {
-        let levels = (f64::from(threshold) - self.error(query)) * (self.levels_a_unit * query.levels_a_unit);
+        let levels =
+            (f64::from(threshold) - query.common - self.error(query)) * (self.levels_a_unit * query.levels_a_unit);
         // The cast rounds towards zero and saturates; one more is for the rounding of these lines.
         (levels as i32).saturating_sub(2)
     }
@@ -412,8 +445,13 @@ fn quantise(row: &[f32], scale: f64, level_max: i8, levels: &mut [i8]) -> (f64, 
 }
 
 /// The Euclidean norm.
-fn norm(row: &[f32]) -> f64 {
-    sum(row.iter().map(|&value| f64::from(value).powi(2))).sqrt()
+pub fn norm(row: &[f32]) -> f64 {
+    norm_squared(row).sqrt()
+}
+
+/// Its square.
+pub fn norm_squared(row: &[f32]) -> f64 {
+    sum(row.iter().map(|&value| f64::from(value).powi(2)))
 }
 
 /// The sum by four partial sums, which one instruction adds to.

@@ -144,7 +144,7 @@ fn sample(vectors: &[f32], width: usize, rows_max: usize) -> Vec<f32> {
 }
 
 /// Exactly so many rows, evenly spread; zeros where there are none.
-fn spread(vectors: &[f32], width: usize, count: usize) -> Vec<f32> {
+pub(super) fn spread(vectors: &[f32], width: usize, count: usize) -> Vec<f32> {
     let rows = vectors.len() / width;
     let mut spread = vec![0.0; count * width];
     for (number, to) in spread.chunks_exact_mut(width).enumerate().take(if rows == 0 { 0 } else { count }) {

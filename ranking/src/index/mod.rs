@@ -3,8 +3,9 @@
 //! A [`Segment`] holds items three times over, each time coarser. **Clusters** of items that point in a similar direction,
 //! and **blocks** of 64 of them, have one bound for all their items: what cannot reach the k-th best score found so far is
 //! skipped. What is left is **screened** as int8 rows, four times smaller than f32 and multiplied four times as fast, under a proven
-//! error bound. What passes is **scored** in f32. Scores that do not pass never leave the registers. Nothing is
-//! approximate: [`bound`] has the proof, and the tests compare with brute force, score by score.
+//! error bound; where vectors are wide, their **heads** are screened first, rows of a fraction of the length (`head.rs`). What
+//! passes is **scored** in f32. Scores that do not pass never leave the registers. Nothing is approximate: [`bound`] and
+//! `head.rs` have the proof, and the tests compare with brute force, score by score.
 //!
 //! The alternatives are a matrix of scores and a selection afterwards, which is bound by the memory it writes, and
 //! approximate graphs and inverted lists, which lose items, most of all under a filter: here a filter is a mask on each
@@ -25,6 +26,7 @@ mod allowed;
 pub mod bound;
 mod cluster;
 mod error;
+mod head;
 mod live;
 mod merge;
 mod query;

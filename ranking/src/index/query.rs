@@ -2,18 +2,23 @@
 
 use std::ops::Range;
 
-use attune_kernels::{Scratch, ScreenQueries};
+use attune_kernels::{RowQueries, Scratch, ScreenQueries};
 
 use super::Segment;
 use super::bound::{Landmark, Length, Reach, Towards};
 use super::cluster::largest;
+use super::head::{Heads, length};
 
 /// A few queries, in every form that a search needs.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
-    /// As levels.
+    /// As levels: their heads where the segment has heads.
     pub screened: ScreenQueries,
-    /// By query.
+    /// By query, of what is screened.
+    pub screened_reach: Vec<Reach>,
+    /// Whole, as levels, where the segment has heads.
+    pub whole: RowQueries,
+    /// By query, as a whole.
     pub reach: Vec<Reach>,
     /// By query: the direction that it points in, and what that says.
     landmarks: Vec<Option<(usize, Landmark)>>,
@@ -27,6 +32,7 @@ pub(super) struct Prepared {
     /// Of what the landmark leaves.
     along_rest: Vec<f32>,
     levels: Vec<i8>,
+    heads: Vec<f32>,
     scratch: Scratch,
 }
 
@@ -61,6 +67,29 @@ impl Prepared {
         }
         if self.landmarks.iter().any(Option::is_some) {
             segment.along(&self.rests, &mut self.along_rest, &mut self.scratch);
+        }
+        self.screened_reach.clear();
+        match &segment.heads {
+            None => {
+                self.screened_reach.extend_from_slice(&self.reach);
+                self.screened.set(&segment.screened, &self.levels);
+            }
+            Some(heads) => {
+                self.whole.set(&heads.whole, &self.levels);
+                self.set_heads(segment, heads, queries);
+            }
+        }
+    }
+
+    fn set_heads(&mut self, segment: &Segment, heads: &Heads, queries: &[f32]) {
+        heads.axes.of_queries(queries, &mut self.heads, &mut self.scratch);
+        self.levels.resize(self.heads.len(), 0);
+        let (width, level_max) = (heads.axes.width(), segment.screened.query_level_max());
+        let levels = self.levels.chunks_exact_mut(width);
+        for ((query, head), levels) in
+            queries.chunks_exact(segment.width).zip(self.heads.chunks_exact(width)).zip(levels)
+        {
+            self.screened_reach.push(Reach::of_head(head, length(query), heads.axes.common(head), level_max, levels));
         }
         self.screened.set(&segment.screened, &self.levels);
     }

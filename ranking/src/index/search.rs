@@ -242,4 +242,4 @@ impl<'a> Group<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

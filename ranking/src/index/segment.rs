@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
-use attune_kernels::{Epilogue, Isa, PackedF32, Scratch, ScreenItems, gemm_f32, huge_vec};
+use attune_kernels::{Epilogue, Isa, PackedF32, Scratch, ScreenItems, ScreenRows, gemm_f32, huge_vec};
 
 use super::bound::{Cone, Cones, Grid, split};
 use super::cluster::{Clusters, cluster};
 use super::error::{IndexError, check};
+use super::head::{Axes, Heads};
 use super::scan::{Scan, ScanItems, Scanner, offer};
 use super::supports::{Supports, Table};
 
@@ -31,8 +32,10 @@ pub struct Segment {
     pub(super) rows: Arc<Vec<u32>>,
     /// By place, f32.
     pub(super) vectors: Arc<Vec<f32>>,
-    /// By place, int8.
+    /// By place, int8: heads where there are any, else whole items.
     pub(super) screened: ScreenItems,
+    /// Where the vectors are wide and heads say much.
+    pub(super) heads: Option<Heads>,
     pub(super) blocks: Vec<Block>,
     pub(super) clusters: Vec<Cluster>,
     /// By block.
@@ -59,6 +62,7 @@ pub(super) struct Cluster {
 pub(super) struct Block {
     pub first_panel: u32,
     pub end_panel: u32,
+    /// Of what is screened.
     pub grid: Grid,
 }
 
@@ -89,16 +93,15 @@ impl Segment {
             return Err(IndexError::TooMany { items: rows.len(), max: ITEMS_MAX });
         }
         let isa = Isa::active().expect("checked at start");
-        let Clusters { directions, of } = cluster(isa, vectors, width, threads);
-        let members = members(&of, directions.len() / width);
-        let places: usize = members.iter().map(|members| members.len().next_multiple_of(PANEL)).sum();
-        let mut arrangement = Arrangement { width, vectors: huge_vec(places * width), ..Arrangement::default() };
-        for (members, direction) in members.into_iter().zip(directions.chunks_exact(width)) {
-            let members = nearest_first(members, vectors, direction);
-            arrangement
-                .push(direction, members.iter().map(|&item| (rows[item as usize], vector(vectors, width, item))));
-        }
-        Ok(arrangement.finish(isa, None, threads))
+        Ok(Arrangement::of(isa, vectors, width, rows, threads).finish(isa, None, threads))
+    }
+
+    /// The same with heads of so many values, be they worth it or not.
+    #[cfg(test)]
+    pub(super) fn with_heads(vectors: &[f32], width: usize, rows: &[u32], heads: usize) -> Self {
+        let isa = Isa::active().expect("checked at start");
+        let axes = |vectors: &[f32]| Axes::of(isa, vectors, width, heads);
+        Arrangement::of(isa, vectors, width, rows, 1).lay_out(isa, None, axes, 1)
     }
 
     /// How many items.
@@ -126,7 +129,8 @@ impl Segment {
         let cones = self.cones.bytes() + self.around.bytes() + self.supports.bytes();
         let blocks = size_of_val(&self.blocks[..]) + size_of_val(&self.clusters[..]) + cones;
         let vectors = size_of_val(&self.vectors[..]) + size_of_val(&self.directions[..]) + self.packed.bytes();
-        size_of_val(&self.rows[..]) + vectors + self.screened.bytes() + blocks
+        let screened = self.screened.bytes() + self.heads.as_ref().map_or(0, Heads::bytes);
+        size_of_val(&self.rows[..]) + vectors + screened + blocks
     }
 
     /// Lets a scanner have the items: from then on a search asks it first.
@@ -194,6 +198,20 @@ pub(super) struct Arrangement {
 }
 
 impl Arrangement {
+    /// Of items that have been checked.
+    fn of(isa: Isa, vectors: &[f32], width: usize, rows: &[u32], threads: usize) -> Self {
+        let Clusters { directions, of } = cluster(isa, vectors, width, threads);
+        let members = members(&of, directions.len() / width);
+        let places: usize = members.iter().map(|members| members.len().next_multiple_of(PANEL)).sum();
+        let mut arrangement = Self { width, vectors: huge_vec(places * width), ..Self::default() };
+        for (members, direction) in members.into_iter().zip(directions.chunks_exact(width)) {
+            let members = nearest_first(members, vectors, direction);
+            arrangement
+                .push(direction, members.iter().map(|&item| (rows[item as usize], vector(vectors, width, item))));
+        }
+        arrangement
+    }
+
     /// Adds the items of the next cluster, if there are any.
     fn push<'a>(&mut self, direction: &[f32], items: impl ExactSizeIterator<Item = (u32, &'a [f32])>) {
         if items.len() == 0 {
@@ -221,6 +239,18 @@ impl Arrangement {
 
     /// Quantises and bounds what is there; `supports` of its blocks, if they are known.
     pub(super) fn finish(self, isa: Isa, supports: Option<Table>, threads: usize) -> Segment {
+        let width = self.width;
+        self.lay_out(isa, supports, |vectors| Axes::find(isa, vectors, width), threads)
+    }
+
+    /// `axes` may give those of heads, from the vectors by place.
+    fn lay_out(
+        self,
+        isa: Isa,
+        supports: Option<Table>,
+        axes: impl FnOnce(&[f32]) -> Option<Axes>,
+        threads: usize,
+    ) -> Segment {
         let Self { width, directions, rows, vectors, items } = self;
         let (mut sketches, mut clusters, mut place) = (Vec::new(), Vec::new(), 0);
         for (cluster, &items) in items.iter().enumerate() {
@@ -232,11 +262,18 @@ impl Arrangement {
         }
         let mut levels = vec![0; vectors.len()];
         let blocks = quantise(&sketches, &vectors, &directions, width, &mut levels, threads);
-        let screened = ScreenItems::pack(isa, &levels, width);
-        drop(levels);
         let reach = || Table::of_blocks(isa, &blocks, &vectors, &directions, width, threads);
         let towards = supports.unwrap_or_else(reach);
-        let (blocks, cones): (Vec<Block>, Vec<Cone>) = blocks.into_iter().unzip();
+        let (mut blocks, cones): (Vec<Block>, Vec<Cone>) = blocks.into_iter().unzip();
+        let (heads, screened) = match axes(&vectors) {
+            None => (None, ScreenItems::pack(isa, &levels, width)),
+            Some(axes) => {
+                let whole = ScreenRows::pack(isa, &levels, width);
+                let (heads, screened) = Heads::build(isa, axes, &rows, &vectors, whole, &mut blocks, threads);
+                (Some(heads), screened)
+            }
+        };
+        drop(levels);
         let join =
             |cluster: &Cluster| cones[cluster.blocks.clone()].iter().fold(Cone::EMPTY, |all, cone| all.with(cone));
         let around: Vec<Cone> = clusters.iter().map(join).collect();
@@ -252,6 +289,7 @@ impl Arrangement {
             rows,
             vectors,
             screened,
+            heads,
             blocks,
             clusters,
             cones,

@@ -5,7 +5,7 @@
 
 use super::int8::Vnni as Product;
 use crate::cpu::lines::{LANES, Line};
-use crate::cpu::screen::{ScreenKernel, Starts};
+use crate::cpu::screen::{RowKernel, ScreenKernel, Starts};
 use std::arch::x86_64::*;
 
 const ROWS: usize = 8;
@@ -91,5 +91,27 @@ fn lanes<const R: usize, const P: usize>(
         for p in 0..P {
             lanes[r * P + p] = _mm512_cmpge_epi32_mask(sums[r][p], at_least);
         }
+    }
+}
+
+impl RowKernel for Vnni {
+    fn products(&self, query: &[Line], start: i32, lines: &[Line], items: &[u32], products: &mut [i32]) {
+        // SAFETY: a Vnni exists only where the instruction does.
+        unsafe { row_products(query, start, lines, items, products) }
+    }
+}
+
+/// Two sums an item hide the latency together with those of the items beside it.
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn row_products(query: &[Line], start: i32, lines: &[Line], items: &[u32], products: &mut [i32]) {
+    // SAFETY: a line is one register, aligned like it.
+    let load = |line: &Line| unsafe { _mm512_load_si512(line.0.as_ptr().cast()) };
+    for (&item, product) in items.iter().zip(products) {
+        let row = &lines[item as usize * query.len()..][..query.len()];
+        let mut sums = [_mm512_setzero_si512(); 2];
+        for (place, (row, query)) in row.iter().zip(query).enumerate() {
+            sums[place % 2] = _mm512_dpbusd_epi32(sums[place % 2], load(row), load(query));
+        }
+        *product = start + _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]));
     }
 }

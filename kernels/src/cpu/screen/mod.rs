@@ -11,11 +11,14 @@
 //! screen(&items, 0..items.panels(), &queries, &[Wanted { query: 0, at_least: 10_000 }], &mut hits);
 //! ```
 //!
-//! Hits are the same on every instruction set, since integers are.
+//! Hits are the same on every instruction set, since integers are. [`ScreenRows`] is for a second look at a few of the items.
 
 mod packed;
+mod rows;
 
 pub use packed::{ScreenItems, ScreenQueries};
+pub(crate) use rows::RowKernel;
+pub use rows::{RowQueries, ScreenRows};
 
 use std::ops::Range;
 

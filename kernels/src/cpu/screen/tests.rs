@@ -96,6 +96,42 @@ fn check_gathered(isa: Isa, width: usize, count: usize) {
     }
 }
 
+/// Items that are looked at one by one, some of them twice and in any order.
+fn check_rows(isa: Isa, width: usize, count: usize, largest: bool) {
+    let items = if largest { vec![-127; count * width] } else { levels(count * width, 127, 9) };
+    let packed = ScreenRows::pack(isa, &items, width);
+    let most = packed.query_level_max();
+    let query_levels = if largest { vec![most; 2 * width] } else { levels(2 * width, most, 11) };
+    let mut queries = RowQueries::default();
+    queries.set(&packed, &query_levels);
+    let chosen: Vec<u32> = (0..2 * count as u32).map(|item| item * 7 % count as u32).collect();
+    for query in 0..2 {
+        let expected = chosen
+            .iter()
+            .map(|&item| dot(&query_levels[query * width..][..width], &items[item as usize * width..][..width]));
+        let mut products = vec![0; chosen.len()];
+        packed.products(&queries, query, &chosen, &mut products);
+        assert_eq!(products, expected.collect::<Vec<_>>(), "{isa}, width {width}, {count} items");
+    }
+    packed.products(&queries, 0, &[], &mut []);
+}
+
+#[test]
+fn every_tier_has_the_products_of_single_rows() {
+    for isa in Isa::supported() {
+        WIDTHS.iter().for_each(|&width| COUNTS.iter().for_each(|&count| check_rows(isa, width, count, false)));
+        check_rows(isa, SCREEN_WIDTH_MAX, 2, true);
+    }
+}
+
+#[test]
+#[should_panic(expected = "an item beyond")]
+fn a_row_that_is_not_there_is_refused() {
+    let (packed, mut queries) = (ScreenRows::pack(Isa::Scalar, &[1; 8], 4), RowQueries::default());
+    queries.set(&packed, &[1; 4]);
+    packed.products(&queries, 0, &[2], &mut [0]);
+}
+
 #[test]
 fn items_that_are_gathered_are_screened_like_items_that_were_packed() {
     for isa in Isa::supported() {

@@ -17,6 +17,9 @@ const PLANNED: usize = 64;
 const FEW_PAIRS: usize = 3;
 /// So many queries are worth gathering items for.
 const GATHERING: usize = 3;
+/// Where there are heads, fewer queries look at wholes at once where no more than one in so many places is allowed: a whole
+/// is a few heads long.
+const FEW_WHOLES: u32 = 4;
 
 /// A query that may find something in a block.
 struct Aim {
@@ -41,8 +44,8 @@ enum Way {
     Whole,
     /// The allowed items are gathered, and these are screened.
     Gathered,
-    /// The allowed items are scored.
-    Scored,
+    /// The allowed items are looked at one by one: scored, or screened as wholes where there are heads.
+    Each,
 }
 
 /// A pass over blocks, on one thread, and its memory.
@@ -59,6 +62,11 @@ pub(super) struct Sweep {
     gathered: ScreenItems,
     among_picked: Vec<Hit>,
     hits: Vec<Hit>,
+    /// Where there are heads: what the screen let through in the block before, and that block. Its rows are on their way from
+    /// memory.
+    again: Vec<Hit>,
+    again_block: usize,
+    products: Vec<i32>,
     /// What passed the screen of the block before: its vectors are on their way from memory, and it has no score yet.
     coming: Vec<Hit>,
 }
@@ -75,6 +83,9 @@ impl Sweep {
             gathered: segment.screened.none(),
             among_picked: Vec::new(),
             hits: Vec::new(),
+            again: Vec::new(),
+            again_block: 0,
+            products: Vec::new(),
             coming: Vec::new(),
         }
     }
@@ -149,6 +160,8 @@ impl Sweep {
             }
             self.scan(group, one, &aims[one.aims.clone()], tops);
         }
+        self.look_again(group, 0, tops);
+        self.pass(group, tops);
         self.score(group, tops);
         (self.planned, self.aims) = (planned, aims);
         self.clear();
@@ -159,19 +172,19 @@ impl Sweep {
         self.aims.clear();
     }
 
-    /// Scans one block, and scores what passed in the one before.
+    /// Scans one block, and goes on with what passed in those before.
     fn scan(&mut self, group: &Group<'_>, planned: &Planned, aims: &[Aim], tops: &mut [Top]) {
         let (segment, block) = (group.segment, &group.segment.blocks[planned.block]);
         self.wanted.clear();
         for aim in aims {
             let threshold = tops[aim.query as usize].threshold();
             if aim.bound >= threshold {
-                let at_least = block.grid.at_least(&group.prepared.reach[aim.query as usize], threshold);
+                let at_least = block.grid.at_least(&group.prepared.screened_reach[aim.query as usize], threshold);
                 self.wanted.push(Wanted { query: aim.query, at_least });
             }
         }
-        match planned.way(self.wanted.len(), block.places()) {
-            Way::Scored => {
+        match planned.way(segment, self.wanted.len()) {
+            Way::Each => {
                 for (panel, lanes) in planned.panels(block.first_panel) {
                     self.hits.extend(self.wanted.iter().map(|wanted| Hit { panel, query: wanted.query, lanes }));
                 }
@@ -183,6 +196,32 @@ impl Sweep {
                 self.hits.iter_mut().for_each(|hit| hit.lanes &= allowed(hit.panel));
             }
         }
+        self.look_again(group, planned.block, tops);
+        self.pass(group, tops);
+    }
+
+    /// Where there are heads: leaves what passed the screen for the next time, and in its place what passes of the time
+    /// before, once it is looked at whole.
+    fn look_again(&mut self, group: &Group<'_>, block: usize, tops: &[Top]) {
+        let Some(heads) = &group.segment.heads else { return };
+        self.hits.iter().for_each(|hit| places(*hit).for_each(|place| heads.whole.prefetch(place)));
+        std::mem::swap(&mut self.hits, &mut self.again);
+        let grid = &heads.grids[std::mem::replace(&mut self.again_block, block)];
+        for hit in &mut self.hits {
+            self.picked.clear();
+            self.picked.extend(places(*hit).map(|place| place as u32));
+            self.products.resize(self.picked.len(), 0);
+            let query = hit.query as usize;
+            heads.whole.products(&group.prepared.whole, query, &self.picked, &mut self.products);
+            let at_least = grid.at_least(&group.prepared.reach[query], tops[query].threshold());
+            let passes = |(place, product): (&u32, &i32)| u16::from(*product >= at_least) << (place % PANEL as u32);
+            hit.lanes = self.picked.iter().zip(&self.products).map(passes).sum();
+        }
+    }
+
+    /// Lets the vectors of what passed come, and scores what passed before.
+    fn pass(&mut self, group: &Group<'_>, tops: &mut [Top]) {
+        let segment = group.segment;
         self.hits.iter().for_each(|hit| places(*hit).for_each(|place| prefetch_row(segment.vector(place))));
         self.score(group, tops);
         std::mem::swap(&mut self.hits, &mut self.coming);
@@ -224,11 +263,12 @@ impl Sweep {
 }
 
 impl Planned {
-    /// The way for so many queries, of a block with so many places.
-    fn way(&self, queries: usize, places: u32) -> Way {
-        let items = self.allowed.count_ones();
-        if items as usize * queries <= FEW_PAIRS {
-            Way::Scored
+    /// The way for so many queries.
+    fn way(&self, segment: &Segment, queries: usize) -> Way {
+        let (items, places) = (self.allowed.count_ones(), segment.blocks[self.block].places());
+        let few_wholes = segment.heads.is_some() && queries < GATHERING && FEW_WHOLES * items <= places;
+        if few_wholes || items as usize * queries <= FEW_PAIRS {
+            Way::Each
         } else if queries >= GATHERING && 2 * items <= places {
             Way::Gathered
         } else {
@@ -244,14 +284,24 @@ impl Planned {
     }
 }
 
+impl Segment {
+    /// Asks for an item that will be looked at alone.
+    fn prefetch(&self, place: usize) {
+        match &self.heads {
+            Some(heads) => heads.whole.prefetch(place),
+            None => prefetch_row(self.vector(place)),
+        }
+    }
+}
+
 impl Group<'_> {
     /// Asks for what a scan of a block reads first.
     fn fetch(&self, next: &Planned) {
         let (segment, block) = (self.segment, &self.segment.blocks[next.block]);
-        match next.way(next.aims.len(), block.places()) {
-            Way::Scored => {
+        match next.way(segment, next.aims.len()) {
+            Way::Each => {
                 let first = block.panels().start * PANEL;
-                ones(next.allowed).for_each(|bit| prefetch_row(segment.vector(first + bit as usize)));
+                ones(next.allowed).for_each(|bit| segment.prefetch(first + bit as usize));
             }
             Way::Gathered => {
                 let panels = next.panels(block.first_panel).map(|(panel, _)| panel as usize);

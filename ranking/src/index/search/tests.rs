@@ -5,7 +5,7 @@ use super::*;
 use crate::index::bound::score;
 
 /// Values from a multiplicative sequence, roughly normal.
-fn normal(count: usize, seed: u64) -> Vec<f32> {
+pub(in crate::index) fn normal(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed | 1;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -15,7 +15,7 @@ fn normal(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Vectors around `centres` centres, of lengths that differ.
-fn clustered(count: usize, width: usize, centres: usize, seed: u64) -> Vec<f32> {
+pub(in crate::index) fn clustered(count: usize, width: usize, centres: usize, seed: u64) -> Vec<f32> {
     let (centre, noise) = (normal(centres * width, seed), normal(count * width, seed + 1));
     let item = |i: usize| (0..width).map(move |k| (i, k));
     let value =
@@ -24,7 +24,13 @@ fn clustered(count: usize, width: usize, centres: usize, seed: u64) -> Vec<f32> 
 }
 
 /// Every score, sorted: what a search must find.
-fn brute(vectors: &[f32], rows: &[u32], query: &[f32], k: usize, may: impl Fn(u32) -> bool) -> Vec<Scored> {
+pub(in crate::index) fn brute(
+    vectors: &[f32],
+    rows: &[u32],
+    query: &[f32],
+    k: usize,
+    may: impl Fn(u32) -> bool,
+) -> Vec<Scored> {
     let isa = Isa::active().unwrap();
     let scored = vectors.chunks_exact(query.len()).zip(rows).filter(|(_, row)| may(**row));
     let mut all: Vec<_> = scored.map(|(vector, &row)| Scored { row, score: score(isa, query, vector) }).collect();
@@ -33,7 +39,7 @@ fn brute(vectors: &[f32], rows: &[u32], query: &[f32], k: usize, may: impl Fn(u3
     all
 }
 
-fn plain<'a>(queries: &'a [f32], k: usize, threads: usize) -> Search<'a> {
+pub(in crate::index) fn plain<'a>(queries: &'a [f32], k: usize, threads: usize) -> Search<'a> {
     Search { queries, k, allowed: None, excluded: &[], threads }
 }
 

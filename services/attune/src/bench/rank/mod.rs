@@ -36,10 +36,12 @@ Shapes:
   clustered   1,000 centres, normal; each vector a centre plus 0.7 times a normal
               vector
   gaussian    every value normal, no structure at all
+  embedded    spread as embeddings of texts are; use it with --width 384
 
 Examples:
   attune bench rank
   attune bench rank --shape gaussian --filter 1
+  attune bench rank --shape embedded --width 384 --items 100000
   attune bench rank --vectors items.f32 --queries queries.f32 --width 128")]
 pub struct Options {
     /// Flags of the workers.
