@@ -36,6 +36,29 @@ const EXPOSURE: &[u8] = br#"{"kind":"exposure","#;
 const RECENT: &[u8] = br#"{"partition":"#;
 const RECENT_OFFSET: &[u8] = br#","offset":"#;
 
+/// What is counted of an exposure.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Counted {
+    request_id: String,
+    time_ms: i64,
+    surface: Option<String>,
+    items: Vec<CountedItem>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CountedItem {
+    item_id: String,
+}
+
+impl From<Counted> for Exposure {
+    fn from(Counted { request_id, time_ms, surface, items }: Counted) -> Self {
+        let items = items.into_iter().map(|CountedItem { item_id }| Shown { item_id, ..Shown::default() }).collect();
+        Self { request_id, time_ms, surface, items, ..Self::default() }
+    }
+}
+
 /// The records of which the log has millions, written without a copy.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -57,6 +80,18 @@ impl Record {
             ours if ours.starts_with(EXPOSURE) => serde_json::from_slice(ours).map(Self::Exposure),
             other => serde_json::from_slice(other),
         }
+    }
+
+    /// The same for who counts what was shown, when and where. How it came to be shown, which is most of an exposure, is
+    /// passed over.
+    ///
+    /// # Errors
+    /// As [`Record::read`].
+    pub fn read_counted(payload: &[u8]) -> Result<Self, serde_json::Error> {
+        if payload.starts_with(EXPOSURE) {
+            return serde_json::from_slice(payload).map(|counted: Counted| Self::Exposure(counted.into()));
+        }
+        Self::read(payload)
     }
 }
 
@@ -244,9 +279,16 @@ mod tests {
     fn the_other_kinds_are_read_too_and_strangers_are_told() {
         let shown = Shown { item_id: "i".into(), features: vec![None, Some(1.5)], ..Shown::default() };
         let list = Exposure { request_id: "r".into(), items: vec![shown], ..Exposure::default() };
+        let counted = Shown { item_id: "i".into(), ..Shown::default() };
+        let counted = Record::Exposure(Exposure { items: vec![counted], ..list.clone() });
+        let named = Exposure { feature_names: vec!["f".into()], pipeline: "p".into(), ..list.clone() };
+        assert_eq!(Record::read_counted(&named.to_record()).unwrap(), counted);
+        assert!(Record::read_counted(br#"{"kind":"exposure","items":7}"#).is_err());
         let others = [Record::Join { from: "a".into() }, Record::Tombstone, Record::Item { item_id: "i".into() }];
         for record in others.into_iter().chain([Record::Exposure(list)]) {
             assert_eq!(Record::read(&written(&record)).unwrap(), record);
+            let is_list = matches!(record, Record::Exposure(_));
+            assert!(is_list || Record::read_counted(&written(&record)).unwrap() == record);
         }
         for strange in
             [&br#"{"kind":"dream"}"#[..], br#"{"kind":"event","time_ms":"now"}"#, br#"{"kind":"event","#, b""]

@@ -13,7 +13,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,10 @@ use crate::moment::now_ms;
 
 /// What lists are made from, as far as it follows the log, is called this: whoever can wait lets it go first.
 pub const LISTS: &str = "lists";
+/// What writes the log down as files.
+pub const LAKE: &str = "lake";
+/// What follows writes of items.
+pub const CONTENT: &str = "content";
 
 /// Everything that has entered and not left.
 static BOARD: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
@@ -38,6 +42,10 @@ struct Entry {
 struct State {
     /// Everything before this moment is done, in milliseconds from [`START`] on.
     done_ms: AtomicI64,
+    /// It reads what was before it, and is of no use yet.
+    is_starting: AtomicBool,
+    /// Records of the log that it has dealt with.
+    records: AtomicU64,
     note: Mutex<String>,
 }
 
@@ -51,20 +59,39 @@ pub struct Line {
     pub name: &'static str,
     /// How far behind the last of them is.
     pub lag: Duration,
+    /// Whether one of them still reads what was before it.
+    pub is_starting: bool,
+    /// Records of the log that they have dealt with in this process.
+    pub records: u64,
     /// What one of them said last, in a sentence.
     pub note: Option<String>,
 }
 
 /// Puts a consumer on the board; everything before this moment counts as done.
 pub fn enter(name: &'static str) -> Sign {
-    let state = Arc::new(State { done_ms: AtomicI64::new(uptime_ms()), note: Mutex::default() });
+    put(name, false)
+}
+
+/// Puts a consumer on the board that reads what was before it, until it says that it has [started](Sign::started).
+pub fn begin(name: &'static str) -> Sign {
+    put(name, true)
+}
+
+fn put(name: &'static str, is_starting: bool) -> Sign {
+    let (done_ms, is_starting) = (AtomicI64::new(uptime_ms()), AtomicBool::new(is_starting));
+    let state = Arc::new(State { done_ms, is_starting, records: AtomicU64::new(0), note: Mutex::default() });
     entries().push(Entry { name, state: state.clone() });
     Sign(state)
 }
 
-/// How far behind the last consumer of a name is; nothing where there is none in this process.
-pub fn lag(name: &str) -> Option<Duration> {
-    board().into_iter().find(|line| line.name == name).map(|line| line.lag)
+/// All that is known of the consumers of a name; nothing where there is none in this process.
+pub fn line(name: &str) -> Option<Line> {
+    board().into_iter().find(|line| line.name == name)
+}
+
+/// Whether a consumer of a name still reads what was before it: what can wait leaves it the processors and the memory.
+pub fn is_starting(name: &str) -> bool {
+    line(name).is_some_and(|line| line.is_starting)
 }
 
 /// All consumers, by name.
@@ -73,14 +100,22 @@ pub fn board() -> Vec<Line> {
     for Entry { name, state } in entries().iter() {
         let lag_ms = now.saturating_sub(state.done_ms.load(Ordering::Relaxed)).max(0);
         let note = Some(lock(&state.note).clone()).filter(|note| !note.is_empty());
-        let line = lines.entry(*name).or_insert(Line { name, lag: Duration::ZERO, note: None });
+        let none = || Line { name, lag: Duration::ZERO, is_starting: false, records: 0, note: None };
+        let line = lines.entry(*name).or_insert_with(none);
         line.lag = line.lag.max(Duration::from_millis(lag_ms as u64));
+        line.is_starting |= state.is_starting.load(Ordering::Relaxed);
+        line.records += state.records.load(Ordering::Relaxed);
         line.note = note.or(line.note.take());
     }
     lines.into_values().collect()
 }
 
 impl Sign {
+    /// What was before it is read.
+    pub fn started(&self) {
+        self.0.is_starting.store(false, Ordering::Relaxed);
+    }
+
     /// Everything until now is done.
     pub fn caught_up(&self) {
         self.done_until(now_ms());
@@ -94,7 +129,10 @@ impl Sign {
 
     /// A poll brought what was appended at these moments, and it is done; nothing means that the end was reached.
     pub fn done_with(&self, appended_ms: impl Iterator<Item = i64>) {
-        match appended_ms.min() {
+        let mut records = 0;
+        let oldest = appended_ms.inspect(|_| records += 1).min();
+        self.0.records.fetch_add(records, Ordering::Relaxed);
+        match oldest {
             Some(oldest) => self.done_until(oldest),
             None => self.caught_up(),
         }
@@ -127,10 +165,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn line(name: &str) -> Option<Line> {
-        board().into_iter().find(|line| line.name == name)
-    }
-
     #[test]
     fn the_last_of_a_name_counts_and_who_ends_without_a_word_falls_behind() {
         let (quick, slow) = (enter("pair"), enter("pair"));
@@ -141,7 +175,6 @@ mod tests {
         let behind = line("pair").unwrap();
         assert!((400..460).contains(&behind.lag.as_secs()), "{behind:?}");
         assert_eq!(behind.note.as_deref(), Some("a word"));
-        assert!(lag("pair").is_some_and(|lag| lag >= behind.lag));
         drop(slow);
         assert!(line("pair").unwrap().lag.as_secs() >= 400, "it is still expected");
         quick.leave();
@@ -154,8 +187,19 @@ mod tests {
         sign.done_until(now_ms() + 1_000_000);
         sign.done_with([5, 9].into_iter());
         assert!(line("alone").unwrap().lag.as_secs() < 60);
-        assert!(lag("alone").is_some_and(|lag| lag.as_secs() < 60));
+        assert_eq!(line("alone").unwrap().records, 2);
         sign.leave();
-        assert_eq!((line("alone"), lag("alone")), (None, None));
+        assert_eq!(line("alone"), None);
+    }
+
+    #[test]
+    fn one_that_starts_is_told_until_all_of_its_name_have_started() {
+        let signs = [begin("late"), enter("late"), begin("late")];
+        for sign in &signs {
+            assert!(is_starting("late"));
+            sign.started();
+        }
+        assert!(!is_starting("late") && !is_starting("nobody"));
+        signs.iter().for_each(Sign::leave);
     }
 }

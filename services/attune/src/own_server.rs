@@ -39,6 +39,11 @@ impl Home {
         self.folder.path().join(name)
     }
 
+    /// Changes the configuration of the next server.
+    pub fn change(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+    }
+
     /// Starts a server on what the last one left, and waits until it listens.
     pub fn start(&mut self) -> Result<OwnServer> {
         let mut server = OwnServer::spawn(&self.config, &["--listen", "127.0.0.1:0"])?;

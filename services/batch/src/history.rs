@@ -80,7 +80,7 @@ impl History {
             for numbered in batch.rows {
                 let event = numbered.row;
                 let time = event.timestamp_ms.div_euclid(1_000);
-                if !building.push(event.user_id, event.item_id, event.kind, event.value, time) {
+                if !building.push(&event.user_id, &event.item_id, &event.kind, event.value, time) {
                     return Err(HistoryError::Kinds { path: path.to_owned() });
                 }
             }
@@ -99,7 +99,7 @@ impl History {
         for (number, line) in (1..).zip(text.lines().skip(1)) {
             match rating(line) {
                 Some((user, item, value, time)) => {
-                    building.push(user.to_owned(), item.to_owned(), "rating".to_owned(), Some(value), time);
+                    building.push(user, item, "rating", Some(value), time);
                 }
                 None => building.reject(Rejected { row: number, reason: format!("not four columns: {line:?}") }),
             }
@@ -127,8 +127,8 @@ pub struct HistoryBuilder {
 
 impl HistoryBuilder {
     /// Adds an event of a time in Unix seconds; false, and nothing is added, where there are more kinds than a log numbers.
-    pub fn push(&mut self, user: String, item: String, kind: String, value: Option<f64>, time: i64) -> bool {
-        if self.kinds.len() >= usize::from(u16::MAX) && self.kinds.row(&kind).is_none() {
+    pub fn push(&mut self, user: &str, item: &str, kind: &str, value: Option<f64>, time: i64) -> bool {
+        if self.kinds.len() >= usize::from(u16::MAX) && self.kinds.row(kind).is_none() {
             return false;
         }
         let kind = self.kinds.row_or_new(kind) as u16;
@@ -150,7 +150,8 @@ impl HistoryBuilder {
     /// # Errors
     /// [`HistoryError`] where there is no event, or one that cannot be.
     pub fn finish(self, path: &Path) -> Result<History, HistoryError> {
-        let Self { events, users, items, kinds, rejected, rejected_count } = self;
+        let Self { mut events, users, items, kinds, rejected, rejected_count } = self;
+        events.shrink_to_fit();
         let path = path.to_owned();
         if events.is_empty() {
             let first = rejected.first().map(|one| format!(", the first because: {}", one.reason)).unwrap_or_default();

@@ -134,7 +134,7 @@ impl ShownLog {
             // A row without a list is a list of its own; numbers of lists with names count down from the end.
             let list = shown.list_id.map_or(rows, |id| *lists.entry(id).or_insert(u64::MAX - known));
             let Shown { position, propensity, reward, .. } = shown;
-            let action = log.items.row_or_new(shown.item_id);
+            let action = log.items.row_or_new(&shown.item_id);
             log.positions = log.positions.max(position as usize + 1);
             log.rows.push(Logged { action, position, propensity, reward, list });
         })?;
@@ -163,7 +163,7 @@ impl ShownLog {
         each::<Chance>(path, map, |Chance { item_id, position, chance }| {
             *positions = (*positions).max(position as usize + 1);
             row += 1;
-            let action = items.row_or_new(item_id);
+            let action = items.row_or_new(&item_id);
             if chances.insert((position, action), chance).is_some() {
                 twice.get_or_insert((row, action, position));
             }

@@ -1,22 +1,23 @@
 //! Names of users and items, and the rows that stand for them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Names, each with a row, numbered in the order in which they came.
+/// Names, each with a row, numbered in the order in which they came. Both ways share the texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    names: Vec<String>,
-    rows: HashMap<String, u32>,
+    names: Vec<Arc<str>>,
+    rows: HashMap<Arc<str>, u32>,
 }
 
 impl Names {
     /// The row of a name, a new one where it has none.
-    pub fn row_or_new(&mut self, name: String) -> u32 {
-        if let Some(&row) = self.rows.get(&name) {
+    pub fn row_or_new(&mut self, name: &str) -> u32 {
+        if let Some(&row) = self.rows.get(name) {
             return row;
         }
-        let row = self.names.len() as u32;
-        self.names.push(name.clone());
+        let (row, name) = (self.names.len() as u32, Arc::<str>::from(name));
+        self.names.push(Arc::clone(&name));
         self.rows.insert(name, row);
         row
     }
@@ -46,7 +47,7 @@ impl Names {
 
     /// The names by row.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.names.iter().map(|name| &**name)
     }
 
     /// One name a line, by row: ids have no control characters, so none has a line end.
@@ -62,7 +63,7 @@ impl Names {
     pub fn from_lines(lines: &str) -> Option<Self> {
         let mut names = Self::default();
         for (number, name) in lines.lines().enumerate() {
-            if names.row_or_new(name.to_owned()) as usize != number {
+            if names.row_or_new(name) as usize != number {
                 return None;
             }
         }
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn names_are_numbered_and_written_as_lines() {
         let mut names = Names::default();
-        assert_eq!(["b", "a", "b"].map(|name| names.row_or_new(name.to_owned())), [0, 1, 0]);
+        assert_eq!(["b", "a", "b"].map(|name| names.row_or_new(name)), [0, 1, 0]);
         assert_eq!((names.row("a"), names.row("c"), names.name(0), names.len()), (Some(1), None, "b", 2));
         assert_eq!(Names::from_lines(&names.to_lines()), Some(names));
         assert_eq!(Names::from_lines("a\nb\na\n"), None);

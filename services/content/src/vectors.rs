@@ -1,23 +1,29 @@
 //! Embeddings as they are kept.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use attune_api::ApiError;
-use attune_store::documents::{DOCUMENTS_MAX, Put};
+use attune_store::documents::{DOCUMENTS_MAX, Document, Documents, Put};
 use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
 
 use crate::document::{ITEMS, Stored, VECTORS};
 use crate::live::{Change, State};
-use crate::shared::{OfTenant, Shared};
+use crate::shared::{OfTenant, Shared, defect};
 use crate::time::now_micros;
 
 /// Items that are laid out at once when all are read: page by page each would be laid out again with every merge.
 const LOADED_AT_ONCE: usize = 100_000;
+/// Embeddings that are read by one task: taking them out of their documents takes longer than finding those, and a page of
+/// items is shared among the processors.
+const READ_AT_ONCE: usize = 250;
+const _: () = assert!(READ_AT_ONCE <= DOCUMENTS_MAX);
 
 /// The body of the document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +64,24 @@ impl Vector {
     }
 }
 
+/// Those embeddings that are of these texts, each with the id of its item, and by this model.
+async fn read(
+    documents: Arc<dyn Documents>,
+    tenant: Tenant,
+    texts: Vec<(String, String)>,
+    model: String,
+    width: usize,
+) -> Result<Vec<(String, Vec<f32>)>, ApiError> {
+    let ids: Vec<&str> = texts.iter().map(|(id, _)| id.as_str()).collect();
+    let found = documents.get(&tenant, VECTORS, &ids).await?;
+    let values = |((id, text), document): ((String, String), Option<Document>)| {
+        // One that cannot be read is computed again.
+        let vector: Vector = serde_json::from_value(document?.body).ok()?;
+        Some((id, vector.of(&model, &text).filter(|values| values.len() == width)?))
+    };
+    Ok(texts.into_iter().zip(found).filter_map(values).collect())
+}
+
 /// The first half of a SHA-256.
 fn digest(text: &str) -> String {
     STANDARD.encode(&Sha256::digest(text.as_bytes())[..16])
@@ -67,18 +91,14 @@ impl Shared {
     /// Those embeddings of items that are of their present text and by the present model.
     pub async fn vectors(&self, tenant: &Tenant, items: &[Stored]) -> Result<HashMap<String, Vec<f32>>, ApiError> {
         let Some(model) = self.engine.embedder() else { return Ok(HashMap::new()) };
-        let mut vectors = HashMap::with_capacity(items.len());
-        for items in items.chunks(DOCUMENTS_MAX) {
-            let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
-            let found = self.stores.documents.get(tenant, VECTORS, &ids).await?;
-            for (item, document) in items.iter().zip(found) {
-                // One that cannot be read is computed again.
-                let vector = document.and_then(|document| serde_json::from_value::<Vector>(document.body).ok());
-                let values = vector.and_then(|vector| vector.of(&model.version, &item.body.embedded_text()));
-                if let Some(values) = values.filter(|values| values.len() == model.width) {
-                    vectors.insert(item.id.clone(), values);
-                }
-            }
+        let (mut reading, mut vectors) = (JoinSet::new(), HashMap::with_capacity(items.len()));
+        for items in items.chunks(READ_AT_ONCE) {
+            let texts = items.iter().map(|item| (item.id.clone(), item.body.embedded_text())).collect();
+            let (documents, tenant) = (Arc::clone(&self.stores.documents), tenant.clone());
+            reading.spawn(read(documents, tenant, texts, model.version.clone(), model.width));
+        }
+        while let Some(read) = reading.join_next().await {
+            vectors.extend(read.map_err(defect)??);
         }
         Ok(vectors)
     }

@@ -24,8 +24,6 @@ use crate::shared::{OfTenant, Shared, is_conflict};
 use crate::time::now_micros;
 use crate::{engine, indexing};
 
-/// What the workers are called where they say how far behind they are.
-const NAME: &str = "content";
 /// How many rows are looked at at once.
 const ROWS_MAX: usize = 1_000;
 /// How many items a round takes: a row more may go beyond it.
@@ -37,6 +35,9 @@ const EMBED_CALLS: usize = 4;
 const TENANTS_EVERY: Duration = Duration::from_secs(5);
 /// How often the outbox is looked at if nobody writes here: others may have.
 const TICK: Duration = Duration::from_millis(500);
+/// Lists that start go first, for so long at most, looked at so often.
+const GIVE_WAY_MAX: Duration = Duration::from_secs(60);
+const GIVE_WAY_TICK: Duration = Duration::from_millis(50);
 /// How long a worker waits after a fault, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -76,8 +77,16 @@ impl Drop for Workers {
     }
 }
 
-/// Reads what is kept of every tenant, so that the first search does not wait for it.
+/// Reads what is kept of every tenant, so that the first search does not wait for it. Lists go first: both read the same
+/// items at once, and whoever asks for a list has nobody else to ask.
 async fn load(shared: Arc<Shared>) {
+    let (begun, mut stopping) = (Instant::now(), shared.stopping.subscribe());
+    while progress::is_starting(progress::LISTS) && begun.elapsed() < GIVE_WAY_MAX {
+        tokio::select! {
+            () = tokio::time::sleep(GIVE_WAY_TICK) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+    }
     let mut page = PageRequest::first(ROWS_MAX);
     while !*shared.stopping.borrow() {
         let Ok(found) = shared.stores.relational.tenants(page.clone()).await else { return };
@@ -126,7 +135,7 @@ async fn turns(shared: Arc<Shared>) {
 async fn run(shared: Arc<Shared>, topic: Topic) {
     let mut stopping = shared.stopping.subscribe();
     let mut backoff = BACKOFF.0;
-    let sign = progress::enter(NAME);
+    let sign = progress::enter(progress::CONTENT);
     while !*stopping.borrow() {
         let done = round(&shared, topic).await;
         // After a round that did something there may be more.

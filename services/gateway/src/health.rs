@@ -71,7 +71,8 @@ fn gpu(state: CardState) -> ReadyGpu {
 }
 
 fn background(line: progress::Line) -> ReadyBackground {
-    ReadyBackground { name: line.name.to_owned(), lag_s: line.lag.as_secs_f64(), note: line.note }
+    let (name, lag_s) = (line.name.to_owned(), line.lag.as_secs_f64());
+    ReadyBackground { name, lag_s, starting: line.is_starting, records: line.records, note: line.note }
 }
 
 /// The gRPC services that are answered here, whether by this process or by replicas.

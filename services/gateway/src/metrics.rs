@@ -41,6 +41,8 @@ const BUSY: &str = "attune_engine_busy_seconds";
 const GPU_IN_USE: &str = "attune_gpu_in_use";
 const GPU_FAILURES: &str = "attune_gpu_failures_total";
 const LAG: &str = "attune_background_lag_seconds";
+const STARTING: &str = "attune_background_starting";
+const RECORDS: &str = "attune_background_records_total";
 const READY: &str = "attune_ready";
 const BUILD: &str = "attune_build_info";
 const RESIDENT: &str = "attune_resident_memory_bytes";
@@ -106,6 +108,8 @@ fn describe() {
         LAG,
         "How far behind what goes on in the background is; it grows when that has ended without a word"
     );
+    describe_gauge!(STARTING, "1 while what goes on in the background still reads what was before it");
+    describe_counter!(RECORDS, "Records of the log that what goes on in the background has dealt with");
     describe_gauge!(READY, "1 when requests should be sent here");
     describe_gauge!(BUILD, "1, with the version as a label");
     describe_gauge!(RESIDENT, "Memory of the process that is in RAM");
@@ -122,6 +126,8 @@ pub(crate) async fn scrape(State(app): State<App>) -> Result<([(http::HeaderName
     observe_cards(&app.inference.cards());
     for line in progress::board() {
         gauge!(LAG, "name" => line.name).set(line.lag.as_secs_f64());
+        gauge!(STARTING, "name" => line.name).set(f64::from(u8::from(line.is_starting)));
+        counter!(RECORDS, "name" => line.name).absolute(line.records);
     }
     gauge!(READY).set(f64::from(u8::from(app.inference.is_ready() && !app.is_draining())));
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

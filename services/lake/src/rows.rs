@@ -111,23 +111,31 @@ fn chance(arm: &Arm) -> Option<f64> {
     Some(arm.chance).filter(|chance| *chance > 0.0)
 }
 
+/// The features of each position of a list as JSON, written as they come: there are a dozen to each of millions.
+fn features(list: &Exposure) -> impl Iterator<Item = Option<String>> {
+    let json = |name: &String| serde_json::to_string(name).unwrap_or_default();
+    let names: Vec<String> = list.feature_names.iter().map(json).collect();
+    list.items.iter().map(move |one| {
+        let mut text = Vec::new();
+        for (name, value) in names.iter().zip(&one.features) {
+            text.push(if text.is_empty() { b'{' } else { b',' });
+            text.extend_from_slice(name.as_bytes());
+            text.push(b':');
+            serde_json::to_writer(&mut text, value).expect("a number, or null where it is none");
+        }
+        (!text.is_empty()).then(|| {
+            text.push(b'}');
+            String::from_utf8(text).expect("JSON is text")
+        })
+    })
+}
+
 pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError> {
     // Arrow wants to know how many values come.
     let positions: Vec<_> = rows.iter().flat_map(Row::positions).collect();
     let shown = || positions.iter().copied();
     let list = || shown().map(|(row, ..)| &row.record);
-    let features: Vec<Option<String>> = shown()
-        .map(|(row, _, one)| {
-            let named: serde_json::Map<_, _> = row
-                .record
-                .feature_names
-                .iter()
-                .cloned()
-                .zip(one.features.iter().map(|value| (*value).into()))
-                .collect();
-            (!named.is_empty()).then(|| serde_json::Value::Object(named).to_string())
-        })
-        .collect();
+    let features: Vec<Option<String>> = rows.iter().flat_map(|row| features(&row.record)).collect();
     let columns = vec![
         texts(shown().map(|(row, ..)| row.subject.as_str())),
         Arc::new(UInt64Array::from_iter_values(shown().map(|(row, ..)| row.offset))) as ArrayRef,

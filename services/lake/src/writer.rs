@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use attune_api::progress::{self, Sign};
 use attune_store::Tenant;
@@ -16,8 +16,6 @@ use tokio::task::{AbortHandle, Id, JoinHandle, JoinSet};
 use crate::codec::LakeError;
 use crate::tail::Tail;
 
-/// What it is called where it says how far behind it is.
-const NAME: &str = "lake";
 /// Records of one look at the log.
 const POLL_MAX: usize = 2_000;
 /// How long a look waits for the next record.
@@ -26,6 +24,10 @@ const POLL_WAIT: Duration = Duration::from_millis(500);
 const TENANTS_EVERY: Duration = Duration::from_secs(5);
 /// How long a tenant's lake rests after a fault.
 const REST: Duration = Duration::from_secs(2);
+/// Lists that start go first, for so long at most, looked at so often: nobody waits for the lake, and it reads days again
+/// when it starts.
+const GIVE_WAY_MAX: Duration = Duration::from_secs(10);
+const GIVE_WAY_TICK: Duration = Duration::from_millis(50);
 
 /// When files are written, and when they are joined.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +128,7 @@ async fn all(
         for tenant in tenants {
             let name = tenant.to_string();
             let Entry::Vacant(place) = known.entry(name.clone()) else { continue };
-            let sign = signs.entry(name.clone()).or_insert_with(|| Arc::new(progress::enter(NAME))).clone();
+            let sign = signs.entry(name.clone()).or_insert_with(|| Arc::new(progress::enter(progress::LAKE))).clone();
             let writer = writers.spawn(follow(stores.clone(), tenant, settings, stopping.clone(), sign));
             whose.insert(writer.id(), name);
             place.insert(writer);
@@ -160,6 +162,13 @@ async fn follow(
     sign: Arc<Sign>,
 ) {
     let mut commits = Commits { sign, fail: false };
+    let begun = Instant::now();
+    while progress::is_starting(progress::LISTS) && begun.elapsed() < GIVE_WAY_MAX && !*stopping.borrow() {
+        tokio::select! {
+            () = tokio::time::sleep(GIVE_WAY_TICK) => {}
+            _ = stopping.changed() => {}
+        }
+    }
     loop {
         let Err(error) = write(&stores, &tenant, settings, &mut stopping, &mut commits).await else { return };
         commits.fail = true;

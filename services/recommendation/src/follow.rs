@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use attune_api::catalogue::{ITEMS_MAX, SharedCatalogue};
-use attune_api::progress::{self, Sign};
+use attune_api::progress::Sign;
 use attune_api::{ApiError, Call};
 use attune_store::StoreError;
-use attune_store::events::{Bounds, Consumer, EventLog, Position};
+use attune_store::events::{Bounds, Consumer, Event, EventLog, Position};
 use attune_store::relational::Relational;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::RecommendationConfig;
 use crate::definitions::InForce;
@@ -34,6 +35,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Changes of items are shown this long after the last time at the soonest.
 const ITEMS_SHOWN_EVERY: Duration = Duration::from_millis(100);
+/// While the log brings more than is applied, what it brings is shown no more often: what changes after a world was made is
+/// copied once more.
+const BEHIND_SHOWN_EVERY: Duration = Duration::from_secs(5);
 /// Items that wait to be read again; with more of them the whole catalogue is.
 const PENDING_MAX: usize = 50_000;
 /// How often the catalogue may turn out to have vectors of another length while it is read.
@@ -41,7 +45,7 @@ const LAYOUTS_MAX: usize = 3;
 /// Counted events after which a snapshot is worth its while.
 const SNAPSHOT_EVENTS: usize = 1_000;
 /// After so many it does not wait for its time: they are what a start after a kill has to read again.
-const SNAPSHOT_EVENTS_MAX: usize = 1_000_000;
+const SNAPSHOT_EVENTS_MAX: usize = 500_000;
 
 /// Follows the log for one replica.
 pub struct Follower {
@@ -58,6 +62,8 @@ pub struct Follower {
     pub models: Option<Arc<dyn TrainedModels>>,
     /// The tenant has been seen: when it is not there any more, it was deleted.
     pub was_there: bool,
+    /// Reads the snapshot, until it is read.
+    pub restoring: Option<JoinHandle<()>>,
 }
 
 /// How following ended.
@@ -92,14 +98,32 @@ struct Since {
     events: usize,
     events_unkept: usize,
     items: bool,
+    /// The last look at the log brought all that one may bring.
+    is_behind: bool,
+}
+
+/// What a look at the log brought, and where it goes on.
+struct Batch {
+    events: Vec<Event>,
+    positions: Vec<Position>,
+}
+
+impl Batch {
+    async fn poll(consumer: &mut dyn Consumer, wait: Duration) -> Result<Self, StoreError> {
+        let events = consumer.poll(BATCH, wait).await?;
+        Ok(Self { events, positions: consumer.positions() })
+    }
+
+    fn is_full(&self) -> bool {
+        self.events.len() == BATCH
+    }
 }
 
 impl Follower {
     /// Runs until it is told to stop, whatever fails meanwhile, and writes down what it has then; or until its tenant is
     /// deleted.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Ended {
-        let sign = progress::enter(progress::LISTS);
-        self.restore().await;
+    pub async fn run(mut self, sign: Sign, mut stop: watch::Receiver<bool>) -> Ended {
+        self.restoring = Some(self.restore());
         let stopped = async move { _ = stop.wait_for(|stop| *stop).await };
         let mut stopped = std::pin::pin!(stopped);
         loop {
@@ -120,6 +144,8 @@ impl Follower {
                 () = tokio::time::sleep(RETRY_AFTER) => {}
             }
         }
+        // What was not read yet is not written over.
+        self.restored().await;
         if let Err(fault) = self.keep().await {
             tracing::warn!(tenant = %self.replica.tenant, error = %fault, "the state could not be written down");
         }
@@ -140,29 +166,54 @@ impl Follower {
     }
 
     async fn follow(&mut self, sign: &Sign) -> Result<(), Fault> {
+        let begun = Instant::now();
         let tenant = self.replica.tenant.clone();
-        let bounds = self.log.bounds(&tenant).await?;
-        let mut consumer = self.log.read(&tenant, &self.from(&bounds)).await?;
         if self.is_gone().await? {
             return Err(Fault::Gone);
         }
-        self.look().await?;
+        // What changes from here on is in the log, and read again by what that says.
         self.scan().await?;
+        self.restored().await;
+        self.look().await?;
         self.follow_model().await?;
+        let bounds = self.log.bounds(&tenant).await?;
+        let mut consumer = self.log.read(&tenant, &self.from(&bounds)).await?;
         let now = Instant::now();
-        let mut since = Since { shown: now, looked: now, kept: now, events: 0, events_unkept: 0, items: true };
-        let mut is_ready = false;
+        let catalogue_s = (now - begun).as_secs_f64();
+        let (events, events_unkept, items, is_behind) = (0, 0, true, false);
+        let mut since = Since { shown: now, looked: now, kept: now, events, events_unkept, items, is_behind };
+        let (mut is_ready, mut ahead) = (false, None);
         loop {
             let caught_up = self.caught_up(&bounds);
             if !is_ready && caught_up {
                 self.refresh().await?;
                 self.show(&mut since).await?;
                 self.replica.set_ready();
+                sign.started();
                 is_ready = true;
+                let log_s = now.elapsed().as_secs_f64();
+                tracing::info!(%tenant, catalogue_s, log_s, "lists are made from here on");
             }
-            // While the past is read nobody waits for new items.
-            let oldest_ms = self.consume(&mut *consumer, &mut since, is_ready).await?;
-            sign.done_with(oldest_ms.into_iter());
+            let batch = match ahead.take() {
+                Some(batch) => batch,
+                // While the past is read nobody waits for new items.
+                None => {
+                    let wait_ms = if is_ready { self.config.publish_ms.min(1_000) } else { 10 };
+                    Batch::poll(&mut *consumer, Duration::from_millis(wait_ms)).await?
+                }
+            };
+            since.is_behind = batch.is_full();
+            let appended_ms: Vec<i64> = batch.events.iter().map(|event| event.appended_ms).collect();
+            if since.is_behind {
+                // Reading goes on beside applying.
+                let more = Batch::poll(&mut *consumer, Duration::ZERO);
+                let (applied, more) = tokio::join!(self.apply(batch, &mut since), more);
+                applied?;
+                ahead = Some(more?).filter(|more| !more.events.is_empty());
+            } else {
+                self.apply(batch, &mut since).await?;
+            }
+            sign.done_with(appended_ms.into_iter());
             self.deal_with(&mut since, is_ready).await?;
         }
     }
@@ -180,23 +231,14 @@ impl Follower {
         bounds.iter().all(reached)
     }
 
-    /// Applies what the log brings next. When the oldest of it was appended, in Unix milliseconds.
-    async fn consume(
-        &mut self,
-        consumer: &mut dyn Consumer,
-        since: &mut Since,
-        is_ready: bool,
-    ) -> Result<Option<i64>, Fault> {
-        let wait = if is_ready { self.config.publish_ms.min(1_000) } else { 10 };
-        let events = consumer.poll(BATCH, Duration::from_millis(wait)).await?;
-        let oldest_ms = events.iter().map(|event| event.appended_ms).min();
-        let (positions, replica) = (consumer.positions(), self.replica.clone());
+    async fn apply(&mut self, Batch { events, positions }: Batch, since: &mut Since) -> Result<(), Fault> {
+        let replica = self.replica.clone();
         let consumed = spawn_blocking(move || replica.consume(&events, &positions)).await?;
         since.events += consumed.counted;
         // A snapshot that still has him does not stay for want of other events.
         since.events_unkept += if consumed.forgot { SNAPSHOT_EVENTS } else { consumed.counted + consumed.shown };
         self.pending.extend(consumed.items);
-        Ok(oldest_ms)
+        Ok(())
     }
 
     async fn deal_with(&mut self, since: &mut Since, is_ready: bool) -> Result<(), Fault> {
@@ -216,6 +258,7 @@ impl Follower {
         }
         let elapsed = since.shown.elapsed();
         let publish = Duration::from_millis(self.config.publish_ms);
+        let publish = if since.is_behind { publish.max(BEHIND_SHOWN_EVERY) } else { publish };
         if is_ready && (since.items && elapsed >= ITEMS_SHOWN_EVERY || since.events > 0 && elapsed >= publish) {
             self.show(since).await?;
         }
@@ -244,16 +287,21 @@ impl Follower {
         Ok(changed)
     }
 
-    /// Reads the whole catalogue, some of it at a time: vectors are most of it, and are not to be in memory twice.
+    /// Reads the whole catalogue, some of it at a time: vectors are most of it, and are not to be in memory twice. Before
+    /// the first list all processors lay them out, later one.
     async fn scan(&mut self) -> Result<(), Fault> {
         let call = self.call();
-        let mut stocking = Stocking::new(self.catalogue.schema(&call).await?);
+        let threads =
+            if *self.replica.ready().borrow() { 1 } else { thread::available_parallelism().map_or(1, Into::into) };
+        let mut stocking = Stocking::new(self.catalogue.schema(&call).await?).by(threads);
         let (mut entries, mut from) = (Vec::new(), None);
         loop {
             let page = self.catalogue.scan(&call, from.as_deref(), ITEMS_MAX).await?;
             entries.extend(page.entries);
             from = page.next;
             if from.is_none() || entries.len() >= STOCKED_AT_ONCE {
+                // Rows are those of the snapshot.
+                self.restored().await;
                 let (replica, entries) = (self.replica.clone(), std::mem::take(&mut entries));
                 let put = spawn_blocking(move || stocking.put(replica.with_rows(entries)).map(|()| stocking));
                 stocking = put.await??;
@@ -342,19 +390,29 @@ impl Follower {
         Ok(())
     }
 
-    async fn restore(&self) {
-        let (replica, path) = (self.replica.clone(), self.path());
-        let read = spawn_blocking(move || {
-            let state = snapshot::read(&path, &replica.rules)?;
-            replica.restore(state);
-            Ok::<_, SnapshotError>(())
-        });
-        match read.await {
-            Ok(Err(error)) if !matches!(error, SnapshotError::Absent) => {
-                tracing::warn!(tenant = %self.replica.tenant, %error, "the snapshot is of no use: replaying the log");
+    /// Begins to read the snapshot.
+    fn restore(&self) -> JoinHandle<()> {
+        let (replica, path, begun) = (self.replica.clone(), self.path(), Instant::now());
+        spawn_blocking(move || match snapshot::read(&path, &replica.rules) {
+            Ok(state) => {
+                let (events, seconds) = (state.events(), begun.elapsed().as_secs_f64());
+                tracing::info!(tenant = %replica.tenant, events, seconds, "the snapshot was read");
+                replica.restore(state);
             }
-            Err(error) => tracing::error!(%error, "reading the snapshot failed: replaying the log"),
-            Ok(_) => {}
+            Err(SnapshotError::Absent) => {}
+            Err(error) => {
+                tracing::warn!(tenant = %replica.tenant, %error, "the snapshot is of no use: replaying the log");
+            }
+        })
+    }
+
+    /// The snapshot is read.
+    async fn restored(&mut self) {
+        if let Some(restoring) = &mut self.restoring {
+            if let Err(error) = restoring.await {
+                tracing::error!(%error, "reading the snapshot failed: replaying the log");
+            }
+            self.restoring = None;
         }
     }
 

@@ -56,6 +56,31 @@ pub struct Consumed {
     pub items: Vec<String>,
 }
 
+impl Consumed {
+    /// Has a record applied that was not before, and moves on behind it.
+    fn take(
+        &mut self,
+        state: &mut State,
+        event: &Event,
+        record: Result<Record, serde_json::Error>,
+        apply: impl FnOnce(&mut State, Record) -> Applied,
+    ) {
+        let Position { partition, offset } = event.position;
+        if state.has_consumed(partition, offset) {
+            return;
+        }
+        match record.map(|record| apply(state, record)) {
+            Ok(Applied::Counted) => self.counted += 1,
+            Ok(Applied::Shown) => self.shown += 1,
+            Ok(Applied::Forgotten) => (self.counted, self.forgot) = (self.counted + 1, true),
+            Ok(Applied::Item(item_id)) => self.items.push(item_id),
+            Ok(Applied::Nothing) => {}
+            Err(error) => tracing::warn!(partition, offset, %error, "a record of the log cannot be read"),
+        }
+        state.advance([(partition, offset + 1)]);
+    }
+}
+
 /// What is locked, with the lock that only one of those has who write or read for long.
 pub struct Alone<'r, G> {
     guard: G,
@@ -151,25 +176,23 @@ impl Replica {
     /// Applies events of the log, each together with its place, and moves on to `positions`. What is not a record of ours
     /// is passed over: a newer program may have written it.
     pub fn consume(&self, events: &[Event], positions: &[Position]) -> Consumed {
-        let records: Vec<_> = events.iter().map(|event| (event, Record::read(&event.payload))).collect();
-        let mut consumed = Consumed::default();
+        let records: Vec<_> = events.iter().map(|event| (event, Record::read_counted(&event.payload))).collect();
         let mut records = records.into_iter().peekable();
+        let mut consumed = Consumed::default();
+        if !*self.ready.borrow() {
+            // Nobody reads yet, and there is much to read.
+            self.state_mut().fold(|state| {
+                for (event, record) in records.by_ref().take(APPLIED_AT_ONCE) {
+                    consumed
+                        .take(state, event, record, |state, record| state.step(&event.subject, record, &self.rules));
+                }
+                records.peek().is_some()
+            });
+        }
         while records.peek().is_some() {
-            let mut state = self.state_mut();
+            let state = &mut *self.state_mut();
             for (event, record) in records.by_ref().take(APPLIED_AT_ONCE) {
-                let Position { partition, offset } = event.position;
-                if state.has_consumed(partition, offset) {
-                    continue;
-                }
-                match record.map(|record| state.apply(&event.subject, record, &self.rules)) {
-                    Ok(Applied::Counted) => consumed.counted += 1,
-                    Ok(Applied::Shown) => consumed.shown += 1,
-                    Ok(Applied::Forgotten) => (consumed.counted, consumed.forgot) = (consumed.counted + 1, true),
-                    Ok(Applied::Item(item_id)) => consumed.items.push(item_id),
-                    Ok(Applied::Nothing) => {}
-                    Err(error) => tracing::warn!(partition, offset, %error, "a record of the log cannot be read"),
-                }
-                state.advance([(partition, offset + 1)]);
+                consumed.take(state, event, record, |state, record| state.apply(&event.subject, record, &self.rules));
             }
         }
         self.state_mut().advance(positions.iter().map(|position| (position.partition, position.offset)));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use attune_api::catalogue::SharedCatalogue;
 use attune_api::outside::{Outside, SharedOutside};
+use attune_api::progress::{self, Sign};
 use attune_api::recommendation::Recommendation;
 use attune_api::rest::recommendation::{
     RankRequest, RecommendRequest, RecommendResponse, SimilarRequest, TrendingRequest,
@@ -119,7 +120,7 @@ impl Recommender {
             followers: Mutex::default(),
             stop,
         });
-        let warming = tokio::spawn(warm(recommender.clone()));
+        let warming = tokio::spawn(warm(recommender.clone(), progress::begin(progress::LISTS)));
         recommender.lock_followers().push(warming);
         Ok((recommender.clone(), Following { recommender, writer }))
     }
@@ -154,10 +155,13 @@ impl Recommender {
             more: MoreSources::default(),
             models,
             was_there: false,
+            restoring: None,
         };
         let (replicas, stop) = (Arc::clone(&self.replicas), self.stop.subscribe());
+        // From now on, not from when it first runs: who can wait looks for it.
+        let sign = progress::begin(progress::LISTS);
         self.lock_followers().push(tokio::spawn(async move {
-            if follower.run(stop).await == Ended::Gone {
+            if follower.run(sign, stop).await == Ended::Gone {
                 replicas.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
             }
         }));
@@ -197,8 +201,14 @@ pub(crate) fn tenant(call: &Call) -> Result<Tenant, ApiError> {
     call.tenant.parse().map_err(wrong)
 }
 
-/// Follows every tenant that there is, and forgets those that were deleted while nobody followed them.
-async fn warm(recommender: Arc<Recommender>) {
+/// Follows every tenant that there is, and forgets those that were deleted while nobody followed them. `sign` stands for
+/// tenants that are not known yet.
+async fn warm(recommender: Arc<Recommender>, sign: Sign) {
+    follow_all(&recommender).await;
+    sign.leave();
+}
+
+async fn follow_all(recommender: &Arc<Recommender>) {
     let Seams { folder, relational, models, .. } = &recommender.seams;
     departed::sweep(folder, &**relational, models.clone()).await;
     let mut after = None;

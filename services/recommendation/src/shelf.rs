@@ -44,6 +44,7 @@ pub struct Shelf {
 /// another length wait for their embedding to be made anew.
 pub struct Stocking {
     kinds: Kinds,
+    threads: usize,
     shelf: Option<Shelf>,
     /// Items before the first that has a vector.
     bare: Vec<(u32, Entry)>,
@@ -52,7 +53,13 @@ pub struct Stocking {
 impl Stocking {
     /// With nothing in it.
     pub fn new(kinds: Kinds) -> Self {
-        Self { kinds, shelf: None, bare: Vec::new() }
+        Self { kinds, threads: 1, shelf: None, bare: Vec::new() }
+    }
+
+    /// Laid out by so many threads.
+    #[must_use]
+    pub fn by(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     /// Adds items with their rows.
@@ -76,7 +83,7 @@ impl Stocking {
         for (_, entry) in &mut entries {
             entry.vector.take_if(|vector| vector.len() != width);
         }
-        shelf.put(entries)
+        shelf.put_by(entries, self.threads)
     }
 
     /// The shelf.
@@ -88,7 +95,7 @@ impl Stocking {
             return Ok(shelf);
         }
         let mut shelf = Shelf::new(self.kinds, 1)?;
-        shelf.put(self.bare)?;
+        shelf.put_by(self.bare, self.threads)?;
         Ok(shelf)
     }
 }
@@ -147,6 +154,10 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError::Width`]: nothing was changed then.
     pub fn put(&mut self, entries: Vec<(u32, Entry)>) -> Result<(), ShelfError> {
+        self.put_by(entries, 1)
+    }
+
+    fn put_by(&mut self, entries: Vec<(u32, Entry)>, threads: usize) -> Result<(), ShelfError> {
         let width = self.index.view().width();
         let mut vectors = entries.iter().filter_map(|(_, entry)| entry.vector.as_ref());
         if let Some(other) = vectors.find(|vector| vector.len() != width) {
@@ -169,7 +180,7 @@ impl Shelf {
         self.remove(&hidden);
         let mut items: Vec<Item> = shown.into_values().collect();
         items.sort_unstable_by_key(|item| item.row);
-        self.index.upsert(items, 1)?;
+        self.index.upsert(items, threads)?;
         Ok(())
     }
 
@@ -298,7 +309,7 @@ mod tests {
     fn a_catalogue_is_laid_out_some_of_it_at_a_time() {
         let bare = || entry("a", 1, None, json!({}));
         let with = |vector: &[f32]| entry("b", 1, Some(vector.to_vec()), json!({}));
-        let mut stocking = Stocking::new(kinds());
+        let mut stocking = Stocking::new(kinds()).by(2);
         stocking.put(vec![(0, bare())]).unwrap();
         stocking.put(vec![(1, with(&[0.0, 1.0])), (2, with(&[1.0]))]).unwrap();
         stocking.put(vec![(3, bare()), (4, with(&[1.0, 0.0]))]).unwrap();
@@ -307,7 +318,7 @@ mod tests {
         assert_eq!([1, 4].map(|row| view.vector(row).unwrap().to_vec()), [[0.0, 1.0], [1.0, 0.0]]);
         assert_eq!([0, 2, 3].map(|row| view.vector(row).unwrap().to_vec()), [[0.0, 0.0]; 3], "no or another length");
 
-        let mut stocking = Stocking::new(kinds());
+        let mut stocking = Stocking::new(kinds()).by(2);
         stocking.put(vec![(0, bare())]).unwrap();
         let view = stocking.finish().unwrap().view();
         assert_eq!((view.items(), view.width()), (1, 1));

@@ -91,7 +91,7 @@ impl Learning {
             self.write(&value.map_or(u64::MAX, f64::to_bits).to_le_bytes());
             self.write(&time_ms.to_le_bytes());
             let time = time_ms.div_euclid(1_000);
-            if !self.builder.push(subject.to_owned(), item.to_owned(), kind.to_owned(), value, time) {
+            if !self.builder.push(subject, item, kind, value, time) {
                 return Err(HistoryError::Kinds { path: LAKE.into() }.into());
             }
         }

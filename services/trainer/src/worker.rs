@@ -137,12 +137,12 @@ impl Drop for Trainer {
     }
 }
 
-/// Waits while lists are behind, after a start or beside an import: they need the processors and the memory now, and what a
-/// run would learn from is not all there yet.
-async fn give_way() {
+/// Waits while others start or are behind, after a start or beside an import: they need the processors and the memory now,
+/// and what a run would learn from is not all there yet.
+async fn give_way(to: &str, max: Duration) {
     let begun = Instant::now();
-    let are_behind = || progress::lag(progress::LISTS).is_some_and(|lag| lag > LISTS_LAG_MAX);
-    while are_behind() && begun.elapsed() < GIVE_WAY_MAX {
+    let are_behind = || progress::line(to).is_some_and(|line| line.is_starting || line.lag > LISTS_LAG_MAX);
+    while are_behind() && begun.elapsed() < max {
         tokio::time::sleep(LISTS_LAG_MAX / 4).await;
     }
 }
@@ -152,7 +152,7 @@ async fn work(shared: Shared, mut stopping: watch::Receiver<bool>) {
     loop {
         let begun = Instant::now();
         let turn = async {
-            give_way().await;
+            give_way(progress::LISTS, GIVE_WAY_MAX).await;
             match enter_due(&shared).await.and(next(&shared).await) {
                 Ok(is_any) => {
                     shared.sign.caught_up();
@@ -278,4 +278,32 @@ fn told(shared: &Shared, outcome: &'static str, detail: &str, took: Duration) {
     metrics::gauge!(LAST_RUN).set(now_ms() as f64 / 1e3);
     metrics::gauge!(LAST_SECONDS).set(took.as_secs_f64());
     shared.sign.note(&format!("the last run took {:.1} s and was {outcome}: {detail}", took.as_secs_f64()));
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_waits_for_who_starts_or_is_behind_and_not_for_ever() {
+        let soon = LISTS_LAG_MAX / 8;
+        let waits = async || timeout(soon, give_way("behind", GIVE_WAY_MAX)).await.is_err();
+        assert!(give_way("behind", GIVE_WAY_MAX).now_or_never().is_some(), "nobody is there");
+        let sign = progress::begin("behind");
+        assert!(waits().await, "it has only just begun, and is behind by nothing");
+        assert!(timeout(4 * LISTS_LAG_MAX, give_way("behind", soon)).await.is_ok());
+        sign.started();
+        assert!(!waits().await);
+        tokio::time::sleep(LISTS_LAG_MAX + soon).await;
+        assert!(waits().await, "it is behind");
+        let catches_up = async {
+            tokio::time::sleep(soon).await;
+            sign.caught_up();
+        };
+        tokio::join!(give_way("behind", GIVE_WAY_MAX), catches_up);
+        sign.leave();
+    }
 }

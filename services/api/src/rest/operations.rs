@@ -38,6 +38,12 @@ pub struct ReadyBackground {
     pub name: String,
     /// By how many seconds it is behind. It grows when it has ended without a word.
     pub lag_s: f64,
+    /// It still reads what was before this process, or a tenant, began: what it is for is not answered yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starting: bool,
+    /// Records of the log that it has dealt with since the process began.
+    #[serde(default)]
+    pub records: u64,
     /// What it did last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

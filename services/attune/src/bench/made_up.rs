@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use attune_api::progress;
 use attune_api::rest::operations::{Readiness, ReadyBackground};
 use attune_load::random::SplitMix64;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -17,7 +18,7 @@ const IN_FLIGHT: usize = 4;
 /// Categories of items.
 pub(super) const CATEGORIES: u64 = 20;
 /// What goes on in the background and has to be done before anything is measured.
-const WAITED_FOR: [&str; 2] = ["content", "lists"];
+const WAITED_FOR: [&str; 2] = [progress::CONTENT, progress::LISTS];
 /// Who looks for work twice a second is no further behind when there is none.
 const LAG_S_MAX: f64 = 1.5;
 const WORDS: [&str; 16] = [
@@ -103,7 +104,12 @@ pub(super) async fn at_rest(rest: &Rest) -> Result<()> {
 
 /// The first of some that work in the background, by their names, that is further behind than so many seconds.
 pub(super) async fn behind(rest: &Rest, names: &[&str], lag_s_max: f64) -> Result<Option<ReadyBackground>> {
+    let is_behind = |line: &ReadyBackground| line.starting || line.lag_s > lag_s_max;
+    Ok(background(rest, names).await?.into_iter().find(is_behind))
+}
+
+/// Some that work in the background, by their names.
+pub(super) async fn background(rest: &Rest, names: &[&str]) -> Result<Vec<ReadyBackground>> {
     let ready: Readiness = rest.get("/readyz").await?;
-    let is_behind = |line: &ReadyBackground| names.contains(&line.name.as_str()) && line.lag_s > lag_s_max;
-    Ok(ready.background.into_iter().find(is_behind))
+    Ok(ready.background.into_iter().filter(|line| names.contains(&line.name.as_str())).collect())
 }

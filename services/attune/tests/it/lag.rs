@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http;
 use crate::server::{Server, config};
@@ -17,11 +17,16 @@ fn lags(server: &Server, name: &str) -> (f64, f64) {
     let answer = http::get(server.address, "/readyz");
     assert_eq!(answer.status, 200, "{}", answer.text());
     let ready = answer.json();
-    let line = ready["background"].as_array().unwrap().iter().find(|line| line["name"] == name);
+    let line = line_of(&ready, name);
     let metrics = http::get(server.address, "/metrics").text();
     let figure = format!("attune_background_lag_seconds{{name=\"{name}\"}} ");
     let metric = metrics.lines().find_map(|line| line.strip_prefix(&figure)).unwrap_or_else(|| panic!("{metrics}"));
-    (line.unwrap_or_else(|| panic!("{ready}"))["lag_s"].as_f64().unwrap(), metric.parse().unwrap())
+    (line["lag_s"].as_f64().unwrap(), metric.parse().unwrap())
+}
+
+fn line_of<'r>(ready: &'r Value, name: &str) -> &'r Value {
+    let lines = ready["background"].as_array().unwrap();
+    lines.iter().find(|line| line["name"] == name).unwrap_or_else(|| panic!("{ready}"))
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -49,6 +54,11 @@ fn a_consumer_that_stands_still_falls_behind_and_catches_up() {
     until("the lake is written", || manifest.is_file());
     for name in ["lists", "lake", "content", "erasures", "trainer"] {
         until("everything is up to date", || lags(&server, name).0 < 5.0);
+    }
+    for name in ["lists", "lake"] {
+        let ready = http::get(server.address, "/readyz").json();
+        let line = line_of(&ready, name);
+        assert!(line.get("starting").is_none() && line["records"].as_u64() >= Some(1), "{ready}");
     }
     // A folder where the manifest was: no commit can succeed.
     let aside = manifest.with_extension("aside");

@@ -165,7 +165,7 @@ impl Table {
         if metric == Metric::Cosine && vector.values().iter().all(|value| *value == 0.0) {
             return Err(format!("the vector of {id:?} is zero: cosine needs a direction"));
         }
-        self.names.row_or_new(id.to_owned());
+        self.names.row_or_new(id);
         self.values.extend_from_slice(vector.values());
         Ok(())
     }

@@ -19,6 +19,7 @@ mod visits;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{mem, thread};
 
 use attune_api::log::{self, Record};
 use attune_ranking::data::{Event, KindWorth, Worth};
@@ -77,6 +78,9 @@ pub struct State {
     popular: Vec<f64>,
     trends: Trends,
     visits: Visits,
+    /// What goes with what that is not counted yet: an item, and those that were liked before it. Empty but within a step.
+    #[serde(skip)]
+    noted: Vec<(u32, Vec<u32>)>,
     stats: Stats,
     /// Who is nobody any more.
     forgotten: HashSet<SubjectKey>,
@@ -148,6 +152,7 @@ impl State {
             popular: Vec::new(),
             trends: Trends::new(rules.trend_half_life_s).expect("the configuration was checked"),
             visits: Visits::default(),
+            noted: Vec::new(),
             stats: Stats::default(),
             forgotten: HashSet::new(),
             next: BTreeMap::new(),
@@ -248,6 +253,29 @@ impl State {
 
     /// The step of the fold.
     pub fn apply(&mut self, subject: &str, record: Record, rules: &Rules) -> Applied {
+        let applied = self.step(subject, record, rules);
+        self.noted.drain(..).for_each(|(row, before)| self.visits.visit(row, &before));
+        applied
+    }
+
+    /// Takes as many steps as `some` does, again and again for as long as it says that there are more. What goes with what,
+    /// which is half of the work and which no step looks at, is counted beside the next of them, in the same order.
+    pub fn fold(&mut self, mut some: impl FnMut(&mut Self) -> bool) {
+        let mut is_more = true;
+        while is_more || !self.noted.is_empty() {
+            let (mut visits, mut noted) = (mem::take(&mut self.visits), mem::take(&mut self.noted));
+            thread::scope(|scope| {
+                let count = || noted.drain(..).for_each(|(row, before)| visits.visit(row, &before));
+                let counting = scope.spawn(count);
+                is_more = is_more && some(self);
+                counting.join().expect("counting does not panic");
+            });
+            self.visits = visits;
+        }
+    }
+
+    /// A step that leaves what goes with what to whoever takes it.
+    pub fn step(&mut self, subject: &str, record: Record, rules: &Rules) -> Applied {
         match (record, key_of(subject)) {
             (Record::Exposure(list), _) => self.show(&list, rules),
             (_, Some(subject)) if self.forgotten.contains(&subject) => Applied::Nothing,
@@ -323,7 +351,7 @@ impl State {
         let weight = rules.weigh(&event.r#type, event.surface.as_deref(), deed.value(), deed.time(), deed.time());
         let user = self.users.entry(subject).or_default();
         if weight > 0.0 {
-            self.visits.visit(row, user.liked_before(row));
+            self.noted.push((row, user.liked_before(row)));
         }
         if weight != 0.0 {
             let row = row as usize;

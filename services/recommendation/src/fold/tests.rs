@@ -180,6 +180,14 @@ proptest! {
         repeated.extend(repeats.iter().map(|index| *index.get(&records)));
         let (state, sorted, repeated) = (fold(&records), fold(&by_subject), fold(&repeated));
         prop_assert_eq!(&state, &repeated);
+        let (mut beside, mut left) = (State::new(&rules), records.chunks(7));
+        beside.fold(|state| {
+            for (person, id, item, time) in left.next().into_iter().flatten() {
+                state.step(&subject(*person), event(*id, "click", *item, *time), &rules);
+            }
+            left.len() > 0
+        });
+        prop_assert_eq!(&state, &beside);
         prop_assert_eq!(state.digest(), sorted.digest());
         let one_less = fold(&by_subject[1..]);
         prop_assert!(state.events() == one_less.events() || state.digest() != one_less.digest());

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use attune_api::log::item_subject;
+use attune_api::progress;
 use attune_api::rest::Timestamp;
 use attune_api::rest::operations::Readiness;
 use attune_doctor::{Lag, LetterFacts};
@@ -56,7 +57,7 @@ pub async fn lake_lag(
     let of_items = item_subject("");
     let waiting = first.iter().filter(|event| !event.subject.starts_with(&of_items));
     Ok(waiting.map(|event| event.appended_ms).min().map(|oldest_ms| Lag {
-        name: "lake".to_owned(),
+        name: progress::LAKE.to_owned(),
         lag_s: (now_ms - oldest_ms) as f64 / 1e3,
         lag_s_max: LAG_S_MAX + config.lake.flush_s as f64,
         place: "the event log, beyond the lake".to_owned(),

@@ -228,7 +228,7 @@ mod tests {
     fn a_catalogue_says_what_reviews_come_to() {
         let mut items = Names::default();
         for id in ["a", "b"] {
-            items.row_or_new(id.to_owned());
+            items.row_or_new(id);
         }
         let review = |polarity| Review { user: 0, item: 0, polarity };
         let (kinds, entries) = catalogue(&items, &[review(1.0), review(0.2)]);

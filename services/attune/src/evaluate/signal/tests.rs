@@ -21,7 +21,7 @@ fn history() -> History {
         items.shuffle(&mut random);
         for (time, item) in (0..).zip(&items[..RATINGS]) {
             let stars = if item % 4 == 0 { 5.0 } else { 1.0 };
-            assert!(building.push(format!("u{user}"), format!("i{item}"), "rating".to_owned(), Some(stars), time));
+            assert!(building.push(&format!("u{user}"), &format!("i{item}"), "rating", Some(stars), time));
         }
     }
     building.finish(Path::new("ratings")).unwrap()
