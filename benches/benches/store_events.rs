@@ -1,7 +1,8 @@
 //! Events per second of the embedded log, every batch acknowledged when it is durable, and of a consumer.
 //!
-//! `cargo bench -p attune-benches --bench store_events [-- FOLDER]`; the log is written to a new folder below FOLDER, by
-//! default the system's for temporary files: mind that it may be in memory, where a sync costs nothing.
+//! `cargo bench -p attune-benches --bench store_events [-- FOLDER KAFKA]`; the log is written to a new folder below FOLDER,
+//! by default the system's for temporary files: mind that it may be in memory, where a sync costs nothing. Where a URI such
+//! as `kafka://127.0.0.1:19092` names it, the same goes through Kafka, under a tenant of its own.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use attune_store::Tenant;
 use attune_store::embedded::events::Log;
 use attune_store::events::{EventLog, NewEvent, Settings};
+use attune_store::network::events::{Kafka, KafkaOptions};
 use bytes::Bytes;
 
 const PAYLOAD_BYTES: usize = 160;
@@ -37,7 +39,7 @@ fn batch(first: usize, count: usize, payload: &Bytes) -> Vec<NewEvent> {
 }
 
 /// Seconds and, in order, the milliseconds that appends took.
-async fn append(log: &Arc<Log>, tenant: &Tenant, load: &Load) -> (f64, Vec<f64>) {
+async fn append(log: &Arc<dyn EventLog>, tenant: &Tenant, load: &Load) -> (f64, Vec<f64>) {
     let payload = Bytes::from(vec![b'x'; PAYLOAD_BYTES]);
     let batches = load.events / load.batch_events / load.callers;
     let began = Instant::now();
@@ -49,7 +51,7 @@ async fn append(log: &Arc<Log>, tenant: &Tenant, load: &Load) -> (f64, Vec<f64>)
                 for number in 0..batches {
                     let events = batch((caller * batches + number) * count, count, &payload);
                     let asked = Instant::now();
-                    log.append(&tenant, events).await.expect("the disk takes it");
+                    log.append(&tenant, events).await.expect("the log takes it");
                     taken.push(asked.elapsed().as_secs_f64() * 1e3);
                 }
                 taken
@@ -68,12 +70,22 @@ async fn append(log: &Arc<Log>, tenant: &Tenant, load: &Load) -> (f64, Vec<f64>)
 #[tokio::main]
 async fn main() {
     // Cargo adds a flag of its own.
-    let folder =
-        std::env::args().skip(1).find(|one| !one.starts_with('-')).map_or_else(std::env::temp_dir, PathBuf::from);
+    let (brokers, folders): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).filter(|one| !one.starts_with('-')).partition(|one| one.starts_with("kafka://"));
+    let folder = folders.first().map_or_else(std::env::temp_dir, PathBuf::from);
     let root = folder.join(format!("attune-store-events-{}", std::process::id()));
-    let log = Arc::new(Log::open(&root, Settings::default()).await.expect("a log of its own"));
-    let tenant: Tenant = "bench".parse().expect("letters");
     println!("{PAYLOAD_BYTES} bytes of payload an event, log in {}", root.display());
+    run(Arc::new(Log::open(&root, Settings::default()).await.expect("a log of its own"))).await;
+    std::fs::remove_dir_all(&root).expect("the log can be removed");
+    for uri in brokers {
+        println!("\n{uri}");
+        let options = KafkaOptions::from_uri(&uri).expect("kafka://HOST:PORT");
+        run(Arc::new(Kafka::open(options).await.expect("Kafka answers"))).await;
+    }
+}
+
+async fn run(log: Arc<dyn EventLog>) {
+    let tenant: Tenant = format!("bench-{:08x}", rand::random::<u32>()).parse().expect("letters and digits");
     let mut events = 0;
     for load in &LOADS {
         let (seconds, taken) = append(&log, &tenant, load).await;
@@ -93,6 +105,6 @@ async fn main() {
         read += consumer.poll(10_000, Duration::from_secs(10)).await.expect("the log can be read").len();
     }
     println!("consume, polls of 10000: {:>9.0} events/s", read as f64 / began.elapsed().as_secs_f64());
-    drop((consumer, log));
-    std::fs::remove_dir_all(&root).expect("the log can be removed");
+    drop(consumer);
+    log.erase(&tenant).await.expect("what was appended can be removed");
 }

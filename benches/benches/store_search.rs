@@ -1,6 +1,7 @@
 //! Search in a folder over 100,000 items: how long writing them takes, and each kind of query.
 //!
-//! `cargo bench --package attune-benches --bench store_search`. Words are drawn by Zipf's law, so that a query has common
+//! `cargo bench --package attune-benches --bench store_search [-- ELASTICSEARCH]`; where a URL such as
+//! `http://127.0.0.1:19200` names it, in Elasticsearch, too, under a tenant of its own. Words are drawn by Zipf's law, so that a query has common
 //! and rare ones as real ones do. The figures are for one caller; facets count every match.
 
 mod times;
@@ -9,7 +10,9 @@ use std::time::Instant;
 
 use attune_ranking::attributes::{Kind, Schema, Value};
 use attune_ranking::filter::parse;
+use attune_store::Tenant;
 use attune_store::embedded::search::TantivySearch;
+use attune_store::network::search::{ElasticsearchOptions, ElasticsearchSearch};
 use attune_store::search::{CHANGES_MAX, Change, Entry, FacetQuery, Order, Query, Search};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -18,15 +21,19 @@ const ITEMS: u64 = 100_000;
 const QUERIES: usize = 2_000;
 const VOCABULARY: f64 = 50_000.0;
 
-fn main() {
-    let runtime = tokio::runtime::Runtime::new().expect("threads");
-    runtime.block_on(run());
+#[tokio::main]
+async fn main() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    run(&TantivySearch::open(folder.path()).await.expect("the folder"), QUERIES).await;
+    // Cargo adds a flag of its own.
+    let Some(url) = std::env::args().skip(1).find(|one| !one.starts_with('-')) else { return };
+    times::say(&format!("\n{url}"));
+    let options = ElasticsearchOptions::new(url.parse().expect("http://HOST:PORT"));
+    run(&ElasticsearchSearch::new(options).expect("a client"), QUERIES / 4).await;
 }
 
-async fn run() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let search = TantivySearch::open(folder.path()).await.expect("the folder");
-    let tenant = "bench".parse().expect("a tenant");
+async fn run(search: &dyn Search, queries: usize) {
+    let tenant: Tenant = format!("bench-{:08x}", rand::random::<u32>()).parse().expect("letters and digits");
     let mut random = StdRng::seed_from_u64(1);
     let schema =
         [("category", Kind::Keyword), ("price", Kind::Number), ("tags", Kind::KeywordList), ("new", Kind::Boolean)];
@@ -42,20 +49,18 @@ async fn run() {
         }
         search.write(&tenant, &changes).await.expect("write");
     }
-    let took = begun.elapsed();
-    times::say(&format!(
-        "write      {ITEMS} items in {:.1} s, {:.0} items/s",
-        took.as_secs_f64(),
-        ITEMS as f64 / took.as_secs_f64()
-    ));
+    search.refresh(&tenant).await.expect("refresh");
+    let seconds = begun.elapsed().as_secs_f64();
+    times::say(&format!("write      {ITEMS} items in {seconds:.1} s, {:.0} items/s", ITEMS as f64 / seconds));
     times::say(&format!("resident   {} MiB", resident_bytes() >> 20));
     for name in ["words", "filter", "facets", "typo", "sorted", "deep page"] {
-        let queries: Vec<Query> = (0..QUERIES).map(|_| query(name, &mut random)).collect();
-        times::time(name, QUERIES, async |number| {
-            search.search(&tenant, &queries[number]).await.expect("search");
+        let asked: Vec<Query> = (0..queries).map(|_| query(name, &mut random)).collect();
+        times::time(name, queries, async |number| {
+            search.search(&tenant, &asked[number]).await.expect("search");
         })
         .await;
     }
+    search.erase(&tenant).await.expect("erase");
 }
 
 fn entry(number: u64, random: &mut StdRng) -> Entry {
