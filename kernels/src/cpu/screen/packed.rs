@@ -22,12 +22,7 @@ impl ScreenItems {
     /// If `levels` is not whole rows, `width` is zero or over [`SCREEN_WIDTH_MAX`], a level is -128, or this machine does
     /// not support `isa`.
     pub fn pack(isa: Isa, levels: &[i8], width: usize) -> Self {
-        assert!(
-            (1..=SCREEN_WIDTH_MAX).contains(&width),
-            "{width} values a row: 1 to {SCREEN_WIDTH_MAX} can be screened"
-        );
-        assert!(levels.len().is_multiple_of(width), "{} levels are no whole rows of {width}", levels.len());
-        assert!(!levels.contains(&i8::MIN), "levels are symmetric: -127 to 127");
+        check_items(levels, width);
         let (path, items) = (Path::of(isa), levels.len() / width);
         let mut starts = vec![[0; LANES]; items.div_ceil(LANES)];
         for (item, row) in levels.chunks_exact(width).enumerate() {
@@ -110,6 +105,14 @@ impl ScreenItems {
         let lanes = (self.items - panel * LANES).min(LANES);
         (u32::from(u16::MAX) >> (LANES - lanes)) as u16
     }
+}
+
+/// Panics unless `levels` are whole rows of a width that can be screened, and symmetric.
+#[track_caller]
+pub(super) fn check_items(levels: &[i8], width: usize) {
+    assert!((1..=SCREEN_WIDTH_MAX).contains(&width), "{width} values a row: 1 to {SCREEN_WIDTH_MAX} can be screened");
+    assert!(levels.len().is_multiple_of(width), "{} levels are no whole rows of {width}", levels.len());
+    assert!(!levels.contains(&i8::MIN), "levels are symmetric: -127 to 127");
 }
 
 /// Queries as rows of levels, reusable without allocation once they have grown to need.

@@ -6,7 +6,8 @@
 //! Levels of items are stored unsigned here and those of queries are not, the other way round than in panels: so what the
 //! offset adds depends on the query alone, and no second place in memory is read for an item.
 
-use super::{Path, SCREEN_WIDTH_MAX, scalar};
+use super::packed::check_items;
+use super::{Path, scalar};
 use crate::cpu::Isa;
 use crate::cpu::lines::{Line, RowLines, elements_mut, huge_vec, prefetch};
 
@@ -34,15 +35,10 @@ impl ScreenRows {
     /// Packs `levels` (items x `width`, row-major).
     ///
     /// # Panics
-    /// If `levels` is not whole rows, `width` is zero or over [`SCREEN_WIDTH_MAX`], a level is -128, or this machine does
-    /// not support `isa`.
+    /// If `levels` is not whole rows, `width` is zero or over [`SCREEN_WIDTH_MAX`](super::SCREEN_WIDTH_MAX), a level is
+    /// -128, or this machine does not support `isa`.
     pub fn pack(isa: Isa, levels: &[i8], width: usize) -> Self {
-        assert!(
-            (1..=SCREEN_WIDTH_MAX).contains(&width),
-            "{width} values a row: 1 to {SCREEN_WIDTH_MAX} can be screened"
-        );
-        assert!(levels.len().is_multiple_of(width), "{} levels are no whole rows of {width}", levels.len());
-        assert!(!levels.contains(&i8::MIN), "levels are symmetric: -127 to 127");
+        check_items(levels, width);
         let depth = width.div_ceil(size_of::<Line>());
         let mut lines = huge_vec(levels.len() / width * depth);
         lines.resize(levels.len() / width * depth, Line::ZERO);
