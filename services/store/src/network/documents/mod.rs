@@ -7,8 +7,9 @@
 //!
 //! Only the atomicity of a single document is relied on: every write names the version that it replaces, or inserts.
 //!
-//! FerretDB, which speaks the same protocol, has an index for one `_id` and reads the whole collection for a set of them:
-//! there many documents are as many questions, several at once.
+//! FerretDB, which speaks the same protocol, uses its index where one `_id` is asked for and nothing else, and reads the
+//! whole collection for anything more: there many documents are as many questions, several at once, and what version a
+//! document has is looked at before it is written. Somebody may come in between, as he may within FerretDB.
 
 mod error;
 mod write;
@@ -108,6 +109,23 @@ impl MongoDocuments {
         found.buffer_unordered(QUESTIONS_AT_ONCE).try_filter_map(|row| future::ready(Ok(row))).try_collect().await
     }
 
+    /// What finds a document as long as it is of a version; nothing where it is known not to be.
+    async fn of_version(
+        &self,
+        call: &'static str,
+        collection: Collection,
+        joint: String,
+        expected: Version,
+    ) -> Result<Option<Bson>, StoreError> {
+        if !self.is_ferret {
+            return Ok(Some(doc! { "_id": joint, "version": expected.0 as i64 }));
+        }
+        let filter = doc! { "_id": joint };
+        let found = self.collection(collection).find_one(filter.clone()).await.map_err(fail(call))?;
+        let found = found.map(|row| version(call, &row)).transpose()?;
+        Ok((found == Some(expected)).then_some(filter))
+    }
+
     /// A page of what matches, of one tenant.
     async fn page(
         &self,
@@ -172,7 +190,7 @@ impl Documents for MongoDocuments {
     ) -> Result<Vec<Result<Version, StoreError>>, StoreError> {
         check_puts(&puts)?;
         self.index("put", collection).await?;
-        write::put_all(&self.collection(collection), tenant, collection, &puts).await
+        write::put_all(self, tenant, collection, &puts).await
     }
 
     async fn get(
@@ -209,7 +227,7 @@ impl Documents for MongoDocuments {
             merge_patch(&mut found.body, patch);
             check_body("patch", id, &found.body)?;
             let put = Put { id: id.to_owned(), body: found.body, expect: Expect::Version(found.version) };
-            match write::replace(&documents, "patch", tenant, collection, &put).await? {
+            match write::replace(self, "patch", tenant, collection, &put).await? {
                 Some(version) => return Ok(Document { id: put.id, version, body: put.body }),
                 None if expect == Expect::Any => continue,
                 None => break,
@@ -226,15 +244,16 @@ impl Documents for MongoDocuments {
         expect: Expect,
     ) -> Result<bool, StoreError> {
         let documents = self.collection(collection);
-        let mut filter = doc! { "_id": joint(tenant, id) };
-        match expect {
-            Expect::Any => (),
-            Expect::Version(version) => drop(filter.insert("version", version.0 as i64)),
+        let joint = joint(tenant, id);
+        let filter = match expect {
+            Expect::Any => Some(doc! { "_id": joint }),
+            Expect::Version(version) => self.of_version("delete", collection, joint, version).await?,
             Expect::Absent => {
-                let found = documents.find_one(filter).await.map_err(fail("delete"))?;
+                let found = documents.find_one(doc! { "_id": joint }).await.map_err(fail("delete"))?;
                 return if found.is_none() { Ok(false) } else { Err(conflict("delete", id, expect)) };
             }
-        }
+        };
+        let Some(filter) = filter else { return Err(conflict("delete", id, expect)) };
         let is_deleted = documents.delete_one(filter).await.map_err(fail("delete"))?.deleted_count > 0;
         if is_deleted || expect == Expect::Any { Ok(is_deleted) } else { Err(conflict("delete", id, expect)) }
     }

@@ -8,7 +8,7 @@ use mongodb::error::ErrorKind as MongoKind;
 use mongodb::options::ReturnDocument;
 
 use super::error::{fail, is_duplicate};
-use super::{TRIES_MAX, found_by, joint, version};
+use super::{MongoDocuments, TRIES_MAX, found_by, joint, version};
 use crate::documents::{Collection, Put, conflict, lookups};
 use crate::{Expect, StoreError, Tenant, Version};
 
@@ -19,7 +19,7 @@ type Outcome = Result<Version, StoreError>;
 
 /// Writes all, each for itself: what may be new in one insert, the others one by one, those of one key in their order.
 pub(super) async fn put_all(
-    documents: &mongodb::Collection<Bson>,
+    store: &MongoDocuments,
     tenant: &Tenant,
     collection: Collection,
     puts: &[Put],
@@ -32,7 +32,7 @@ pub(super) async fn put_all(
     };
     let fresh: Vec<usize> = (0..puts.len()).filter(may_be_new).collect();
     let mut outcomes: HashMap<usize, Outcome> =
-        insert(documents, tenant, collection, puts, &fresh).await?.into_iter().collect();
+        insert(store, tenant, collection, puts, &fresh).await?.into_iter().collect();
 
     let mut left: HashMap<&str, Vec<usize>> = HashMap::new();
     for place in (0..puts.len()).filter(|place| !outcomes.contains_key(place)) {
@@ -41,7 +41,7 @@ pub(super) async fn put_all(
     let in_order = |places: Vec<usize>| async move {
         let mut written = Vec::with_capacity(places.len());
         for place in places {
-            written.push((place, put(documents, tenant, collection, &puts[place]).await?));
+            written.push((place, put(store, tenant, collection, &puts[place]).await?));
         }
         Ok::<_, StoreError>(written)
     };
@@ -54,7 +54,7 @@ pub(super) async fn put_all(
 /// Inserts what is new. A document that is there already is refused where it must not be, and left to be replaced where
 /// it may.
 async fn insert(
-    documents: &mongodb::Collection<Bson>,
+    store: &MongoDocuments,
     tenant: &Tenant,
     collection: Collection,
     puts: &[Put],
@@ -65,7 +65,7 @@ async fn insert(
     }
     let first = Version::first();
     let rows = places.iter().map(|place| fields(tenant, collection, &puts[*place], first));
-    let inserted = documents.insert_many(rows).ordered(false).await;
+    let inserted = store.collection(collection).insert_many(rows).ordered(false).await;
     let there: HashSet<usize> = match inserted {
         Ok(_) => HashSet::new(),
         Err(error) => match error.kind.as_ref() {
@@ -92,7 +92,7 @@ async fn insert(
 
 /// Writes one. What came between two tries is tried again.
 async fn put(
-    documents: &mongodb::Collection<Bson>,
+    store: &MongoDocuments,
     tenant: &Tenant,
     collection: Collection,
     put: &Put,
@@ -100,7 +100,7 @@ async fn put(
     let refused = || Ok(Err(conflict("put", &put.id, put.expect)));
     for _ in 0..TRIES_MAX {
         if put.expect != Expect::Absent
-            && let Some(version) = replace(documents, "put", tenant, collection, put).await?
+            && let Some(version) = replace(store, "put", tenant, collection, put).await?
         {
             return Ok(Ok(version));
         }
@@ -108,7 +108,7 @@ async fn put(
             return refused();
         }
         let first = Version::first();
-        match documents.insert_one(fields(tenant, collection, put, first)).await {
+        match store.collection(collection).insert_one(fields(tenant, collection, put, first)).await {
             Ok(_) => return Ok(Ok(first)),
             Err(error) if super::error::code(&error).is_some_and(is_duplicate) => (),
             Err(error) => return Err(fail("put")(error)),
@@ -122,16 +122,18 @@ async fn put(
 
 /// Puts a document in place of the one there, when it is of the expected version. The new version, if it was.
 pub(super) async fn replace(
-    documents: &mongodb::Collection<Bson>,
+    store: &MongoDocuments,
     call: &'static str,
     tenant: &Tenant,
     collection: Collection,
     put: &Put,
 ) -> Result<Option<Version>, StoreError> {
-    let mut filter = doc! { "_id": joint(tenant, &put.id) };
-    if let Expect::Version(version) = put.expect {
-        filter.insert("version", version.0 as i64);
-    }
+    let (documents, joint) = (store.collection(collection), joint(tenant, &put.id));
+    let filter = match put.expect {
+        Expect::Version(version) => store.of_version(call, collection, joint, version).await?,
+        _ => Some(doc! { "_id": joint }),
+    };
+    let Some(filter) = filter else { return Ok(None) };
     let mut set = fields(tenant, collection, put, Version(0));
     set.remove("_id");
     set.remove("version");
