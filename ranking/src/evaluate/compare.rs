@@ -1,5 +1,6 @@
-//! Two outcomes side by side: is the second better, or was it chance?
+//! Two runs side by side: is the second better, or was it chance?
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,8 @@ use super::run::{GroupOutcome, Outcome};
 pub struct Comparison {
     /// Name of the protocol of both.
     pub protocol: String,
-    /// Seed of the split of both.
-    pub seed: u64,
+    /// Seeds of the splits of both.
+    pub seeds: Vec<u64>,
     /// Length of the lists.
     pub k: usize,
     /// How intervals and p-values were made.
@@ -35,9 +36,12 @@ pub struct GroupComparison {
     pub metrics: Vec<(Metric, Difference)>,
 }
 
-/// Why two outcomes cannot be compared.
+/// Why two runs cannot be compared.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum CompareError {
+    /// Of one of them there is nothing.
+    #[error("a run without a split: measure both again")]
+    Empty,
     /// They were measured differently.
     #[error("the runs differ in {what}, {first} and {second}: measure both with the same protocol, seed and stage")]
     Settings {
@@ -57,48 +61,83 @@ pub enum CompareError {
 }
 
 impl Comparison {
-    /// How `second` differs from `first`, user by user.
+    /// How `second` differs from `first`, user by user. Several splits of a protocol are compared as one: a user counts with
+    /// his means over those that asked about him.
     ///
     /// # Errors
-    /// [`CompareError`] unless protocol, seed, stage, ranked items and users are the same.
-    pub fn new(first: &Outcome, second: &Outcome, bootstrap: Bootstrap) -> Result<Self, CompareError> {
-        let settings = |outcome: &Outcome| {
-            [
-                ("protocol", outcome.protocol.clone()),
-                ("seed", outcome.seed.to_string()),
-                ("stage", format!("{:?}", outcome.stage).to_lowercase()),
-                ("k", outcome.k.to_string()),
-                ("ranked items", outcome.ranked.to_string()),
-                ("number of groups", outcome.groups.len().to_string()),
-            ]
-        };
-        let mut pairs = settings(first).into_iter().zip(settings(second));
-        if let Some(((what, first), (_, second))) = pairs.find(|(first, second)| first != second) {
-            return Err(CompareError::Settings { what, first, second });
-        }
-        let groups = first.groups.iter().zip(&second.groups);
+    /// [`CompareError`] unless there are as many splits of both, and of each pair of them protocol, seed, stage, ranked items
+    /// and users are the same.
+    pub fn new(first: &[Outcome], second: &[Outcome], bootstrap: Bootstrap) -> Result<Self, CompareError> {
+        let (Some(one), Some(_)) = (first.first(), second.first()) else { return Err(CompareError::Empty) };
+        same([("number of splits", first.len().to_string())], [("number of splits", second.len().to_string())])?;
+        let pairs = || first.iter().zip(second);
+        pairs().try_for_each(|(first, second)| same(settings(first), settings(second)))?;
+        // Splits of one protocol have the same groups.
+        first.iter().try_for_each(|other| same(settings_of_all(one), settings_of_all(other)))?;
+        let of_group = |group: usize| pairs().map(move |(first, second)| (&first.groups[group], &second.groups[group]));
+        let groups = (0..one.groups.len()).map(|group| compare(&of_group(group).collect::<Vec<_>>(), &bootstrap));
         Ok(Self {
-            protocol: first.protocol.clone(),
-            seed: first.seed,
-            k: first.k,
+            protocol: one.protocol.clone(),
+            seeds: first.iter().map(|outcome| outcome.seed).collect(),
+            k: one.k,
             bootstrap,
-            groups: groups.map(|(first, second)| compare(first, second, &bootstrap)).collect::<Result<_, _>>()?,
+            groups: groups.collect::<Result<_, _>>()?,
         })
     }
 }
 
-fn compare(
-    first: &GroupOutcome,
-    second: &GroupOutcome,
-    bootstrap: &Bootstrap,
-) -> Result<GroupComparison, CompareError> {
-    let asked = |group: &GroupOutcome| group.users.iter().map(|user| (user.user, user.relevant)).collect::<Vec<_>>();
-    if first.name != second.name || asked(first) != asked(second) {
-        return Err(CompareError::Users { group: first.name.clone() });
+/// What a split is measured by.
+fn settings(outcome: &Outcome) -> [(&'static str, String); 6] {
+    let [protocol, stage, k, groups] = settings_of_all(outcome);
+    [protocol, ("seed", outcome.seed.to_string()), stage, k, ("ranked items", outcome.ranked.to_string()), groups]
+}
+
+/// What all splits of a run have in common.
+fn settings_of_all(outcome: &Outcome) -> [(&'static str, String); 4] {
+    [
+        ("protocol", outcome.protocol.clone()),
+        ("stage", format!("{:?}", outcome.stage).to_lowercase()),
+        ("k", outcome.k.to_string()),
+        ("number of groups", outcome.groups.len().to_string()),
+    ]
+}
+
+/// Names the first of the settings that differs.
+fn same<const N: usize>(
+    first: [(&'static str, String); N],
+    second: [(&'static str, String); N],
+) -> Result<(), CompareError> {
+    let mut pairs = first.into_iter().zip(second);
+    match pairs.find(|(first, second)| first != second) {
+        Some(((what, first), (_, second))) => Err(CompareError::Settings { what, first, second }),
+        None => Ok(()),
     }
-    let paired = |metric| (metric, bootstrap.paired(&first.values(metric), &second.values(metric)));
-    let metrics = Metric::ALL.map(paired).to_vec();
-    Ok(GroupComparison { name: first.name.clone(), users: first.users.len(), metrics })
+}
+
+/// One group of users, split by split.
+fn compare(pairs: &[(&GroupOutcome, &GroupOutcome)], bootstrap: &Bootstrap) -> Result<GroupComparison, CompareError> {
+    let name = &pairs[0].0.name;
+    let asked = |group: &GroupOutcome| group.users.iter().map(|user| (user.user, user.relevant)).collect::<Vec<_>>();
+    let is_alike = |(first, second): &(&GroupOutcome, &GroupOutcome)| {
+        first.name == *name && second.name == *name && asked(first) == asked(second)
+    };
+    if !pairs.iter().all(is_alike) {
+        return Err(CompareError::Users { group: name.clone() });
+    }
+    let (first, second): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
+    let paired = |metric| (metric, bootstrap.paired(&means(&first, metric), &means(&second, metric)));
+    let users = means(&first, Metric::ALL[0]).len();
+    Ok(GroupComparison { name: name.clone(), users, metrics: Metric::ALL.map(paired).to_vec() })
+}
+
+/// By user, his mean over the splits that asked about him.
+fn means(splits: &[&GroupOutcome], metric: Metric) -> Vec<f64> {
+    let mut by_user: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+    for user in splits.iter().flat_map(|split| &split.users) {
+        let (sum, count) = by_user.entry(user.user).or_default();
+        (*sum, *count) = (*sum + user.metrics.get(metric), *count + 1.0);
+    }
+    by_user.into_values().map(|(sum, count)| sum / count).collect()
 }
 
 impl Difference {
@@ -110,8 +149,12 @@ impl Difference {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (protocol, seed, level) = (&self.protocol, self.seed, 100.0 * self.bootstrap.level);
-        writeln!(f, "{protocol}, seed {seed}; second run less first; intervals of {level}% over users")?;
+        let (protocol, level) = (&self.protocol, 100.0 * self.bootstrap.level);
+        let splits = match &self.seeds[..] {
+            [seed] => format!("seed {seed}"),
+            seeds => format!("each user's mean over {} splits", seeds.len()),
+        };
+        writeln!(f, "{protocol}, {splits}; second run less first; intervals of {level}% over users")?;
         for GroupComparison { name, users, metrics } in &self.groups {
             writeln!(f, "\n{name}: {users} users")?;
             for (metric, difference) in metrics {
@@ -147,6 +190,10 @@ mod tests {
     }
 
     fn compared(first: &Outcome, second: &Outcome) -> Result<Comparison, CompareError> {
+        several(std::slice::from_ref(first), std::slice::from_ref(second))
+    }
+
+    fn several(first: &[Outcome], second: &[Outcome]) -> Result<Comparison, CompareError> {
         Comparison::new(first, second, Bootstrap { resamples: 200, ..Bootstrap::default() })
     }
 
@@ -171,6 +218,23 @@ mod tests {
         assert_eq!(compared(&first, &second), Err(CompareError::Users { group: "all".into() }));
         second.groups[0].users.pop();
         assert!(compared(&first, &second).is_err());
+    }
+
+    #[test]
+    fn splits_are_compared_as_one_by_the_means_of_their_users() {
+        let of = |seed, ndcg| Outcome { seed, ..outcome(ndcg) };
+        let (first, mut second) = ([of(1, 0.2), of(2, 0.2)], [of(1, 0.3), of(2, 0.4)]);
+        let text = several(&first, &second).unwrap().to_string();
+        assert!(text.starts_with("user-90-10, each user's mean over 2 splits; "), "{text}");
+        assert!(text.contains("all: 200 users"), "{text}");
+        assert!(text.contains("ndcg@10        +0.1500  [+0.1500, +0.1500]  p 0.0100  significantly better"), "{text}");
+        assert!(matches!(several(&first, &second[..1]), Err(CompareError::Settings { what: "number of splits", .. })));
+        assert_eq!(several(&[], &[]), Err(CompareError::Empty));
+        // A user whom one split alone asked about counts with that one.
+        let mut one_less = [of(1, 0.2), of(2, 0.2)];
+        one_less[1].groups[0].users.pop();
+        second[1].groups[0].users.pop();
+        assert_eq!(several(&one_less, &second).unwrap().groups[0].users, 200);
     }
 
     #[test]

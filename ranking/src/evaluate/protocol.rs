@@ -38,6 +38,9 @@ pub enum Rule {
         /// Whether the test run is of models that were trained with the validation part too.
         refit: bool,
     },
+    /// Each user's events are shuffled and cut after eight tenths and after nine, both rounded down but train is not empty:
+    /// the first train, the next validate, and the rest, a tenth rounded up, tests.
+    CutTenths,
     /// The last event of a user with two or more tests, the second to last of one with three or more validates.
     LeaveLastOut,
     /// Events from one date on test.
@@ -95,6 +98,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         k: 10,
         masked: TRAIN_AND_VALIDATION,
         rule: Rule::TwoTenths { refit: true },
+    },
+    Protocol {
+        name: "user-80-10-10",
+        description: "random by user, 8:1:1, cut after eight and after nine tenths, rounded down; trained on train alone",
+        k: 10,
+        masked: TRAIN_AND_VALIDATION,
+        rule: Rule::CutTenths,
     },
     Protocol {
         name: "user-90-10",
@@ -160,7 +170,7 @@ mod tests {
         assert!(PROTOCOLS.iter().all(|protocol| Protocol::named(protocol.name) == Ok(protocol)));
         let error = Protocol::named("sampled-99").unwrap_err().to_string();
         assert!(
-            error.contains("sampled-99") && error.contains("recbole-811-full, recbole-811-refit, user-90-10"),
+            error.contains("sampled-99") && error.contains("recbole-811-full, recbole-811-refit, user-80-10-10"),
             "{error}"
         );
     }

@@ -81,7 +81,8 @@ fn an_outcome_written_and_read_again_does_not_differ() {
     let outcome = evaluate(&popularity(&task), &task, 2).unwrap();
     let read: Outcome = serde_json::from_str(&serde_json::to_string(&outcome).unwrap()).unwrap();
     assert!(read.groups[0].lists().eq(outcome.groups[0].lists()));
-    let comparison = Comparison::new(&outcome, &read, Bootstrap { resamples: 100, ..Bootstrap::default() }).unwrap();
+    let comparison =
+        Comparison::new(&[outcome], &[read], Bootstrap { resamples: 100, ..Bootstrap::default() }).unwrap();
     for (metric, difference) in &comparison.groups[0].metrics {
         assert_eq!((difference.interval.mean, difference.p), (0.0, 1.0), "{metric:?}");
     }

@@ -70,6 +70,7 @@ impl Protocol {
                 shuffle_by_user(log, &counted, seed, |events| (0, at_least_one(tenth(events), events)), &mut parts);
             }
             Rule::TwoTenths { .. } => shuffle_by_user(log, &counted, seed, two_tenths, &mut parts),
+            Rule::CutTenths => shuffle_by_user(log, &counted, seed, cut_tenths, &mut parts),
             Rule::LeaveLastOut => leave_last_out(log, &counted, &mut parts),
             Rule::GlobalTime { quantile } => cut_time(log, &counted, quantile, &mut parts),
             Rule::UsersCold { share, .. } => {
@@ -115,6 +116,12 @@ fn at_least_one(held: usize, events: usize) -> usize {
 fn two_tenths(events: usize) -> (usize, usize) {
     let test = at_least_one(events / 10, events);
     (at_least_one(events / 10, events - test), test)
+}
+
+/// Sizes of validation and test where events are cut after eight and nine tenths.
+fn cut_tenths(events: usize) -> (usize, usize) {
+    let [first, second] = [8, 9].map(|tenths| (tenths * events / 10).max(events.min(1)));
+    (second - first, events - second)
 }
 
 /// Shuffles each user's events; `sizes` says how many at the end of so many validate and test.

@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn ratios_hold_for_each_user(rows in rows(), seed: u64) {
         let log = log(&rows);
-        for (name, validation, test) in [("recommenders-75-25", 0.0, 0.25), ("recbole-811-full", 0.1, 0.1), ("user-90-10", 0.0, 0.1)] {
+        for (name, validation, test) in [("recommenders-75-25", 0.0, 0.25), ("recbole-811-full", 0.1, 0.1), ("user-80-10-10", 0.1, 0.1), ("user-90-10", 0.0, 0.1)] {
             let Ok(split) = split(name, &log, seed) else { continue };
             for user in 0..USERS {
                 let [a, b, c] = [&split.train, &split.validation, &split.test].map(|part| times(&log, user, part).len());
@@ -135,4 +135,11 @@ fn a_part_without_events_is_an_error() {
     assert!(matches!(error("user-90-10", &[(0, 0, 1, 0)]), SplitError::Empty { part: "test", .. }));
     assert!(matches!(error("global-time", &[(0, 0, 1, 5), (0, 1, 1, 5)]), SplitError::Empty { part: "train", .. }));
     assert!(matches!(error("items-cold", &[(0, 0, 0, 0)]), SplitError::Empty { part: "train", .. }));
+}
+
+#[test]
+fn cuts_leave_the_rest_to_test() {
+    let sizes = [0, 1, 2, 5, 9, 10, 11, 19, 20, 104].map(|events| (events, cut_tenths(events)));
+    let expected = [(0, 0), (0, 0), (0, 1), (0, 1), (1, 1), (1, 1), (1, 2), (2, 2), (2, 2), (10, 11)];
+    assert_eq!(sizes.map(|(_, sizes)| sizes), expected, "{sizes:?}");
 }

@@ -43,8 +43,8 @@ Protocols:
                2,309 test, 2,240 dev and 19,154 train. Strong: |rating| >= 0.5,
                and whether positive outranks negative where people were positive
 
-  recommenders-75-25, recbole-811-full, recbole-811-refit, user-90-10,
-  leave-last-out-full, global-time, users-cold, items-cold
+  recommenders-75-25, recbole-811-full, recbole-811-refit, user-80-10-10,
+  user-90-10, leave-last-out-full, global-time, users-cold, items-cold
                recommenders, trained here on the training part of each split and
                asked to rank all items: MovieLens-100K (attune models pull
                movielens-100k), or events of your own with --events. Every event

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use anyhow::{Context, Result, ensure};
 use attune_batch::attributes::Attributes;
@@ -182,18 +183,21 @@ fn mean(group: &GroupOutcome, metric: Metric) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// Prints how the second of two results differs from the first, split by split.
+/// Prints how the second of two results differs from the first, split by split, and all of them together.
 ///
 /// # Errors
 /// A file is no such result, or they were not measured alike.
 pub fn compare(flags: &Flags) -> Result<()> {
     let [first, second] = &flags.compare[..] else { unreachable!("two values, says the command line") };
     let (first, second) = (outcomes(first)?, outcomes(second)?);
-    ensure!(first.len() == second.len(), "one has {} splits, the other {}", first.len(), second.len());
-    for (first, second) in first.iter().zip(&second) {
-        let comparison = Comparison::new(first, second, Bootstrap::default())?;
-        say!("{comparison}");
+    let all = Comparison::new(&first, &second, Bootstrap::default())?;
+    if first.len() > 1 {
+        for (first, second) in first.iter().zip(&second) {
+            let split = Comparison::new(slice::from_ref(first), slice::from_ref(second), Bootstrap::default())?;
+            say!("{split}");
+        }
     }
+    say!("{all}");
     Ok(())
 }
 

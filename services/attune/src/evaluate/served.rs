@@ -58,7 +58,8 @@ impl<'a> Served<'a> {
         model: Option<&str>,
         mut described: BTreeMap<String, Value>,
     ) -> Result<Self> {
-        let by_user = matches!(protocol.rule, Rule::Stratified { .. } | Rule::Tenth | Rule::TwoTenths { .. });
+        let by_user =
+            matches!(protocol.rule, Rule::Stratified { .. } | Rule::Tenth | Rule::TwoTenths { .. } | Rule::CutTenths);
         ensure!(
             by_user,
             "--served asks for users who have a history, for all items: {} does not; use user-90-10",
