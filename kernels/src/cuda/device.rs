@@ -93,6 +93,8 @@ pub(super) struct Shared {
     pub(super) machine: Box<dyn Machine>,
     pub(super) card: Card,
     pub(super) arithmetic: Arithmetic,
+    /// Whether it has the kernels that only Hopper runs.
+    pub(super) has_hopper: bool,
     origin: ModuleOrigin,
     lost: AtomicBool,
 }
@@ -147,7 +149,8 @@ impl Device {
     }
 
     fn of(machine: Box<dyn Machine>, card: Card, arithmetic: Arithmetic, origin: ModuleOrigin) -> Self {
-        Self(Arc::new(Shared { machine, card, arithmetic, origin, lost: AtomicBool::new(false) }))
+        let has_hopper = Kernel::HOPPER.iter().all(|kernel| machine.has(*kernel));
+        Self(Arc::new(Shared { machine, card, arithmetic, has_hopper, origin, lost: AtomicBool::new(false) }))
     }
 
     /// The card.
@@ -167,7 +170,7 @@ impl Device {
 
     /// How products can be cut here.
     pub fn tilings(&self) -> &'static [Tiling] {
-        Tiling::of(self.arithmetic(), self.0.has_hopper())
+        Tiling::of(self.arithmetic(), self.0.has_hopper)
     }
 
     /// Whether it is no card but its emulation.
@@ -246,11 +249,6 @@ fn bytes_of(values: &[f32]) -> &[u8] {
 }
 
 impl Shared {
-    /// Whether it has the kernels that only Hopper runs.
-    pub(super) fn has_hopper(&self) -> bool {
-        Kernel::HOPPER.iter().all(|kernel| self.machine.has(*kernel))
-    }
-
     pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }

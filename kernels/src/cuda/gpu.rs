@@ -13,6 +13,9 @@ use super::modules::{Image, ModuleOrigin, embedded};
 use super::plan::{Shape, hopper_shapes};
 use super::{Arithmetic, Card, CudaError};
 
+/// The most arguments that a kernel has.
+const ARGUMENTS_MAX: usize = 24;
+
 /// A context of a card, with the kernels loaded. A context of our own and not the shared primary one: after a failure it is
 /// given up and a new one opened, whatever else this process does with the card.
 pub(super) struct Gpu {
@@ -212,7 +215,8 @@ impl Machine for Gpu {
 
     unsafe fn launch(&self, stream: u64, shape: Shape, arguments: &mut [Argument]) -> Result<(), CudaError> {
         self.enter()?;
-        let mut values: Vec<*mut c_void> = arguments.iter().map(|argument| argument.value).collect();
+        let mut values = [std::ptr::null_mut(); ARGUMENTS_MAX];
+        values[..arguments.len()].iter_mut().zip(&*arguments).for_each(|(value, argument)| *value = argument.value);
         let Shape { kernel, grid: [x, y, z], threads, shared_bytes } = shape;
         let (function, stream, extra) = (self.function(kernel)?, stream as sys::CUstream, std::ptr::null_mut());
         // SAFETY: the caller's promise; the driver copies the arguments before it returns.

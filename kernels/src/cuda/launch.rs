@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_void};
 
-use super::device::{Argument, Shared};
+use super::device::{Argument, Shared, TileMap};
 use super::memory::Element;
 use super::plan::{self, DeviceKind, Shape, Tiling};
 use super::topk::TopkKernel;
@@ -226,17 +226,14 @@ impl Stream {
         self.holds(&projection.weights, outputs * inputs);
         self.holds(x, tokens * inputs);
         self.holds(y, tokens * outputs);
-        let kind = self.device_kind();
         assert!(tiling.takes(outputs, inputs), "{tiling:?} for a matrix of {outputs} x {inputs}");
-        let shape = plan::projection(tiling, kind, [tokens, outputs]);
+        let shape = plan::projection(tiling, self.device_kind(), [tokens, outputs]);
+        let maps = tiling.is_hopper().then(|| self.tile_maps(projection, x, inputs, tiling.sides())).transpose()?;
         let (mut x, mut w, mut bias, mut y) =
             (x.address, projection.weights.address, projection.bias.address, y.address);
         let (mut rows, mut outputs, mut inputs) = (tokens as i32, outputs as i32, inputs as i32);
         let mut activation = i32::from(projection.gelu);
-        let [x_rows, w_rows] = tiling.sides();
-        if tiling.is_hopper() {
-            let mut x = self.tile_map(x, [tokens, inputs as usize], x_rows)?;
-            let mut w = self.tile_map(w, [outputs as usize, inputs as usize], w_rows)?;
+        if let Some([mut x, mut w]) = maps {
             let mut arguments = arguments![x, w, bias, y, rows, outputs, inputs, activation];
             // SAFETY: as below; the maps say what they lie in, and nothing outside of that is read.
             return unsafe { self.launch(shape, &mut arguments) };
@@ -289,10 +286,7 @@ impl Stream {
         self.holds(x, tokens * inputs);
         self.holds(states, tokens * hidden);
         let mut residual = self.tile_map(states.address, [tokens, hidden], 128)?;
-        let (mut x, mut w) = (
-            self.tile_map(x.address, [tokens, inputs], 128)?,
-            self.tile_map(projection.weights.address, [hidden, inputs], 192)?,
-        );
+        let [mut x, mut w] = self.tile_maps(projection, x, inputs, [128, 192])?;
         let (mut bias, mut out) = (projection.bias.address, states.address);
         let (mut gamma, mut beta, mut epsilon) = (norm.gamma.address, norm.beta.address, norm.epsilon);
         let (mut rows, mut inputs) = (tokens as i32, inputs as i32);
@@ -301,14 +295,23 @@ impl Stream {
         unsafe { self.launch(shape, &mut arguments) }
     }
 
+    /// A product's rows and weights as the copy engine sees them, in tiles of so many rows of each.
+    fn tile_maps(
+        &self,
+        projection: &Projection,
+        x: &Buffer<Element>,
+        inputs: usize,
+        [x_rows, w_rows]: [usize; 2],
+    ) -> Result<[TileMap; 2], CudaError> {
+        let x = self.tile_map(x.address, [self.batch.tokens, inputs], x_rows)?;
+        let w = self.tile_map(projection.weights.address, [projection.bias.len(), inputs], w_rows)?;
+        Ok([x, w])
+    }
+
     /// What plans depend on.
     fn device_kind(&self) -> DeviceKind {
-        let Shared { arithmetic, card, .. } = &*self.shared;
-        DeviceKind {
-            arithmetic: *arithmetic,
-            has_hopper: self.shared.has_hopper(),
-            multiprocessors: card.multiprocessors,
-        }
+        let &Shared { arithmetic, has_hopper, ref card, .. } = &*self.shared;
+        DeviceKind { arithmetic, has_hopper, multiprocessors: card.multiprocessors }
     }
 
     /// Attention of each text to itself: `qkv` has queries, keys and values of a token side by side.
