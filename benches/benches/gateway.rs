@@ -41,7 +41,7 @@ async fn run() {
     let rows = embedded::relational::open(&folder.path().join("relational.db")).await.expect("rows");
     let rows: Arc<dyn Relational> = Arc::new(rows);
     let (keys, admin) = KeyStore::in_memory(rows, &DEFAULT_TENANT.parse().expect("a tenant")).await.expect("keys");
-    let front = Front { keys, tokens: None, shared: None };
+    let front = Front { keys, tokens: None, shared: None, tables: None };
     let model = folder.path().join("model");
     write_tiny_model(&model, 1).expect("a model");
     let tiny = || Inference::start(inference(), vec![spec(&model)]).expect("an engine");

@@ -1,7 +1,9 @@
 //! Large segments on a GPU: the cards that `--device` allows take them over, and answer as the CPU does, bit for bit.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use attune_api::rest::operations::ReadyTables;
 use attune_inference::DeviceChoice;
 use attune_kernels::cuda::{
     Arithmetic, Card, ChoiceError, Chosen, CudaError, Device, Found, GuardedItems, Items, Probe, TopkQuery, choose,
@@ -13,11 +15,12 @@ use attune_ranking::index::{Allowed, Scored, Search};
 /// Opens a device, or gives the one that is open.
 type Open = dyn Fn() -> Result<Device, CudaError> + Send + Sync;
 
-/// Makes the card that the choice allows take large segments from now on. One line of the log says which, or why none.
+/// Makes the card that the choice allows take large segments from now on, and gives what will be there. One line of the log
+/// says which card, or why none.
 ///
 /// # Errors
 /// The choice names a card that is not there.
-pub fn start(asked: DeviceChoice) -> Result<(), ChoiceError> {
+pub fn start(asked: DeviceChoice) -> Result<Option<Arc<Tables>>, ChoiceError> {
     let why = match asked {
         DeviceChoice::Cpu => "the CPU was asked for".to_owned(),
         _ => {
@@ -27,15 +30,17 @@ pub fn start(asked: DeviceChoice) -> Result<(), ChoiceError> {
                 Chosen::Cards(cards) => {
                     if let (Some(card), Ok(probe)) = (cards.into_iter().next(), found) {
                         tracing::info!(%card, "large segments are searched on the GPU");
-                        set_scanner(Arc::new(CardScanner::new(once(probe, card))));
+                        let tables = Arc::new(Tables::on(card.to_string()));
+                        set_scanner(Arc::new(CardScanner::new(Arc::clone(&tables), once(probe, card))));
+                        return Ok(Some(tables));
                     }
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
     };
     tracing::info!(why, "segments are searched on the CPU");
-    Ok(())
+    Ok(None)
 }
 
 /// One device for all segments; a lost one is opened again by whoever asks next.
@@ -51,12 +56,65 @@ fn once(probe: Probe, card: Card) -> impl Fn() -> Result<Device, CudaError> + Se
     }
 }
 
+/// The segments that a card has taken over: some of them may be out of use, each for itself.
+pub struct Tables {
+    card: String,
+    held: Mutex<Vec<Weak<OnCard>>>,
+    /// Failures of those that are gone.
+    failures_gone: AtomicU64,
+}
+
+impl Tables {
+    fn on(card: String) -> Self {
+        Self { card, held: Mutex::default(), failures_gone: AtomicU64::new(0) }
+    }
+
+    /// How they are.
+    pub fn state(&self) -> ReadyTables {
+        let held: Vec<Arc<OnCard>> = self.held().iter().filter_map(Weak::upgrade).collect();
+        let states: Vec<_> = held.iter().map(|table| table.items.state()).collect();
+        let in_use = states.iter().filter(|state| state.in_use).count();
+        let failures: u64 = states.iter().map(|state| state.failures).sum();
+        let failed = states.iter().filter(|state| state.failures > 0).max_by_key(|state| !state.in_use);
+        ReadyTables {
+            card: self.card.clone(),
+            in_use,
+            out_of_use: states.len() - in_use,
+            failures: failures + self.failures_gone.load(Ordering::Relaxed),
+            reason: failed.map(|state| state.reason.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Weak<OnCard>>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|table| table.strong_count() > 0);
+        held
+    }
+}
+
 /// Puts segments on a card.
-struct CardScanner(Arc<Open>);
+struct CardScanner {
+    tables: Arc<Tables>,
+    open: Arc<Open>,
+}
 
 impl CardScanner {
-    fn new(open: impl Fn() -> Result<Device, CudaError> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(open))
+    fn new(tables: Arc<Tables>, open: impl Fn() -> Result<Device, CudaError> + Send + Sync + 'static) -> Self {
+        Self { tables, open: Arc::new(open) }
+    }
+
+    fn put(&self, items: Items) -> Result<Arc<OnCard>, CudaError> {
+        let (width, open) = (items.width, Arc::clone(&self.open));
+        let items = GuardedItems::new(items, move || open())?;
+        let table = Arc::new(OnCard { items, width, tables: Arc::clone(&self.tables) });
+        self.tables.held().push(Arc::downgrade(&table));
+        Ok(table)
+    }
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tables({})", self.card)
     }
 }
 
@@ -69,11 +127,11 @@ impl std::fmt::Debug for CardScanner {
 impl Scanner for CardScanner {
     fn take(&self, items: ScanItems) -> Option<Arc<dyn Scan>> {
         let ScanItems { vectors, width, rows } = items;
-        let (places, open) = (rows.len(), Arc::clone(&self.0));
-        match GuardedItems::new(Items { vectors, width, rows }, move || open()) {
-            Ok(items) => {
-                tracing::info!(places, width, card = items.state().card, "a segment is on the GPU");
-                Some(Arc::new(OnCard { items, width }))
+        let places = rows.len();
+        match self.put(Items { vectors, width, rows }) {
+            Ok(table) => {
+                tracing::info!(places, width, card = self.tables.card, "a segment is on the GPU");
+                Some(table)
             }
             Err(error) => {
                 tracing::warn!(places, width, %error, "a segment is searched on the CPU");
@@ -88,6 +146,13 @@ impl Scanner for CardScanner {
 struct OnCard {
     items: GuardedItems,
     width: usize,
+    tables: Arc<Tables>,
+}
+
+impl Drop for OnCard {
+    fn drop(&mut self) {
+        self.tables.failures_gone.fetch_add(self.items.state().failures, Ordering::Relaxed);
+    }
 }
 
 impl Scan for OnCard {
@@ -109,7 +174,8 @@ mod tests {
     /// The emulated card; `None` where there is no C++ compiler, and says so.
     fn emulated() -> Option<CardScanner> {
         let open = || Device::emulated(Arithmetic::Bf16, ThreadOrder::default());
-        open().inspect_err(|error| eprintln!("SKIPPED: {error}")).ok().map(|_| CardScanner::new(open))
+        let tables = Arc::new(Tables::on("emulated".into()));
+        open().inspect_err(|error| eprintln!("SKIPPED: {error}")).ok().map(|_| CardScanner::new(tables, open))
     }
 
     fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -126,11 +192,13 @@ mod tests {
         lists.iter().map(|list| list.iter().map(|one| (one.row, one.score.to_bits())).collect()).collect()
     }
 
-    /// Odd sizes, filters, what is excluded, k up to and beyond what a card does.
+    /// Odd sizes, filters, what is excluded, k up to and beyond what a card does; widths of embeddings.
     #[test]
     fn a_card_finds_what_a_segment_finds_bit_for_bit() {
         let Some(scanner) = emulated() else { return };
-        for (items, width, count) in [(997, 8, 3), (601, 72, 17), (300, 256, 1), (9_001, 16, 20)] {
+        for (items, width, count) in
+            [(997, 8, 3), (601, 72, 17), (300, 256, 1), (9_001, 16, 20), (200, 384, 2), (130, 384, 17), (100, 768, 20)]
+        {
             let plain = segment(items, width);
             let on_card = plain.clone().with_scanner(&scanner);
             let queries = values(count * width, 1 << 30);
@@ -152,20 +220,50 @@ mod tests {
     #[test]
     fn a_segment_answers_without_its_card() {
         let Some(scanner) = emulated() else { return };
-        let wide = segment(50, 300);
-        assert!(scanner.take(ScanItems { vectors: Arc::default(), width: 300, rows: Arc::default() }).is_none());
-        let queries = values(2 * 300, 5);
+        let wide = segment(50, 800);
+        assert!(scanner.take(ScanItems { vectors: Arc::default(), width: 800, rows: Arc::default() }).is_none());
+        let queries = values(2 * 800, 5);
         let search = |queries| Search { queries, k: 5, allowed: None, excluded: &[], threads: 1 };
         let found = wide.clone().with_scanner(&scanner).search(&search(&queries)).unwrap();
         assert_eq!(bits(&found), bits(&wide.search(&search(&queries)).unwrap()));
 
-        let (vectors, rows) = (Arc::new(values(100 * 8, 0)), Arc::new((0..100).collect()));
-        let open = || Device::emulated(Arithmetic::Bf16, ThreadOrder::default());
-        let items = GuardedItems::new(Items { vectors, width: 8, rows }, open).unwrap();
-        let card = OnCard { items, width: 8 };
+        let card = scanner.put(few_items()).unwrap();
         let answered = |card: &OnCard| card.scan(&search(&queries[..8])).iter().filter(|found| found.is_some()).count();
         assert_eq!((answered(&card), card.items.state().in_use), (1, true));
         card.items.fail("a test");
         assert_eq!(answered(&card), 0);
+    }
+
+    fn few_items() -> Items {
+        Items { vectors: Arc::new(values(100 * 8, 0)), width: 8, rows: Arc::new((0..100).collect()) }
+    }
+
+    #[test]
+    fn tables_are_counted_while_they_are_there_and_their_failures_for_ever() {
+        if emulated().is_none() {
+            return;
+        }
+        // Two tables find the card; whoever asks again finds none.
+        let opened = AtomicU64::new(0);
+        let scanner = CardScanner::new(Arc::new(Tables::on("emulated".into())), move || {
+            match opened.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Device::emulated(Arithmetic::Bf16, ThreadOrder::default()),
+                _ => Err(CudaError::Lost),
+            }
+        });
+        let counts = || {
+            let ReadyTables { in_use, out_of_use, failures, .. } = scanner.tables.state();
+            (in_use, out_of_use, failures > 0)
+        };
+        assert_eq!(counts(), (0, 0, false));
+        let (first, second) = (scanner.put(few_items()).unwrap(), scanner.put(few_items()).unwrap());
+        assert_eq!((counts(), scanner.tables.state().reason.as_str()), ((2, 0, false), ""));
+        second.items.fail("a test");
+        assert_eq!(counts(), (1, 1, true));
+        assert!(!scanner.tables.state().reason.is_empty());
+        drop(second);
+        assert_eq!(counts(), (1, 0, true));
+        drop(first);
+        assert_eq!((counts(), scanner.tables.state().card.as_str()), ((0, 0, true), "emulated"));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, bail, ensure};
-use attune_gateway::{DEFAULT_TENANT, Drained, Front, GatewayConfig, KeyStore, NewKey, Services, Tokens};
+use attune_gateway::{DEFAULT_TENANT, Drained, Front, GatewayConfig, KeyStore, NewKey, Services, TablesNow, Tokens};
 use attune_inference::{Inference, ModelInfo};
 use attune_store::resolve::{Stores, StoresConfig};
 use clap::Args;
@@ -78,12 +78,13 @@ impl Server {
         std::fs::create_dir_all(&folder).with_context(|| unusable(&folder))?;
         let stores = Stores::open(&stores_config(config, address), &folder).await?;
         let (limits, models) = (compose::inference(config), config.clone());
-        let inference = tokio::task::spawn_blocking(move || {
-            scanner::start(limits.device).context("segments cannot be searched as --device says")?;
+        let (tables, inference) = tokio::task::spawn_blocking(move || {
+            let tables = scanner::start(limits.device).context("segments cannot be searched as --device says")?;
             let models = if models.roles.need_models() { compose::models(&models)? } else { Vec::new() };
-            Inference::start(limits, models).context("the models cannot be loaded")
+            anyhow::Ok((tables, Inference::start(limits, models).context("the models cannot be loaded")?))
         })
         .await??;
+        let tables = tables.map(|tables| Arc::new(move || tables.state()) as Arc<TablesNow>);
         let issuers = config.auth.jwt.tokens().map_err(Error::msg)?;
         let tokens = match issuers.is_empty() {
             true => None,
@@ -98,7 +99,7 @@ impl Server {
             listener,
             gateway: compose::gateway(config).map_err(Error::msg)?,
             inference,
-            front: Front { keys, tokens, shared },
+            front: Front { keys, tokens, shared, tables },
             services,
             background,
             file: config.file.clone(),

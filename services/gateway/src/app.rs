@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use attune_api::v1::inference_server::InferenceServer;
+use attune_api::{rest::operations::ReadyTables, v1::inference_server::InferenceServer};
 use attune_inference::Inference;
 use attune_store::cache::Cache;
 use axum::{
@@ -23,7 +23,7 @@ use crate::{
     keys::KeyStore,
     limits::Limiter,
     metrics, models, objects, openai, recommendation, sentiment,
-    serve::Front,
+    serve::{Front, TablesNow},
     services::Services,
     tei,
     tokens::Tokens,
@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     pub limiter: Limiter,
     /// What gateways of one installation know together, where there are several.
     pub shared: Option<Arc<dyn Cache>>,
+    /// How the segments are that GPUs search, where there are GPUs.
+    pub tables: Option<Arc<TablesNow>>,
     /// Writes with an idempotency key in work.
     pub in_work: InWork,
     pub services: Services,
@@ -79,6 +81,7 @@ impl App {
             keys: front.keys,
             tokens: front.tokens,
             shared: front.shared,
+            tables: front.tables,
             in_work: InWork::default(),
             services,
             draining,
@@ -87,6 +90,11 @@ impl App {
 
     pub fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// How the segments are that GPUs search.
+    pub fn card_tables(&self) -> Vec<ReadyTables> {
+        self.tables.iter().map(|now| now()).collect()
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, axum::Json<Re
             tokens: waiting.iter().map(|depth| depth.tokens).sum(),
         },
         gpus: app.inference.cards().into_iter().map(gpu).collect(),
+        tables: app.card_tables(),
         background: progress::board().into_iter().map(background).collect(),
     };
     (http, axum::Json(readiness))

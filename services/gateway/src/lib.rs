@@ -59,7 +59,7 @@ pub use keys::{Actor, DEFAULT_TENANT, KeySpec, KeyStore, KeyStoreError, NewKey};
 pub use limits::RateLimits;
 pub use metrics::install as install_metrics;
 pub use routes::{ROUTES, Route};
-pub use serve::{Drained, Front, in_process, serve};
+pub use serve::{Drained, Front, TablesNow, in_process, serve};
 pub use services::Services;
 pub use tls::{TlsError, TlsFiles};
 pub use tokens::{TOKEN_ALGORITHMS, TokenAlgorithm, TokenConfig, TokenError, Tokens};

@@ -5,7 +5,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use attune_api::progress;
+use attune_api::{progress, rest::operations::ReadyTables};
 use attune_inference::CardState;
 use attune_inference::schedule::Stats;
 use axum::extract::State;
@@ -40,6 +40,8 @@ const TOKENS: &str = "attune_tokens_total";
 const BUSY: &str = "attune_engine_busy_seconds";
 const GPU_IN_USE: &str = "attune_gpu_in_use";
 const GPU_FAILURES: &str = "attune_gpu_failures_total";
+const GPU_TABLES: &str = "attune_gpu_tables";
+const GPU_TABLE_FAILURES: &str = "attune_gpu_table_failures_total";
 const LAG: &str = "attune_background_lag_seconds";
 const STARTING: &str = "attune_background_starting";
 const RECORDS: &str = "attune_background_records_total";
@@ -105,6 +107,11 @@ fn describe() {
     describe_gauge!(GPU_IN_USE, "1 while batches of a model go to the card, 0 while the CPU answers in its place");
     describe_counter!(GPU_FAILURES, "Batches and attempts that failed on the card");
     describe_gauge!(
+        GPU_TABLES,
+        "Segments of items that the card has taken over: in_use, or out_of_use while the CPU searches them in its place"
+    );
+    describe_counter!(GPU_TABLE_FAILURES, "Searches of segments and attempts to put them back that failed on the card");
+    describe_gauge!(
         LAG,
         "How far behind what goes on in the background is; it grows when that has ended without a word"
     );
@@ -124,6 +131,7 @@ pub(crate) async fn scrape(State(app): State<App>) -> Result<([(http::HeaderName
     let handle = RECORDER.get().ok_or_else(attune_api::ApiError::internal)?;
     observe(&app.inference.stats());
     observe_cards(&app.inference.cards());
+    app.card_tables().into_iter().for_each(observe_tables);
     for line in progress::board() {
         gauge!(LAG, "name" => line.name).set(line.lag.as_secs_f64());
         gauge!(STARTING, "name" => line.name).set(f64::from(u8::from(line.is_starting)));
@@ -164,6 +172,14 @@ fn observe_cards(cards: &[CardState]) {
         gauge!(GPU_IN_USE, &labels).set(f64::from(u8::from(card.in_use)));
         counter!(GPU_FAILURES, &labels).absolute(card.failures);
     }
+}
+
+/// A segment may be out of use while others on the card are in use.
+fn observe_tables(tables: ReadyTables) {
+    let labels = |state: &'static str| [("card", tables.card.clone()), ("state", state.to_owned())];
+    gauge!(GPU_TABLES, &labels("in_use")).set(tables.in_use as f64);
+    gauge!(GPU_TABLES, &labels("out_of_use")).set(tables.out_of_use as f64);
+    counter!(GPU_TABLE_FAILURES, "card" => tables.card).absolute(tables.failures);
 }
 
 /// Linux only: the second figure of `statm` is resident pages.

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use attune_api::rest::operations::ReadyTables;
 use attune_inference::Inference;
 use attune_store::cache::Cache;
 use axum::{Router, body::Body, extract::Request, middleware::map_request};
@@ -59,7 +60,12 @@ pub struct Front {
     pub tokens: Option<Tokens>,
     /// Where gateways of one installation count together what their callers ask for. Absent, where this is the only one.
     pub shared: Option<Arc<dyn Cache>>,
+    /// How the segments are that GPUs search, where there are GPUs.
+    pub tables: Option<Arc<TablesNow>>,
 }
+
+/// How the segments are that a GPU searches, at this moment.
+pub type TablesNow = dyn Fn() -> ReadyTables + Send + Sync;
 
 /// Why the server could not serve.
 #[derive(Debug, thiserror::Error)]

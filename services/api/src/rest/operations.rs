@@ -25,6 +25,9 @@ pub struct Readiness {
     /// The GPUs, once for each model that is on one; absent where models run on the CPU.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<ReadyGpu>,
+    /// The GPUs again, for the segments of items that they search; absent where the CPU searches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<ReadyTables>,
     /// What goes on in the background, and how far behind it is. It is no fault of readiness: answers come all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub background: Vec<ReadyBackground>,
@@ -58,6 +61,24 @@ pub struct ReadyGpu {
     /// Whether batches go there.
     pub in_use: bool,
     /// Why it is out of use, or was the last time.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// The segments of items that a GPU has taken over. One that is out of use is no fault of readiness: the CPU searches it, and
+/// the GPU is tried again.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReadyTables {
+    /// The device, its name and size.
+    #[schema(example = "cuda:0 NVIDIA H100 80GB HBM3 (compute 9.0, 81559 MiB)")]
+    pub card: String,
+    /// Segments that are searched there.
+    pub in_use: usize,
+    /// Segments that are searched on the CPU until the GPU is back.
+    pub out_of_use: usize,
+    /// Searches and attempts that failed there since the start.
+    pub failures: u64,
+    /// Why one of them is out of use, or was the last time.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }

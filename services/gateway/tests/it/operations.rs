@@ -1,5 +1,8 @@
 //! Health, metrics and documentation.
 
+use std::sync::Arc;
+
+use attune_api::rest::operations::ReadyTables;
 use serde_json::json;
 
 use crate::{
@@ -19,6 +22,28 @@ async fn readiness_names_the_models_and_the_queue() {
         assert_eq!(names, [EMBEDDER, CLASSIFIER]);
         assert!(json["queue"]["texts"].is_u64() && json["queue"]["tokens"].is_u64());
     }
+}
+
+/// The CPU searches what the GPU does not: no reason to send requests elsewhere.
+#[tokio::test]
+async fn segments_that_a_gpu_lost_are_told_and_do_not_end_readiness() {
+    let (card, reason) = ("cuda:0 a card".to_owned(), "it hangs".to_owned());
+    let tables = ReadyTables { card, in_use: 3, out_of_use: 2, failures: 7, reason };
+    let server = Server::with_tables(Arc::new(move || tables.clone())).await;
+    let ready = server.ask(Ask::get("/readyz")).await;
+    let expected = json!([
+        {"card": "cuda:0 a card", "in_use": 3, "out_of_use": 2, "failures": 7, "reason": "it hangs"}
+    ]);
+    assert_eq!((ready.status, &ready.json()["tables"]), (200, &expected));
+    let metrics = String::from_utf8(server.ask(Ask::get("/metrics")).await.body).unwrap();
+    for line in [
+        r#"attune_gpu_tables{card="cuda:0 a card",state="in_use"} 3"#,
+        r#"attune_gpu_tables{card="cuda:0 a card",state="out_of_use"} 2"#,
+        r#"attune_gpu_table_failures_total{card="cuda:0 a card"} 7"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+    assert!(Server::start().await.ask(Ask::get("/readyz")).await.json().get("tables").is_none(), "there is no card");
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use attune_api::{Scope, v1::inference_client::InferenceClient};
 use attune_gateway::{
-    DEFAULT_TENANT, Front, GatewayConfig, KeySpec, KeyStore, NewKey, Role, Services, TokenConfig, Tokens, Upstreams,
+    DEFAULT_TENANT, Front, GatewayConfig, KeySpec, KeyStore, NewKey, Role, Services, TablesNow, TokenConfig, Tokens,
+    Upstreams,
 };
 use attune_inference::{
     Inference, InferenceConfig, ModelInfo, ModelSpec, PrecisionChoice, Task,
@@ -63,6 +64,7 @@ struct Callers {
     keys: KeyStore,
     admin: String,
     tokens: Option<Tokens>,
+    tables: Option<Arc<TablesNow>>,
     _stores: Arc<TempDir>,
 }
 
@@ -74,7 +76,7 @@ impl Callers {
             true => None,
             false => Some(Tokens::open(issuers, rows).await.unwrap()),
         };
-        Self { keys, admin: admin.secret, tokens, _stores: Arc::new(folder) }
+        Self { keys, admin: admin.secret, tokens, tables: None, _stores: Arc::new(folder) }
     }
 }
 
@@ -135,6 +137,12 @@ impl Server {
         Self::serve(GatewayConfig::default(), tiny(Limits::default()), Services::default(), callers).await
     }
 
+    /// One whose segments are on a GPU.
+    pub async fn with_tables(tables: Arc<TablesNow>) -> Self {
+        let callers = Callers { tables: Some(tables), ..Callers::new(Vec::new()).await };
+        Self::serve(GatewayConfig::default(), tiny(Limits::default()), Services::default(), callers).await
+    }
+
     async fn run(config: GatewayConfig, inference: Inference) -> Self {
         Self::serve(config, inference, Services::default(), Callers::new(Vec::new()).await).await
     }
@@ -161,8 +169,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { _ = stopped.await };
-        let Callers { keys, admin, tokens, .. } = callers.clone();
-        let front = Front { keys: keys.clone(), tokens, shared: None };
+        let Callers { keys, admin, tokens, tables, .. } = callers.clone();
+        let front = Front { keys: keys.clone(), tokens, shared: None, tables };
         let serve = attune_gateway::serve(listener, config, inference.clone(), front, services, shutdown);
         let task = tokio::spawn(async move { _ = serve.await.expect("the server serves") });
         Self { address, key: admin, keys, inference, stop: Some(stop), task, callers }
