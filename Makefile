@@ -63,7 +63,7 @@ GPU_CHECK = $(CARGO) run --locked --package attune-inference --bin attune-gpu-ch
 
 .PHONY: test-cuda-compile
 test-cuda-compile: ## compile every GPU kernel for every generation of cards, with NVRTC from pip
-	$(call NVRTC,13) ATTUNE_NEEDS_NVRTC=1 $(CARGO) test --locked --package attune --package attune-kernels --lib cuda::nvrtc
+	$(call NVRTC,13) ATTUNE_NEEDS_NVRTC=1 $(CARGO) test --locked --package attune --package attune-kernels --lib cuda::nvrtc -- $(ARGS)
 
 .PHONY: cuda-ptx
 cuda-ptx: ## make the embedded PTX again, after a change to a kernel

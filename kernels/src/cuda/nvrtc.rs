@@ -47,34 +47,48 @@ impl Compiler {
     /// # Errors
     /// [`CudaError::Compile`] with NVRTC's own words; an NVRTC older than the card does not know its architecture.
     pub fn compile(self, architecture: &str, arithmetic: Arithmetic) -> Result<Vec<u8>, CudaError> {
-        self.compile_source(SOURCE, architecture, arithmetic)
+        let program = self.program(SOURCE, architecture, arithmetic, None)?;
+        machine_code(&program).map_err(|error| self.refused(architecture, error.to_string()))
     }
 
-    fn compile_source(self, source: &str, architecture: &str, arithmetic: Arithmetic) -> Result<Vec<u8>, CudaError> {
-        let refused = |log: String| CudaError::Compile {
-            version: self.version.to_string(),
-            architecture: architecture.to_owned(),
-            log,
-        };
+    fn refused(self, architecture: &str, log: String) -> CudaError {
+        CudaError::Compile { version: self.version.to_string(), architecture: architecture.to_owned(), log }
+    }
+
+    /// A compiled program, with one more option if there is one.
+    fn program(
+        self,
+        source: &str,
+        architecture: &str,
+        arithmetic: Arithmetic,
+        more: Option<&str>,
+    ) -> Result<Program, CudaError> {
+        let refused = |log: String| self.refused(architecture, log);
         let source = CString::new(source).map_err(|error| refused(error.to_string()))?;
         let program =
             result::create_program(&source, Some(c"attune.cu")).map_err(|error| refused(error.to_string()))?;
         let program = Program(program);
-        let options = [format!("--gpu-architecture={architecture}"), arithmetic.define().into(), "--std=c++17".into()];
+        let mut options =
+            vec![format!("--gpu-architecture={architecture}"), arithmetic.define().into(), "--std=c++17".into()];
+        options.extend(more.map(str::to_owned));
         // SAFETY: the program is alive, and so is the source that it refers to.
-        unsafe { result::compile_program(program.0, &options) }.map_err(|error| refused(log(&program, &error)))?;
-        machine_code(&program).map_err(|error| refused(error.to_string()))
+        unsafe { result::compile_program(program.0, &options) }
+            .map_err(|error| refused(log(&program).map_or_else(|| error.to_string(), shortened)))?;
+        Ok(program)
     }
 }
 
-/// What NVRTC wrote about a failure, cut where nobody reads on.
-fn log(program: &Program, error: &result::NvrtcError) -> String {
-    const CHARACTERS_MAX: usize = 2000;
+/// What NVRTC wrote about a program.
+fn log(program: &Program) -> Option<String> {
     // SAFETY: the program is alive.
-    match unsafe { result::get_program_log(program.0) } {
-        Ok(text) => text.iter().take(CHARACTERS_MAX).map(|&c| c as u8 as char).filter(|&c| c != '\0').collect(),
-        Err(_) => error.to_string(),
-    }
+    let text = unsafe { result::get_program_log(program.0) }.ok()?;
+    Some(text.iter().map(|&c| c as u8 as char).filter(|&c| c != '\0').collect())
+}
+
+/// Cut where nobody reads on.
+fn shortened(log: String) -> String {
+    const CHARACTERS_MAX: usize = 2000;
+    log.chars().take(CHARACTERS_MAX).collect()
 }
 
 fn machine_code(program: &Program) -> Result<Vec<u8>, result::NvrtcError> {
@@ -90,7 +104,29 @@ fn machine_code(program: &Program) -> Result<Vec<u8>, result::NvrtcError> {
 #[cfg(test)]
 mod tests {
     use super::super::ARCHITECTURES;
+    use super::super::launch::Kernel;
     use super::*;
+
+    /// Stores and loads of registers that found no room: a few cost nothing, and f32 is for checking.
+    const SPILLED_BYTES_MAX: u32 = 24;
+
+    /// What a kernel costs, as the assembler says it.
+    #[derive(Debug)]
+    struct Cost {
+        kernel: String,
+        registers: u32,
+        spilled_bytes: u32,
+    }
+
+    fn costs(log: &str) -> Vec<Cost> {
+        let cost = |part: &str| {
+            let before = |what: &str| part.split_once(what)?.0.split_whitespace().next_back()?.parse::<u32>().ok();
+            let spilled_bytes = before(" bytes spill stores")? + before(" bytes spill loads")?;
+            Some(Cost { kernel: part.split('\'').next()?.to_owned(), registers: before(" registers")?, spilled_bytes })
+        };
+        let parts = log.split("Compiling entry function '").skip(1);
+        parts.map(|part| cost(part).unwrap_or_else(|| panic!("no cost in {part}"))).collect()
+    }
 
     fn compiler() -> Option<Compiler> {
         let found = Compiler::find();
@@ -107,9 +143,19 @@ mod tests {
         for architecture in ARCHITECTURES {
             let has = |arithmetic: &Arithmetic| *arithmetic != Arithmetic::Bf16 || architecture != "sm_75";
             for arithmetic in Arithmetic::ALL.into_iter().filter(has) {
-                let code = compiler.compile(architecture, arithmetic).unwrap();
+                let program = compiler.program(SOURCE, architecture, arithmetic, Some("--ptxas-options=-v")).unwrap();
+                let code = machine_code(&program).unwrap();
                 assert!(code.starts_with(b"\x7fELF"), "{architecture} {arithmetic}");
                 eprintln!("{architecture} {arithmetic}: {} bytes", code.len());
+                let costs = costs(&log(&program).unwrap());
+                for kernel in Kernel::of(arithmetic) {
+                    assert!(costs.iter().any(|cost| cost.kernel == kernel.name()), "{}: {costs:?}", kernel.name());
+                }
+                for Cost { kernel, registers, spilled_bytes } in costs {
+                    eprintln!("    {kernel}: {registers} registers, {spilled_bytes} bytes spilled");
+                    let is_well = arithmetic == Arithmetic::F32 || spilled_bytes <= SPILLED_BYTES_MAX;
+                    assert!(is_well, "{kernel}, {architecture} {arithmetic}: {spilled_bytes} bytes spilled");
+                }
             }
         }
     }
@@ -117,7 +163,7 @@ mod tests {
     #[test]
     fn a_mistake_comes_with_the_compilers_words() {
         let Some(compiler) = compiler() else { return };
-        let refused = compiler.compile_source("__global__ void f() { g(); }", "sm_80", Arithmetic::F32);
+        let refused = compiler.program("__global__ void f() { g(); }", "sm_80", Arithmetic::F32, None).map(|_| ());
         let Err(CudaError::Compile { log, .. }) = refused else { panic!("{refused:?}") };
         assert!(log.contains("\"g\" is undefined"), "{log}");
         assert!(compiler.compile("sm_10", Arithmetic::F32).is_err());
