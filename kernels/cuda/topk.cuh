@@ -17,15 +17,16 @@
 
 #if ATTUNE_PRECISION == 1
 
-// Items that a block of the screen takes at a time, in slices of at most SLICE_MAX bytes of each.
+// Items that a block of the screen takes at a time, in slices of some bytes of each.
 const int TILE_ITEMS = 64;
-const int SLICE_MAX = 256;
 const int SCREEN_THREADS = 128;
 // Groups of a tile that a sample keeps the best of.
 const int TILE_GROUPS = 4;
 
+// Bytes of a slice, which divides a row of so many and lets SCREEN_THREADS copy whole slices.
+DEVICE constexpr int screen_slice(int bytes) { return bytes <= 256 ? bytes : bytes % 256 == 0 ? 256 : 128; }
 // Tiles in shared memory, for rows of so many bytes: one in use, the others on their way.
-DEVICE constexpr int screen_stage(int bytes) { return TILE_ITEMS * (bytes < SLICE_MAX ? bytes : SLICE_MAX); }
+DEVICE constexpr int screen_stage(int bytes) { return TILE_ITEMS * screen_slice(bytes); }
 DEVICE constexpr int screen_stages(int bytes) { return screen_stage(bytes) < 8192 ? 6 : 49152 / screen_stage(bytes); }
 
 // What the screen is made in. The bytes of a step of 16 values of bf16 lie in registers as those of 32 levels do.
@@ -38,17 +39,19 @@ struct InLevels {
     static const int BYTES = 1;
 };
 
-// Where queries are few, each of the four warps takes a quarter of the items; where they are many, a quarter of the queries.
-// A warp has BANDS x 16 queries, which stay in registers while the items pass by. SCALES say what a level of an item is
-// worth, QUERY_SCALES one of a query.
+// Where queries are few, each of the four warps takes a quarter of the items; where they are many, a quarter of the queries,
+// or, where a row fills most of the registers, half of both. A warp has BANDS x 16 queries, which stay in registers while the
+// items pass by. SCALES say what a level of an item is worth, QUERY_SCALES one of a query.
 template <class In, int WIDTH, int QUERY_WARPS, int BANDS>
 DEVICE void screen(unsigned char* memory, const unsigned char* items, const float* scales, const u32* list, int first, int last,
                    const unsigned char* queries, const float* query_scales, int query_count, const float* thresholds,
                    u32* counts, u64* candidates, int capacity, float* maxima, int groups) {
-    constexpr int BYTES = WIDTH * In::BYTES, ROW_BYTES = BYTES < SLICE_MAX ? BYTES : SLICE_MAX, SLICES = BYTES / ROW_BYTES;
+    constexpr int BYTES = WIDTH * In::BYTES, ROW_BYTES = screen_slice(BYTES), SLICES = BYTES / ROW_BYTES;
     constexpr int PIECES = ROW_BYTES / 16, STEPS = ROW_BYTES / 32, STAGE_BYTES = screen_stage(BYTES), STAGES = screen_stages(BYTES);
     constexpr int ROWS_A_TIME = SCREEN_THREADS / PIECES;
     constexpr int ITEM_WARPS = SCREEN_THREADS / 32 / QUERY_WARPS, COLUMNS = TILE_ITEMS / ITEM_WARPS;
+    // A group is what a lane has of a tile, or several lanes of a warp where that is less.
+    constexpr int WARP_GROUPS = TILE_GROUPS / ITEM_WARPS;
     constexpr bool HAS_SCALES = In::BYTES == 1;
     const Shared stages = shared_address(memory);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -163,13 +166,10 @@ DEVICE void screen(unsigned char* memory, const unsigned char* items, const floa
                     best = fmaxf(best, fmaxf(scores[band][j][half * 2], scores[band][j][half * 2 + 1]));
                 hits[band][half] = 0;
                 if (maxima) {
-                    // A group is what a lane has of a tile, or what a warp has where that is less.
-                    if (ITEM_WARPS > 1) {
-                        best = fmaxf(best, shuffle_xor(best, 1));
-                        best = fmaxf(best, shuffle_xor(best, 2));
-                    }
-                    const int group = tile * TILE_GROUPS + (ITEM_WARPS > 1 ? warp : lane % 4);
-                    if (r < query_count && (ITEM_WARPS == 1 || lane % 4 == 0)) maxima[(size_t)r * groups + group] = best;
+                    if (WARP_GROUPS < 4) best = fmaxf(best, shuffle_xor(best, 1));
+                    if (WARP_GROUPS < 2) best = fmaxf(best, shuffle_xor(best, 2));
+                    const int group = tile * TILE_GROUPS + warp / QUERY_WARPS * WARP_GROUPS + lane % 4 * WARP_GROUPS / 4;
+                    if (r < query_count && lane % (4 / WARP_GROUPS) == 0) maxima[(size_t)r * groups + group] = best;
                 } else if (best >= limits[band][half]) {
 #pragma unroll
                     for (int i = 0; i < COLUMNS / 4; i++) {
@@ -228,15 +228,21 @@ const int SCREEN_BLOCKS = 2;
 const int SCREEN_BLOCKS = 3;
 #endif
 
-// Grid: queries / (64 BANDS), rounded up, x parts of the items. With MAXIMA the best of each group is written there and the
-// thresholds are not read; without, what passes them goes to the candidates.
+// Grid: queries / (16 QUERY_WARPS BANDS), rounded up, x parts of the items. With MAXIMA the best of each group is written there
+// and the thresholds are not read; without, what passes them goes to the candidates. Wide rows leave a warp room for one band.
 SCREEN(screen_64, SCREEN_BLOCKS, InBf16, 64, 4, 2)
 SCREEN(screen_128, SCREEN_BLOCKS, InBf16, 128, 4, 2)
 SCREEN(screen_256, SCREEN_BLOCKS - 1, InBf16, 256, 4, 2)
+SCREEN(screen_384, SCREEN_BLOCKS, InBf16, 384, 4, 1)
+SCREEN(screen_512, SCREEN_BLOCKS - 1, InBf16, 512, 4, 1)
+SCREEN(screen_768, SCREEN_BLOCKS - 1, InBf16, 768, 2, 1)
 // For up to 16 queries. Grid: 1 x parts of the items.
 SCREEN(screen_few_64, 4, InLevels, 64, 1, 1)
 SCREEN(screen_few_128, 4, InLevels, 128, 1, 1)
 SCREEN(screen_few_256, 4, InLevels, 256, 1, 1)
+SCREEN(screen_few_384, 4, InLevels, 384, 1, 1)
+SCREEN(screen_few_512, 4, InLevels, 512, 1, 1)
+SCREEN(screen_few_768, 3, InLevels, 768, 1, 1)
 
 const int PREPARE_QUERIES = 8;
 const u32 PENDING = 0xffffffff, CROWDED = 0xfffffffe;
@@ -596,7 +602,9 @@ topk_finish(u32* counts, u64* candidates, int capacity, const u32* __restrict__ 
 }
 
 #define ATTUNE_TOPK_KERNELS(F) \
-    F(topk_prepare) F(topk_list) F(topk_threshold) F(topk_narrow) F(topk_finish) F(screen_64) F(screen_128) F(screen_256) F(screen_few_64) F(screen_few_128) F(screen_few_256)
+    F(topk_prepare) F(topk_list) F(topk_threshold) F(topk_narrow) F(topk_finish) \
+    F(screen_64) F(screen_128) F(screen_256) F(screen_384) F(screen_512) F(screen_768) \
+    F(screen_few_64) F(screen_few_128) F(screen_few_256) F(screen_few_384) F(screen_few_512) F(screen_few_768)
 
 #else
 #define ATTUNE_TOPK_KERNELS(F)

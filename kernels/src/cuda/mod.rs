@@ -44,8 +44,8 @@ pub use probe::{Absence, Card, Probe, Version, probe};
 pub use sources::{ARCHITECTURES, Arithmetic};
 pub use stream::{Recording, Stream, StreamSize};
 pub use topk::{
-    Found, GuardedItems, ItemTable, Items, NO_ROW, TOPK_MAX, TOPK_QUERIES_MAX, TOPK_WANTED_MAX, TopkPass, TopkQuery,
-    TopkWorker,
+    Found, GuardedItems, ItemTable, Items, NO_ROW, TOPK_MAX, TOPK_QUERIES_MAX, TOPK_WANTED_MAX, TOPK_WIDTH_MAX,
+    TopkPass, TopkQuery, TopkWorker,
 };
 
 pub use nvrtc::Compiler;

@@ -115,9 +115,9 @@ fn run(options: &Options) -> Result<usize, String> {
         report.insert("times".into(), timing::measure(&open, options.seconds));
     }
     if options.times || options.emulated {
-        let (extent, seconds) =
-            if options.emulated { (topk::THOUSANDS, 0.0) } else { (topk::MILLION, options.seconds) };
-        let (answer, failures) = topk::measure(&open, extent, seconds);
+        let (extents, seconds): (&[_], _) =
+            if options.emulated { (&topk::THOUSANDS, 0.0) } else { (&topk::MILLION, options.seconds) };
+        let (answer, failures) = topk::measure(&open, extents, seconds);
         report.insert("topk".into(), answer);
         wrong += failures;
     }

@@ -1,5 +1,5 @@
-//! How fast exact top-k is: a million items of 128 values, batches of 1 to 4,096 queries, with and without a filter; and
-//! whether it is exact at that size.
+//! How fast exact top-k is: a million items of 128 values and of 384, as MiniLM's, batches of 1 to 4,096 queries, with and
+//! without a filter; and whether it is exact at that size.
 
 use std::sync::Arc;
 use std::thread;
@@ -12,30 +12,39 @@ use serde_json::{Value, json};
 use crate::Open;
 use crate::timing::middle;
 
-const WIDTH: usize = 128;
 const K: usize = 100;
 
 /// How much there is of everything.
 #[derive(Clone, Copy)]
 pub(crate) struct Extent {
     items: usize,
+    /// Values an item.
+    width: usize,
     batches: &'static [usize],
     /// Batches with a filter that allows a tenth.
     filtered: &'static [usize],
 }
 
-/// What the targets are for.
-pub(crate) const MILLION: Extent =
-    Extent { items: 1_000_000, batches: &[1, 16, 64, 256, 1024, 4096], filtered: &[1, 64, 4096] };
+/// What the targets are for, and the same of embeddings.
+pub(crate) const MILLION: [Extent; 2] = [
+    Extent { items: 1_000_000, width: 128, batches: &[1, 16, 64, 256, 1024, 4096], filtered: &[1, 64, 4096] },
+    Extent { items: 1_000_000, width: 384, batches: &[1, 16, 64, 256, 1024], filtered: &[1, 64] },
+];
 /// What an emulated card can do in seconds; with a sample, and a filter that needs none.
-pub(crate) const THOUSANDS: Extent = Extent { items: 12_000, batches: &[1, 20], filtered: &[2] };
+pub(crate) const THOUSANDS: [Extent; 1] = [Extent { items: 12_000, width: 128, batches: &[1, 20], filtered: &[2] }];
 
 /// Queries of each batch whose answers are held against a scan on the CPU.
 const COMPARED: usize = 4;
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Rates, times of each pass, and the number of batches with a wrong answer.
-pub(crate) fn measure(open: Open<'_>, extent: Extent, seconds: f64) -> (Value, usize) {
+/// By extent rates, times of each pass, and the number of batches with a wrong answer.
+pub(crate) fn measure(open: Open<'_>, extents: &[Extent], seconds: f64) -> (Value, usize) {
+    let (answers, wrong): (Vec<Value>, Vec<usize>) =
+        extents.iter().map(|&extent| measure_one(open, extent, seconds)).unzip();
+    (Value::Array(answers), wrong.iter().sum())
+}
+
+fn measure_one(open: Open<'_>, extent: Extent, seconds: f64) -> (Value, usize) {
     match Scene::new(open, extent).and_then(|mut scene| scene.measure(seconds)) {
         Ok(answer) => answer,
         Err(error) => {
@@ -65,16 +74,16 @@ struct Scene {
 
 impl Scene {
     fn new(open: Open<'_>, extent: Extent) -> Result<Self, String> {
-        let (count, largest) = (extent.items, extent.largest());
+        let (count, width, largest) = (extent.items, extent.width, extent.largest());
         let started = Instant::now();
-        let (items, queries) = (unit_vectors(1, count), unit_vectors(2, largest));
+        let (items, queries) = (unit_vectors(1, count, width), unit_vectors(2, largest, width));
         let made_s = started.elapsed().as_secs_f64();
         let device = open(Arithmetic::Bf16).map_err(|error| error.to_string())?;
         let rows: Vec<u32> = (0..count as u32).collect();
         let started = Instant::now();
-        let table = ItemTable::new(&device, &items, WIDTH, &rows).map_err(|error| error.to_string())?;
+        let table = ItemTable::new(&device, &items, width, &rows).map_err(|error| error.to_string())?;
         let loaded_s = started.elapsed().as_secs_f64();
-        println!("top-k: {count} x {WIDTH} made in {made_s:.1} s, on the card in {loaded_s:.1} s");
+        println!("top-k: {count} x {width} made in {made_s:.1} s, on the card in {loaded_s:.1} s");
         let worker = |_| TopkWorker::new(&table, largest).map_err(|error| error.to_string());
         let workers = (0..2).map(worker).collect::<Result<_, _>>()?;
         let tenth = (0..count.div_ceil(64) as u64)
@@ -88,7 +97,7 @@ impl Scene {
 
     fn measure(&mut self, seconds: f64) -> Result<(Value, usize), String> {
         let (mut answers, mut wrong) = (Vec::new(), 0);
-        let Extent { items, batches, filtered } = self.extent;
+        let Extent { items, width, batches, filtered } = self.extent;
         let cases = batches.iter().map(|batch| (*batch, false)).chain(filtered.iter().map(|batch| (*batch, true)));
         for (batch, filtered) in cases {
             let (answer, is_right) = self.case(batch, filtered, seconds)?;
@@ -96,22 +105,23 @@ impl Scene {
             answers.push(answer);
         }
         let value = json!({
-            "items": items, "width": WIDTH, "k": K, "made_s": self.made_s, "loaded_s": self.loaded_s,
-            "table_bytes": ItemTable::bytes_of(items, WIDTH),
-            "worker_bytes": TopkWorker::bytes_of(self.extent.largest(), WIDTH, items), "batches": answers,
+            "items": items, "width": width, "k": K, "made_s": self.made_s, "loaded_s": self.loaded_s,
+            "table_bytes": ItemTable::bytes_of(items, width),
+            "worker_bytes": TopkWorker::bytes_of(self.extent.largest(), width, items), "batches": answers,
         });
         Ok((value, wrong))
     }
 
     fn case(&mut self, batch: usize, filtered: bool, seconds: f64) -> Result<(Value, bool), String> {
         let Self { items, queries, tenth, table, workers, .. } = self;
+        let width = table.width();
         let allowed = filtered.then_some(&tenth[..]);
-        let query = TopkQuery { queries: &queries[..batch * WIDTH], k: K, allowed, excluded: &[] };
+        let query = TopkQuery { queries: &queries[..batch * width], k: K, allowed, excluded: &[] };
         let found = workers[0].search(&query, LIMIT).map_err(|error| error.to_string())?;
         let unanswered = found.iter().filter(|found| found.is_none()).count();
         let answered = found.iter().flatten().take(COMPARED);
         let is_right = unanswered < batch.min(COMPARED)
-            && (answered.zip(query.queries.chunks_exact(WIDTH)))
+            && (answered.zip(query.queries.chunks_exact(width)))
                 .all(|(found, query)| is_same(found, &brute_force(query, items, allowed)));
         let mut rates = Vec::new();
         for count in 1..=workers.len() {
@@ -119,7 +129,7 @@ impl Scene {
         }
         let passes = shares(&mut workers[0], &query)?;
         let scanned = if allowed.is_some() { table.items() / 10 } else { table.items() };
-        let tflops = 2.0 * (scanned * WIDTH) as f64 * rates[1].0 / 1e12;
+        let tflops = 2.0 * (scanned * width) as f64 * rates[1].0 / 1e12;
         let filter = if filtered { ", a tenth allowed" } else { "" };
         let mark = if is_right { "" } else { " WRONG" };
         println!(
@@ -159,7 +169,7 @@ fn rate(workers: &mut [TopkWorker], query: &TopkQuery<'_>, seconds: f64) -> Resu
     });
     let elapsed = started.elapsed().as_secs_f64();
     let times: Vec<f64> = times.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-    let queries = query.queries.len() / WIDTH * times.len();
+    let queries = query.queries.len() / workers[0].table().width() * times.len();
     Ok((queries as f64 / elapsed, middle(times)))
 }
 
@@ -182,11 +192,12 @@ fn is_same(found: &[Found], expected: &[(u32, f32)]) -> bool {
 /// The best rows of a scan on the CPU, on all its threads.
 fn brute_force(query: &[f32], items: &[f32], allowed: Option<&[u64]>) -> Vec<(u32, f32)> {
     let isa = Isa::active().unwrap_or(Isa::Scalar);
-    let count = items.len() / WIDTH;
+    let width = query.len();
+    let count = items.len() / width;
     let mut scores = vec![0.0; count];
     let share = count.div_ceil(threads());
     thread::scope(|scope| {
-        for (items, scores) in items.chunks(share * WIDTH).zip(scores.chunks_mut(share)) {
+        for (items, scores) in items.chunks(share * width).zip(scores.chunks_mut(share)) {
             scope.spawn(move || inner_products(isa, query, items, scores));
         }
     });
@@ -205,9 +216,9 @@ fn threads() -> usize {
 }
 
 /// Vectors of length 1 in all directions: each value is a sum of four uniform ones before that, which is nearly normal.
-fn unit_vectors(seed: u64, count: usize) -> Vec<f32> {
-    let mut vectors = vec![0.0_f32; count * WIDTH];
-    let share = count.div_ceil(threads()) * WIDTH;
+fn unit_vectors(seed: u64, count: usize, width: usize) -> Vec<f32> {
+    let mut vectors = vec![0.0_f32; count * width];
+    let share = count.div_ceil(threads()) * width;
     thread::scope(|scope| {
         for (part, vectors) in (0_u64..).zip(vectors.chunks_mut(share)) {
             scope.spawn(move || {
@@ -216,7 +227,7 @@ fn unit_vectors(seed: u64, count: usize) -> Vec<f32> {
                     let quarter = |number: u64| (bits >> (16 * number) & 0xffff) as f32;
                     *value = quarter(0) + quarter(1) + quarter(2) + quarter(3) - 2.0 * 65535.0;
                 }
-                l2_normalize(Isa::active().unwrap_or(Isa::Scalar), vectors, WIDTH);
+                l2_normalize(Isa::active().unwrap_or(Isa::Scalar), vectors, width);
             });
         }
     });

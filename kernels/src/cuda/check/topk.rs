@@ -39,7 +39,7 @@ const PLAIN: Case =
 
 /// At and around the edges: tiles of 64 items, 16 queries (up to which they are screened as levels) and 128, widths with and
 /// without a rest, more than is there.
-const CASES: [Case; 22] = [
+const CASES: [Case; 29] = [
     PLAIN,
     Case { name: "one item", items: 1, k: 5, ..PLAIN },
     Case { name: "narrow", items: 65, width: 8, queries: 1, ..PLAIN },
@@ -47,6 +47,13 @@ const CASES: [Case; 22] = [
     Case { name: "width 200", items: 200, width: 200, queries: 17, k: 100, ..PLAIN },
     Case { name: "width 256, all", items: 130, width: 256, queries: 2, k: 1000, ..PLAIN },
     Case { name: "width 256, bf16", items: 130, width: 248, queries: 18, k: 20, ..PLAIN },
+    Case { name: "width 384", items: 130, width: 384, queries: 16, k: 30, ..PLAIN },
+    Case { name: "width 384, bf16", items: 193, width: 384, queries: 65, k: 20, excluded: 5, ..PLAIN },
+    Case { name: "width 260, filter", items: 500, width: 260, queries: 2, one_in: 3, ..PLAIN },
+    Case { name: "width 512", items: 130, width: 500, k: 30, items_are: Shape::Close(1e-3), ..PLAIN },
+    Case { name: "width 512, bf16", items: 130, width: 512, queries: 70, items_are: Shape::Close(1e-3), ..PLAIN },
+    Case { name: "width 768", items: 130, width: 768, queries: 3, items_are: Shape::Lengths, ..PLAIN },
+    Case { name: "width 768, bf16", items: 130, width: 760, queries: 40, one_in: 2, k: 20, ..PLAIN },
     Case { name: "129 queries", items: 100, queries: 129, k: 1, ..PLAIN },
     Case { name: "filter", items: 1000, width: 24, one_in: 10, ..PLAIN },
     Case { name: "filter, bf16", items: 1000, width: 24, queries: 20, one_in: 10, excluded: 9, ..PLAIN },
@@ -73,10 +80,14 @@ const CASES: [Case; 22] = [
 ];
 
 /// Cases that show nothing new and take long where the device is emulated.
-const LARGE: [Case; 4] = [
+const LARGE: [Case; 8] = [
     Case { name: "large", items: 300_000, width: 128, queries: 300, k: 100, ..PLAIN },
     Case { name: "large, one", items: 300_000, width: 128, queries: 1, k: 100, ..PLAIN },
     Case { name: "large, filter", items: 300_000, width: 104, queries: 20, k: 1024, one_in: 9, excluded: 100, ..PLAIN },
+    Case { name: "large, width 384", items: 200_000, width: 384, queries: 300, k: 100, ..PLAIN },
+    Case { name: "large, width 384, few", items: 200_000, width: 384, queries: 16, k: 100, excluded: 9, ..PLAIN },
+    Case { name: "large, width 512", items: 100_000, width: 512, queries: 100, k: 1000, one_in: 2, ..PLAIN },
+    Case { name: "large, width 768", items: 100_000, width: 768, queries: 100, k: 100, ..PLAIN },
     Case { name: "large, twins", items: 100_000, width: 64, queries: 20, k: 50, items_are: Shape::Twins, ..PLAIN },
 ];
 

@@ -10,12 +10,13 @@
 //!
 //! by Cauchy and Schwarz. The exact score is a sum of `n` products in f32, off by no more than `g |q| |x|`, `g = (n + 16) u`
 //! with `u = 2^-23` (as in `attune-ranking`'s bounds). The screened one is a sum on tensor cores: products of bf16 are exact
-//! in f32, and what is cut when 16 of them and a sum are brought to one exponent is below 17 units of 2^-23 of the largest
-//! term, which is not above `|q'| |x'|`; that happens n / 16 times. [`Bounds::sum_error`] is `(n + 32) 2^-22`, which is more than
-//! twice that and leaves room for the few operations with thresholds. Sums of levels are exact, and the two products that turn
-//! them into a score cost less than that. Where a product underflows it is off by less than the
-//! smallest normal number. Values below the normal numbers are no part of `q'` and `x'`, so nothing depends on how a tensor
-//! core treats those. So both scores differ by no more than
+//! in f32, and what is cut when some of them and a sum are brought to one exponent is a unit of 2^-23 of the largest term for
+//! each of them and one for the result, where no term is above `|q'| |x'|`. That is 18 units for 16 products, or four times
+//! 6 where a tensor core takes them in fours: 1.5 n at most. [`Bounds::sum_error`] is `(n + 32) 2^-22`, which is 2 n + 64
+//! units, and leaves room at any `n` for the few operations with thresholds. Sums of levels stay below 2^24 up to
+//! [`TOPK_WIDTH_MAX`] values, so that f32 has each of them; the two products that turn them into a score cost less than
+//! that. Where a product underflows it is off by less than the smallest normal number. Values below the normal numbers are
+//! no part of `q'` and `x'`, so nothing depends on how a tensor core treats those. So both scores differ by no more than
 //!
 //! ```text
 //! e = |t| W + |q| (R + g X) + |q'| W (n + 32) 2^-22 + underflow
@@ -24,6 +25,13 @@
 //! where `W`, `R` and `X` are the largest `|x'|`, `|r|` and `|x|`, computed from what is stored and rounded up.
 
 use std::thread;
+
+use super::plan::TOPK_WIDTH_MAX;
+
+/// The largest level.
+const LEVEL_MAX: i32 = 127;
+/// A sum of products of levels is a whole number that f32 has.
+const _: () = assert!(TOPK_WIDTH_MAX as i64 * (LEVEL_MAX * LEVEL_MAX) as i64 <= 1 << f32::MANTISSA_DIGITS);
 
 /// What is known of all items of a table in one of its forms.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,8 +108,9 @@ impl Form for i8 {
         if largest < 1e-30 {
             return 0.0;
         }
-        let step = largest / 127.0;
-        row.iter().zip(to).for_each(|(&value, to)| *to = (value / step).round_ties_even().clamp(-127.0, 127.0) as i8);
+        let most = LEVEL_MAX as f32;
+        let step = largest / most;
+        row.iter().zip(to).for_each(|(&value, to)| *to = (value / step).round_ties_even().clamp(-most, most) as i8);
         step
     }
 

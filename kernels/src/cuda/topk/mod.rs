@@ -23,7 +23,7 @@ mod worker;
 use std::ffi::CStr;
 
 pub use guarded::{GuardedItems, Items};
-pub use plan::{TOPK_MAX, TOPK_QUERIES_MAX, TOPK_WANTED_MAX};
+pub use plan::{TOPK_MAX, TOPK_QUERIES_MAX, TOPK_WANTED_MAX, TOPK_WIDTH_MAX};
 pub use table::ItemTable;
 pub use worker::{Found, TopkPass, TopkQuery, TopkWorker};
 
@@ -41,13 +41,19 @@ pub(super) enum TopkKernel {
     Screen64,
     Screen128,
     Screen256,
+    Screen384,
+    Screen512,
+    Screen768,
     ScreenFew64,
     ScreenFew128,
     ScreenFew256,
+    ScreenFew384,
+    ScreenFew512,
+    ScreenFew768,
 }
 
 impl TopkKernel {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Prepare,
         Self::List,
         Self::Threshold,
@@ -56,9 +62,15 @@ impl TopkKernel {
         Self::Screen64,
         Self::Screen128,
         Self::Screen256,
+        Self::Screen384,
+        Self::Screen512,
+        Self::Screen768,
         Self::ScreenFew64,
         Self::ScreenFew128,
         Self::ScreenFew256,
+        Self::ScreenFew384,
+        Self::ScreenFew512,
+        Self::ScreenFew768,
     ];
 
     pub(super) fn c_name(self) -> &'static CStr {
@@ -71,9 +83,15 @@ impl TopkKernel {
             Self::Screen64 => c"screen_64",
             Self::Screen128 => c"screen_128",
             Self::Screen256 => c"screen_256",
+            Self::Screen384 => c"screen_384",
+            Self::Screen512 => c"screen_512",
+            Self::Screen768 => c"screen_768",
             Self::ScreenFew64 => c"screen_few_64",
             Self::ScreenFew128 => c"screen_few_128",
             Self::ScreenFew256 => c"screen_few_256",
+            Self::ScreenFew384 => c"screen_few_384",
+            Self::ScreenFew512 => c"screen_few_512",
+            Self::ScreenFew768 => c"screen_few_768",
         }
     }
 }

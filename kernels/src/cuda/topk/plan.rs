@@ -13,16 +13,17 @@ pub const TOPK_WANTED_MAX: usize = 2048;
 /// Queries of one pass at most.
 pub const TOPK_QUERIES_MAX: usize = 4096;
 /// Widths that rows are filled up to.
-const PADDED: [usize; 3] = [64, 128, 256];
+const PADDED: [usize; 6] = [64, 128, 256, 384, 512, 768];
+/// The widest items.
+pub const TOPK_WIDTH_MAX: usize = PADDED[PADDED.len() - 1];
 /// Items of a tile of the screen, and groups of it that a sample keeps the best of.
 const TILE_ITEMS: usize = 64;
 const TILE_GROUPS: usize = 4;
 /// Candidates of a query that there is room for, at least and at most.
 const CAPACITY_MIN: usize = 8192;
 const CAPACITY_MAX: usize = 32_768;
-/// Queries that the kernel for few takes, and that a block of the other takes.
+/// Queries that the kernel for few takes.
 const FEW: usize = 16;
-const MANY: usize = 128;
 /// Up to so many queries a scan waits for memory and not for tensor cores: then passes are few, and their sample is large.
 const MEMORY_BOUND: usize = 64;
 /// By how much a round has more items than were seen before it: so the candidates it finds are so many times k.
@@ -49,7 +50,7 @@ pub(super) struct Passes {
 }
 
 impl Passes {
-    pub(super) fn new(items: usize, wanted: usize, queries: usize) -> Self {
+    pub(super) fn new(items: usize, padded: usize, wanted: usize, queries: usize) -> Self {
         let capacity = capacity(wanted);
         if items <= capacity {
             return Self { sample: 0, ends: vec![items] };
@@ -60,8 +61,7 @@ impl Passes {
         let sample = least.max(if is_memory_bound { items / 16 } else { 0 }).next_multiple_of(TILE_ITEMS);
         // The best of groups lie where the candidates will.
         let sample = sample.min(2 * capacity / TILE_GROUPS * TILE_ITEMS).min(items);
-        // Levels let through about three times what is wanted, bf16 half as much again; and a round may be half as long again.
-        let most = capacity / (if are_few(queries) { 5 } else { 2 } * wanted);
+        let most = capacity / (room_for_one(padded, queries) * wanted);
         let growth = if is_memory_bound { GROWTH_MEMORY_BOUND } else { GROWTH }.min(most).max(2);
         let (mut ends, mut seen) = (Vec::new(), sample);
         while ends.last() != Some(&items) {
@@ -90,19 +90,37 @@ pub(super) fn are_few(queries: usize) -> bool {
     queries <= FEW
 }
 
+/// Candidates that there should be room for, for each that is wanted: bf16 lets through half as many again, levels about 3 at
+/// 128 values and, since they are as wrong at each width while scores lie closer together, 10 at 384 and 24 at 768; and a
+/// round may be half as long again. That is for vectors in all directions. Embeddings lie less close.
+fn room_for_one(padded: usize, queries: usize) -> usize {
+    if are_few(queries) { (padded / 24).max(5) } else { 2 }
+}
+
+/// A kernel of the screen, the queries that a block of it takes, and how many blocks of it a multiprocessor is given.
+fn screen_kernel(padded: usize, queries: usize) -> (TopkKernel, usize, usize) {
+    use TopkKernel::*;
+    // Where queries are few, memory is busy with fewer blocks than fit: the others are room for another worker's kernels.
+    match (padded, are_few(queries)) {
+        (64, true) => (ScreenFew64, FEW, 4),
+        (128, true) => (ScreenFew128, FEW, 3),
+        (256, true) => (ScreenFew256, FEW, 3),
+        (384, true) => (ScreenFew384, FEW, 3),
+        (512, true) => (ScreenFew512, FEW, 3),
+        (_, true) => (ScreenFew768, FEW, 3),
+        (64, false) => (Screen64, 128, 3),
+        (128, false) => (Screen128, 128, 3),
+        (256, false) => (Screen256, 128, 2),
+        (384, false) => (Screen384, 64, 3),
+        (512, false) => (Screen512, 64, 2),
+        (_, false) => (Screen768, 32, 2),
+    }
+}
+
 /// For screening a range of so many items.
 pub(super) fn screen(padded: usize, queries: usize, items: usize, multiprocessors: u32) -> Shape {
-    let is_few = are_few(queries);
-    // Where queries are few, memory is busy with fewer blocks than fit: the others are room for another worker's kernels.
-    let (kernel, resident) = match (padded, is_few) {
-        (64, true) => (TopkKernel::ScreenFew64, 4),
-        (64, false) => (TopkKernel::Screen64, 3),
-        (128, true) => (TopkKernel::ScreenFew128, 3),
-        (128, false) => (TopkKernel::Screen128, 3),
-        (_, true) => (TopkKernel::ScreenFew256, 3),
-        (_, false) => (TopkKernel::Screen256, 2),
-    };
-    let (x, tiles) = (if is_few { 1 } else { queries.div_ceil(MANY) }, items.div_ceil(TILE_ITEMS).max(1));
+    let (kernel, block_queries, resident) = screen_kernel(padded, queries);
+    let (x, tiles) = (queries.div_ceil(block_queries), items.div_ceil(TILE_ITEMS).max(1));
     let resident = resident * multiprocessors as usize;
     // One wave of blocks where each goes through many tiles; several where they are many, so that the last wave costs little.
     let wave = resident.div_ceil(x);
@@ -200,15 +218,17 @@ mod tests {
     fn rounds_cover_every_item_once() {
         for items in [1, 63, 8192, 8193, 20_000, 262_144, 1_000_000, 10_000_000, 1 << 30] {
             for wanted in [1, 10, 100, 1000, 1024, 2048] {
-                for queries in [1, 16, 64, 65, 4096] {
-                    let passes = Passes::new(items, wanted, queries);
+                let queries = [1, 16, 64, 65, 4096];
+                for (padded, queries) in queries.into_iter().flat_map(|queries| PADDED.map(|padded| (padded, queries)))
+                {
+                    let passes = Passes::new(items, padded, wanted, queries);
                     for round in passes.rounds() {
                         assert!(round.end > round.start, "{passes:?}");
                         assert!(round.end.is_multiple_of(TILE_ITEMS) || round.end == items, "{passes:?}");
                     }
                     assert_eq!(passes.ends.last(), Some(&items), "{passes:?}");
                     assert!(passes.groups() <= 2 * capacity(wanted) && passes.sample <= items, "{passes:?}");
-                    assert!(passes.ends.len() <= 8, "{passes:?}");
+                    assert!(passes.ends.len() <= 12, "{passes:?}");
                 }
             }
         }
@@ -216,24 +236,26 @@ mod tests {
 
     #[test]
     fn one_query_makes_one_pass_over_a_million_and_many_make_two() {
-        assert_eq!(Passes::new(1_000_000, 100, 1), Passes { sample: 62_528, ends: vec![1_000_000] });
-        let many = Passes::new(1_000_000, 100, 4096);
+        assert_eq!(Passes::new(1_000_000, 128, 100, 1), Passes { sample: 62_528, ends: vec![1_000_000] });
+        let many = Passes::new(1_000_000, 128, 100, 4096);
         assert_eq!(many, Passes { sample: 25_600, ends: vec![204_800, 1_000_000] });
-        assert_eq!(Passes::new(5_000, 100, 4096), Passes { sample: 0, ends: vec![5_000] });
+        assert_eq!(Passes::new(5_000, 128, 100, 4096), Passes { sample: 0, ends: vec![5_000] });
     }
 
     #[test]
     fn candidates_that_are_expected_have_room() {
+        // More of wide ones have none: what found no room is looked for again.
+        let wide = [(256, 300), (384, 300), (512, 100), (768, 100)];
         for items in [100_000, 1_000_000, 10_000_000] {
-            for wanted in [1, 100, 300, 512, 1024, 2048] {
+            for (padded, wanted) in [1, 100, 300, 512, 1024, 2048].map(|wanted| (128, wanted)).into_iter().chain(wide) {
                 for queries in [1, 1000] {
-                    let passes = Passes::new(items, wanted, queries);
+                    let passes = Passes::new(items, padded, wanted, queries);
                     let mut seen = passes.sample;
                     for round in passes.rounds().filter(|_| passes.sample > 0) {
                         // What slack lets through, and those that were there before.
-                        let through = if are_few(queries) { 6 } else { 3 };
+                        let through = if are_few(queries) { room_for_one(padded, 1) * 6 / 5 } else { 3 };
                         let expected = through * wanted * round.len() / (2 * seen) + wanted;
-                        assert!(expected <= capacity(wanted), "{items} {wanted} {queries}: {passes:?}");
+                        assert!(expected <= capacity(wanted), "{items} x {padded}, {wanted} {queries}: {passes:?}");
                         seen = round.end;
                     }
                 }
@@ -250,6 +272,10 @@ mod tests {
         assert_eq!(grid(128, 4096, 25_600), [32, 25, 1]);
         assert_eq!(grid(64, 1, 100), [1, 2, 1]);
         assert_eq!(grid(256, 200, 0), [2, 1, 1]);
+        assert_eq!(grid(384, 1, 1_000_000), [1, 396, 1]);
+        assert_eq!(grid(384, 100, 1_000_000), [2, 198, 1]);
+        assert_eq!(grid(512, 200, 1_000), [4, 16, 1]);
+        assert_eq!(grid(768, 33, 1_000_000), [2, 132, 1]);
     }
 
     #[test]
@@ -268,6 +294,7 @@ mod tests {
     #[test]
     fn rows_are_filled_up_to_the_next_kernel() {
         assert_eq!([1, 8, 64, 65, 128, 200, 256].map(padded), [64, 64, 64, 128, 128, 256, 256].map(Some));
-        assert_eq!([0, 257, 768].map(padded), [None; 3]);
+        assert_eq!([257, 384, 400, 512, 513, 768].map(padded), [384, 384, 512, 512, 768, 768].map(Some));
+        assert_eq!([0, 769, 1024].map(padded), [None; 3]);
     }
 }

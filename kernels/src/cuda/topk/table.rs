@@ -8,7 +8,7 @@ use super::super::stream::{Stream, StreamSize};
 use super::super::{Arithmetic, CudaError};
 use super::NO_ROW;
 use super::bounds::{Bounds, Rounded, round_rows};
-use super::plan;
+use super::plan::{self, TOPK_WIDTH_MAX};
 
 /// Bytes of f32 rows that are brought into order and sent at a time.
 const PIECE_BYTES: usize = 4 << 20;
@@ -112,7 +112,8 @@ impl ItemTable {
         if device.arithmetic() != Arithmetic::Bf16 {
             return Err(CudaError::NoModule(format!("top-k needs bf16, this device is in {}", device.arithmetic())));
         }
-        plan::padded(width).ok_or_else(|| CudaError::NoModule(format!("items of {width} values: 1 to 256 have one")))
+        let none = || CudaError::NoModule(format!("items of {width} values: 1 to {TOPK_WIDTH_MAX} have one"));
+        plan::padded(width).ok_or_else(none)
     }
 
     /// Bytes on the device of so many items of `width` values; `None` when there is no kernel for the width.
@@ -208,6 +209,7 @@ mod tests {
     #[test]
     fn bytes_are_those_of_both_forms() {
         assert_eq!(ItemTable::bytes_of(1_000_000, 128), Some(1_000_000 * (256 + 128 + 512 + 12)));
-        assert_eq!(ItemTable::bytes_of(10, 300), None);
+        assert_eq!(ItemTable::bytes_of(10, 300), Some(10 * (384 * 3 + 300 * 4 + 12)));
+        assert_eq!(ItemTable::bytes_of(10, 769), None);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Arithmetic, CudaError, Device, ThreadOrder};
-use super::plan::{TOPK_MAX, TOPK_WANTED_MAX};
+use super::plan::{TOPK_MAX, TOPK_WANTED_MAX, TOPK_WIDTH_MAX};
 use super::{Found, GuardedItems, ItemTable, Items, TopkQuery, TopkWorker};
 use crate::{Isa, inner_products};
 
@@ -31,7 +31,7 @@ fn plain(queries: &[f32], k: usize) -> TopkQuery<'_> {
 }
 
 fn brute_force(query: &[f32], vectors: &[f32], k: usize) -> Vec<Found> {
-    let mut scores = vec![0.0; vectors.len() / WIDTH];
+    let mut scores = vec![0.0; vectors.len() / query.len()];
     inner_products(Isa::active().unwrap(), query, vectors, &mut scores);
     let mut all: Vec<Found> = (0..).zip(scores).map(|(row, score)| Found { row, score: score + 0.0 }).collect();
     all.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.row.cmp(&right.row)));
@@ -60,6 +60,26 @@ fn candidates_that_find_no_room_are_looked_for_again() {
     assert!(worker.scans_again > 0, "there was room for all: this shows nothing");
     for (query, found) in queries.chunks_exact(WIDTH).zip(found) {
         assert_eq!(found.unwrap(), brute_force(query, &vectors, 5));
+    }
+}
+
+/// Where the best of groups will be lie the candidates of an earlier search: a group that nobody writes would keep one of
+/// them, and its score be taken for one of this search.
+#[test]
+fn a_sample_knows_nothing_of_an_earlier_search() {
+    let Some(device) = emulated(Arithmetic::Bf16) else { return };
+    for (width, queries) in [(8, 2), (8, 17), (520, 18)] {
+        let count = 8_300;
+        let vectors = values(count * width);
+        let rows: Vec<u32> = (0..count as u32).collect();
+        let mut worker = TopkWorker::new(&ItemTable::new(&device, &vectors, width, &rows).unwrap(), queries).unwrap();
+        let queries = values(queries * width);
+        let longer: Vec<f32> = queries.iter().map(|value| value * 100.0).collect();
+        worker.search(&plain(&longer, 5), LIMIT).unwrap();
+        let found = worker.search(&plain(&queries, 5), LIMIT).unwrap();
+        for (query, found) in queries.chunks_exact(width).zip(found) {
+            assert_eq!(found.unwrap(), brute_force(query, &vectors, 5), "{width}");
+        }
     }
 }
 
@@ -134,8 +154,8 @@ fn magnitudes_do_not_matter() {
 fn what_the_device_cannot_do_is_said() {
     let Some(device) = emulated(Arithmetic::Bf16) else { return };
     let table = |device: &Device, width: usize| ItemTable::new(device, &vec![1.0; width], width, &[0]);
-    let refused = table(&device, 257).unwrap_err().to_string();
-    assert!(refused.contains("items of 257 values"), "{refused}");
+    let refused = table(&device, TOPK_WIDTH_MAX + 1).unwrap_err().to_string();
+    assert!(refused.contains("items of 769 values: 1 to 768 have one"), "{refused}");
     let mut worker = worker(&device, &values(WIDTH), 1);
     let refused = worker.search(&plain(&[1.0; WIDTH], TOPK_MAX + 1), LIMIT).unwrap_err();
     assert!(matches!(refused, CudaError::Capacity { asked: 1025, limit: 1024, .. }), "{refused}");

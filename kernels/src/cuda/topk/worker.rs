@@ -231,7 +231,7 @@ impl TopkWorker {
             self.passed("list", limit)?;
         }
         let items = batch.allowed.unwrap_or(self.table.count);
-        let passes = Passes::new(items, batch.wanted, batch.queries);
+        let passes = Passes::new(items, self.table.padded, batch.wanted, batch.queries);
         if passes.sample > 0 {
             self.screen(batch, 0..passes.sample, Some(passes.groups()))?;
             self.passed("sample", limit)?;
