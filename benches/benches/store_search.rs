@@ -1,8 +1,8 @@
 //! Search in a folder over 100,000 items: how long writing them takes, and each kind of query.
 //!
 //! `cargo bench --package attune-benches --bench store_search [-- ELASTICSEARCH]`; where a URL such as
-//! `http://127.0.0.1:19200` names it, in Elasticsearch, too, under a tenant of its own. Words are drawn by Zipf's law, so that a query has common
-//! and rare ones as real ones do. The figures are for one caller; facets count every match.
+//! `http://127.0.0.1:19200` names it, in Elasticsearch, too, under a tenant of its own. Words are drawn by Zipf's law, so
+//! that a query has common and rare ones as real ones do. The figures are for one caller; facets count every match.
 
 mod times;
 

@@ -47,7 +47,12 @@ proptest! {
     #[test]
     fn ratios_hold_for_each_user(rows in rows(), seed: u64) {
         let log = log(&rows);
-        for (name, validation, test) in [("recommenders-75-25", 0.0, 0.25), ("recbole-811-full", 0.1, 0.1), ("user-80-10-10", 0.1, 0.1), ("user-90-10", 0.0, 0.1)] {
+        for (name, validation, test) in [
+            ("recommenders-75-25", 0.0, 0.25),
+            ("recbole-811-full", 0.1, 0.1),
+            ("user-80-10-10", 0.1, 0.1),
+            ("user-90-10", 0.0, 0.1),
+        ] {
             let Ok(split) = split(name, &log, seed) else { continue };
             for user in 0..USERS {
                 let [a, b, c] = [&split.train, &split.validation, &split.test].map(|part| times(&log, user, part).len());

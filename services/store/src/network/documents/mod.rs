@@ -7,9 +7,10 @@
 //!
 //! Only the atomicity of a single document is relied on: every write names the version that it replaces, or inserts.
 //!
-//! FerretDB, which speaks the same protocol, uses its index where one `_id` is asked for and nothing else, and reads the
-//! whole collection for anything more: there many documents are as many questions, several at once, and what version a
-//! document has is looked at before it is written. Somebody may come in between, as he may within FerretDB.
+//! FerretDB, which speaks the same protocol, uses its index where one `_id` is asked for and nothing else (1.24 over SQLite
+//! only as `docker/servers/mongodb` builds it), and reads the whole collection for anything more: there many documents are
+//! as many questions, several at once, and what version a document has is looked at before it is written. Somebody may
+//! come in between, as he may within FerretDB.
 
 mod error;
 mod write;
