@@ -17,6 +17,7 @@ mod doctor;
 mod evaluate;
 mod export;
 mod films;
+mod guest;
 mod import;
 mod keys;
 mod logging;

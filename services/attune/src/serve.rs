@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result, bail, ensure};
 use attune_gateway::{DEFAULT_TENANT, Drained, Front, GatewayConfig, KeyStore, NewKey, Services, TablesNow, Tokens};
 use attune_inference::{Inference, ModelInfo};
+use attune_store::relational::Relational;
 use attune_store::resolve::{Stores, StoresConfig};
 use clap::Args;
 use tokio::net::TcpListener;
@@ -20,6 +21,7 @@ use tokio::signal;
 
 use crate::background::Background;
 use crate::config::{Config, ServerFlags};
+use crate::guest::Guest;
 use crate::scanner;
 use crate::term::{Style, styled};
 use crate::{compose, logging, replicas};
@@ -59,6 +61,8 @@ pub struct Server {
     /// The admin key, where it was made just now.
     pub key: Option<NewKey>,
     is_demo: bool,
+    /// Of a demo on stores that others use, too.
+    guest: Option<Guest>,
 }
 
 impl Server {
@@ -91,7 +95,12 @@ impl Server {
             false => Some(Tokens::open(issuers, Arc::clone(&stores.relational)).await?),
         };
         // Last: a key that was made for a start that then fails would never be seen.
-        let (keys, key) = open_keys(config, &stores, demo).await?;
+        let guest = (demo && config.stores.relational.is_server()).then(|| Guest::new(Arc::clone(&stores.relational)));
+        let rows = Arc::clone(&stores.relational);
+        let (keys, key) = match demo {
+            true => demo_keys(rows, guest.as_ref()).await?,
+            false => KeyStore::open(rows, &config.data).await.with_context(|| unusable(&config.data))?,
+        };
         // Where the cache is in this process, nobody shares it, and counting there would be counting twice.
         let shared = (config.stores.cache.scheme() != "memory").then(|| Arc::clone(&stores.cache));
         let (services, background) = compose::services(config, &stores, &inference, &folder)?;
@@ -106,6 +115,7 @@ impl Server {
             address,
             key,
             is_demo: demo,
+            guest,
         })
     }
 
@@ -132,6 +142,12 @@ impl Server {
             served = serve => served,
             () = follow => unreachable!("a file is followed for ever"),
         };
+        if let Some(guest) = self.guest {
+            guest
+                .leave()
+                .await
+                .unwrap_or_else(|error| tracing::warn!("{error:#}: the next server on these stores goes on"));
+        }
         self.background.stop().await;
         Ok(served?)
     }
@@ -175,22 +191,11 @@ async fn listen(address: &str) -> Result<TcpListener> {
     }
 }
 
-async fn open_keys(config: &Config, stores: &Stores, demo: bool) -> Result<(KeyStore, Option<NewKey>)> {
-    let rows = Arc::clone(&stores.relational);
-    if demo {
-        let (store, key) = KeyStore::in_memory(rows, &demo_tenant(config).parse()?).await?;
-        return Ok((store, Some(key)));
-    }
-    let data = &config.data;
-    KeyStore::open(rows, data).await.with_context(|| unusable(data))
-}
-
-/// On stores that others use too, a tenant of its own: a demo neither finds what the last one left nor touches what is theirs.
-fn demo_tenant(config: &Config) -> String {
-    match config.stores.relational.is_server() {
-        true => format!("demo-{:08x}", rand::random::<u32>()),
-        false => DEFAULT_TENANT.to_owned(),
-    }
+/// One admin key, for this run.
+async fn demo_keys(rows: Arc<dyn Relational>, guest: Option<&Guest>) -> Result<(KeyStore, Option<NewKey>)> {
+    let tenant = guest.map_or_else(|| DEFAULT_TENANT.parse(), |guest| Ok(guest.tenant().clone()))?;
+    let (keys, key) = KeyStore::in_memory(rows, &tenant).await?;
+    Ok((keys, Some(key)))
 }
 
 fn unusable(data: &Path) -> String {

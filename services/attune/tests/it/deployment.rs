@@ -8,53 +8,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
 use crate::http::{self, Answer};
 use crate::server::models;
+use crate::servers::Servers;
 
 /// Far more than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 const PROCESSES: u16 = 9;
-/// What the stores are called in `[stores]`, and the variables by which tests find servers for them.
-const STORES: [(&str, &str); 6] = [
-    ("RELATIONAL", "ATTUNE_TEST_POSTGRES"),
-    ("CACHE", "ATTUNE_TEST_REDIS"),
-    ("SEARCH", "ATTUNE_TEST_ELASTICSEARCH"),
-    ("DOCUMENTS", "ATTUNE_TEST_MONGODB"),
-    ("EVENTS", "ATTUNE_TEST_KAFKA"),
-    ("OBJECTS", "ATTUNE_TEST_S3"),
-];
-
-/// The servers by store; none, with a word, where one is missing.
-fn servers() -> Option<Vec<(String, String)>> {
-    let server = |(store, variable): &(&str, &str)| {
-        let uri = std::env::var(variable);
-        let is_needed = std::env::var_os("ATTUNE_TEST_ALL").is_some();
-        assert!(uri.is_ok() || !is_needed, "{variable} names no server: `make services` starts one");
-        Some((format!("ATTUNE_STORES_{store}"), uri.ok()?))
-    };
-    let found: Option<Vec<(String, String)>> = STORES.iter().map(server).collect();
-    if found.is_none() {
-        eprintln!("skipped: a server is missing (see `make test-services`)");
-    }
-    found
-}
-
-/// Another database of the same server: keys of an installation are of one secret.
-fn with_database(uri: &str, name: &str) -> String {
-    format!("{}/{name}", uri.rsplit_once('/').expect("the URI names a database").0)
-}
-
-fn execute(uri: &str, sql: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut connection = PgConnection::connect(uri).await.unwrap();
-        connection.execute(sqlx::AssertSqlSafe(sql.to_owned())).await.unwrap();
-    });
-}
-
 /// A port that is free, with as many behind it.
 fn ports() -> u16 {
     let first = |_| 20_000 + rand::random_range(0..2_000) * 10;
@@ -68,18 +30,15 @@ struct Deployment {
     variables: Vec<(String, String)>,
     gateway: SocketAddr,
     key: String,
-    /// The server's database, and ours.
-    databases: (String, String),
+    /// After the processes.
+    _servers: Servers,
 }
 
 impl Deployment {
-    fn start(mut servers: Vec<(String, String)>) -> Self {
+    fn start(servers: Servers) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), ports());
-        let name = format!("split_{:016x}", rand::random::<u64>());
-        let theirs = servers[0].1.clone();
-        execute(&theirs, &format!("CREATE DATABASE {name}"));
-        servers[0].1 = with_database(&theirs, &name);
-        servers.extend([
+        let mut variables = servers.variables.clone();
+        variables.extend([
             ("ATTUNE".to_owned(), env!("CARGO_BIN_EXE_attune").to_owned()),
             ("ATTUNE_SPLIT".to_owned(), folder.path().display().to_string()),
             ("ATTUNE_MODELS_DIR".to_owned(), models().display().to_string()),
@@ -87,8 +46,7 @@ impl Deployment {
             ("START_TIMEOUT".to_owned(), PATIENCE.as_secs().to_string()),
         ]);
         let gateway = SocketAddr::from(([127, 0, 0, 1], port));
-        let (key, databases) = (String::new(), (theirs, name));
-        let mut deployment = Self { folder, variables: servers, gateway, key, databases };
+        let mut deployment = Self { folder, variables, gateway, key: String::new(), _servers: servers };
         let said = deployment.split("start");
         let key = said.split_whitespace().find(|word| word.starts_with("att_"));
         deployment.key = key.unwrap_or_else(|| panic!("no key: {said}")).to_owned();
@@ -124,7 +82,6 @@ impl Drop for Deployment {
     fn drop(&mut self) {
         if !thread::panicking() {
             self.split("stop");
-            execute(&self.databases.0, &format!("DROP DATABASE {} WITH (FORCE)", self.databases.1));
             return;
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker/split");
@@ -144,7 +101,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn nine_processes_are_one_server_and_one_list_maker_may_die() {
     const FILMS: usize = 30;
     const CLICKS: usize = 12;
-    let Some(servers) = servers() else { return };
+    let Some(servers) = Servers::find() else { return };
     let deployment = Deployment::start(servers);
     let name = format!("t{:016x}", rand::random::<u64>());
     let admin = deployment.key.clone();
