@@ -11,7 +11,7 @@ use attune_api::catalogue::{ITEMS_MAX, SharedCatalogue};
 use attune_api::progress::Sign;
 use attune_api::{ApiError, Call};
 use attune_store::StoreError;
-use attune_store::events::{Bounds, Consumer, Event, EventLog, Position};
+use attune_store::events::{Bounds, Consumer, EventLog, Position};
 use attune_store::relational::Relational;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -21,7 +21,7 @@ use crate::definitions::InForce;
 use crate::departed;
 use crate::model::{self, Change, Trained, TrainedModels};
 use crate::replay;
-use crate::replica::Replica;
+use crate::replica::{Entered, Replica};
 use crate::shelf::{STOCKED_AT_ONCE, ShelfError, Stocking};
 use crate::snapshot::{self, SnapshotError};
 use crate::stage;
@@ -104,18 +104,23 @@ struct Since {
 
 /// What a look at the log brought, and where it goes on.
 struct Batch {
-    events: Vec<Event>,
+    records: Vec<Entered>,
+    /// By record, when the log took it.
+    appended_ms: Vec<i64>,
     positions: Vec<Position>,
 }
 
 impl Batch {
-    async fn poll(consumer: &mut dyn Consumer, wait: Duration) -> Result<Self, StoreError> {
+    async fn poll(consumer: &mut dyn Consumer, wait: Duration) -> Result<Self, Fault> {
         let events = consumer.poll(BATCH, wait).await?;
-        Ok(Self { events, positions: consumer.positions() })
+        let positions = consumer.positions();
+        let appended_ms = events.iter().map(|event| event.appended_ms).collect();
+        let read = move || events.into_iter().map(Entered::from).collect();
+        Ok(Self { records: spawn_blocking(read).await?, appended_ms, positions })
     }
 
     fn is_full(&self) -> bool {
-        self.events.len() == BATCH
+        self.records.len() == BATCH
     }
 }
 
@@ -203,16 +208,15 @@ impl Follower {
                 }
             };
             since.is_behind = batch.is_full();
-            let appended_ms: Vec<i64> = batch.events.iter().map(|event| event.appended_ms).collect();
-            if since.is_behind {
+            let appended_ms = if since.is_behind {
                 // Reading goes on beside applying.
                 let more = Batch::poll(&mut *consumer, Duration::ZERO);
                 let (applied, more) = tokio::join!(self.apply(batch, &mut since), more);
-                applied?;
-                ahead = Some(more?).filter(|more| !more.events.is_empty());
+                ahead = Some(more?).filter(|more| !more.records.is_empty());
+                applied?
             } else {
-                self.apply(batch, &mut since).await?;
-            }
+                self.apply(batch, &mut since).await?
+            };
             sign.done_with(appended_ms.into_iter());
             self.deal_with(&mut since, is_ready).await?;
         }
@@ -231,14 +235,15 @@ impl Follower {
         bounds.iter().all(reached)
     }
 
-    async fn apply(&mut self, Batch { events, positions }: Batch, since: &mut Since) -> Result<(), Fault> {
-        let replica = self.replica.clone();
-        let consumed = spawn_blocking(move || replica.consume(&events, &positions)).await?;
+    /// Applies a batch; when the log took its records.
+    async fn apply(&mut self, batch: Batch, since: &mut Since) -> Result<Vec<i64>, Fault> {
+        let (replica, Batch { records, appended_ms, positions }) = (self.replica.clone(), batch);
+        let consumed = spawn_blocking(move || replica.consume(records, &positions)).await?;
         since.events += consumed.counted;
         // A snapshot that still has him does not stay for want of other events.
         since.events_unkept += if consumed.forgot { SNAPSHOT_EVENTS } else { consumed.counted + consumed.shown };
         self.pending.extend(consumed.items);
-        Ok(())
+        Ok(appended_ms)
     }
 
     async fn deal_with(&mut self, since: &mut Since, is_ready: bool) -> Result<(), Fault> {

@@ -206,7 +206,7 @@ impl Bench {
     async fn consume(&mut self, replica: usize, records: usize) {
         let (replica, consumer) = &mut self.replicas[replica];
         let events = consumer.poll(records, Duration::ZERO).await.unwrap();
-        replica.consume(&events, &consumer.positions());
+        replica.consume(events, &consumer.positions());
     }
 
     async fn check(&self, replica: usize, user: u32) -> Result<(), TestCaseError> {
@@ -281,7 +281,7 @@ async fn a_replica_that_reads_on_is_waited_for() {
     let read_later = async {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let events = consumer.poll(10, Duration::ZERO).await.unwrap();
-        replica.consume(&events, &consumer.positions());
+        replica.consume(events, &consumer.positions());
     };
     let (cache, subject) = (bench.cache.clone(), subject(0));
     let asked = fresh(&replica, &bench.log, &*cache, &subject, Duration::from_secs(60));

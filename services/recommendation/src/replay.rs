@@ -106,7 +106,7 @@ async fn fold(log: &dyn EventLog, replica: &Arc<Replica>) -> Result<(), ReplayEr
     let mut stretch = Stretch::open(log, &replica.tenant, from).await?;
     while let Some(events) = stretch.next(BATCH).await? {
         let (positions, replica) = (stretch.positions(), Arc::clone(replica));
-        spawn_blocking(move || replica.consume(&events, &positions)).await?;
+        spawn_blocking(move || replica.consume(events, &positions)).await?;
     }
     Ok(())
 }

@@ -43,6 +43,20 @@ pub struct Replica {
     look: AtomicBool,
 }
 
+/// A record of the log as it was read, with its place and whom it is about. What is not a record of ours is passed over when
+/// it is applied: a newer program may have written it.
+pub struct Entered {
+    position: Position,
+    subject: String,
+    record: Result<Record, serde_json::Error>,
+}
+
+impl From<Event> for Entered {
+    fn from(Event { position, subject, payload, .. }: Event) -> Self {
+        Self { position, subject, record: Record::read_counted(&payload) }
+    }
+}
+
 /// What a batch of the log brought.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Consumed {
@@ -58,18 +72,12 @@ pub struct Consumed {
 
 impl Consumed {
     /// Has a record applied that was not before, and moves on behind it.
-    fn take(
-        &mut self,
-        state: &mut State,
-        event: &Event,
-        record: Result<Record, serde_json::Error>,
-        apply: impl FnOnce(&mut State, Record) -> Applied,
-    ) {
-        let Position { partition, offset } = event.position;
+    fn take(&mut self, state: &mut State, entered: Entered, apply: impl FnOnce(&mut State, &str, Record) -> Applied) {
+        let Position { partition, offset } = entered.position;
         if state.has_consumed(partition, offset) {
             return;
         }
-        match record.map(|record| apply(state, record)) {
+        match entered.record.map(|record| apply(state, &entered.subject, record)) {
             Ok(Applied::Counted) => self.counted += 1,
             Ok(Applied::Shown) => self.shown += 1,
             Ok(Applied::Forgotten) => (self.counted, self.forgot) = (self.counted + 1, true),
@@ -173,26 +181,24 @@ impl Replica {
         *self.state_mut() = state;
     }
 
-    /// Applies events of the log, each together with its place, and moves on to `positions`. What is not a record of ours
-    /// is passed over: a newer program may have written it.
-    pub fn consume(&self, events: &[Event], positions: &[Position]) -> Consumed {
-        let records: Vec<_> = events.iter().map(|event| (event, Record::read_counted(&event.payload))).collect();
-        let mut records = records.into_iter().peekable();
+    /// Applies records of the log, each together with its place, and moves on to `positions`. Requests wait for those that
+    /// are not read yet.
+    pub fn consume(&self, records: impl IntoIterator<Item: Into<Entered>>, positions: &[Position]) -> Consumed {
+        let mut records = records.into_iter().map(Into::into).peekable();
         let mut consumed = Consumed::default();
         if !*self.ready.borrow() {
             // Nobody reads yet, and there is much to read.
             self.state_mut().fold(|state| {
-                for (event, record) in records.by_ref().take(APPLIED_AT_ONCE) {
-                    consumed
-                        .take(state, event, record, |state, record| state.step(&event.subject, record, &self.rules));
+                for entered in records.by_ref().take(APPLIED_AT_ONCE) {
+                    consumed.take(state, entered, |state, subject, record| state.step(subject, record, &self.rules));
                 }
                 records.peek().is_some()
             });
         }
         while records.peek().is_some() {
             let state = &mut *self.state_mut();
-            for (event, record) in records.by_ref().take(APPLIED_AT_ONCE) {
-                consumed.take(state, event, record, |state, record| state.apply(&event.subject, record, &self.rules));
+            for entered in records.by_ref().take(APPLIED_AT_ONCE) {
+                consumed.take(state, entered, |state, subject, record| state.apply(subject, record, &self.rules));
             }
         }
         self.state_mut().advance(positions.iter().map(|position| (position.partition, position.offset)));
@@ -303,7 +309,7 @@ mod tests {
         thread::scope(|scope| {
             let still = replica.still();
             scope.spawn(|| {
-                replica.consume(&[], &[Position { partition: 0, offset: 7 }]);
+                replica.consume(Vec::<Entered>::new(), &[Position { partition: 0, offset: 7 }]);
                 written.send(()).unwrap();
             });
             thread::sleep(Duration::from_millis(50));

@@ -334,8 +334,8 @@ mod tests {
                 payload: serde_json::to_vec(&Record::Event(event)).unwrap().into(),
             }
         };
-        let clicks: Vec<Logged> = [(0, 1), (1, 2), (2, 3)].map(click).to_vec();
-        assert_eq!(replica.consume(&clicks, &[Position { partition: 0, offset: 3 }]).counted, 3);
+        let clicks = [(0, 1), (1, 2), (2, 3)].map(click);
+        assert_eq!(replica.consume(clicks, &[Position { partition: 0, offset: 3 }]).counted, 3);
         replica.publish(&config, &InForce::default(), &MoreSources::default()).unwrap();
         replica
     }
