@@ -1,7 +1,5 @@
 //! A protocol applied to a log: who is asked about, what is known of him, what would be right.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::protocol::{Protocol, Rule};
@@ -115,11 +113,7 @@ impl Task {
             split.train.append(&mut split.validation);
             split.train.sort_unstable();
         }
-        let pairs: BTreeSet<(u32, u32)> =
-            split.train.iter().map(|&index| (log.events()[index].user, log.events()[index].item)).collect();
-        let mut seen_by = vec![0; log.items()];
-        pairs.iter().for_each(|&(_, item)| seen_by[item as usize] += 1);
-        let users = pairs.iter().map(|&(user, _)| user).collect::<BTreeSet<u32>>().len();
+        let (seen_by, users) = audience(log, &split.train);
         let builder = Builder { log, worths: worth.by_kind(log)?, now: log.latest().unwrap_or(0), protocol, stage };
         let groups = builder.groups(&split);
         let only = matches!(protocol.rule, Rule::ItemsCold { .. }).then(|| {
@@ -240,9 +234,22 @@ impl Builder<'_> {
 
     /// The items of events, rising, each once.
     fn items<'b>(&self, events: impl IntoIterator<Item = &'b usize>) -> Vec<u32> {
-        let items: BTreeSet<u32> = events.into_iter().map(|&index| self.log.events()[index].item).collect();
-        items.into_iter().collect()
+        let mut items: Vec<u32> = events.into_iter().map(|&index| self.log.events()[index].item).collect();
+        items.sort_unstable();
+        items.dedup();
+        items
     }
+}
+
+/// For each item, how many users had it in some events; and how many users these are of.
+fn audience(log: &EventLog, events: &[usize]) -> (Vec<u32>, usize) {
+    let mut pairs: Vec<(u32, u32)> =
+        events.iter().map(|&index| (log.events()[index].user, log.events()[index].item)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let mut seen_by = vec![0; log.items()];
+    pairs.iter().for_each(|&(_, item)| seen_by[item as usize] += 1);
+    (seen_by, pairs.chunk_by(|one, other| one.0 == other.0).count())
 }
 
 fn group(name: String, cases: impl Iterator<Item = Case>) -> Group {

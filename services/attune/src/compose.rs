@@ -116,7 +116,7 @@ pub fn services(
         recommendation: following,
         lake: has(Role::Tracking).then(|| lake(config, stores)),
         trainer: (has(Role::Trainer) && !config.trainer.model.is_empty())
-            .then(|| trainer(config, stores, content.clone())),
+            .then(|| trainer(config, stores, content.clone(), recommendation.clone())),
     };
     let services = Services {
         upstreams: Upstreams::new(config.upstreams.addresses())?,
@@ -154,14 +154,15 @@ fn recommenders(config: &Config, stores: &Stores) -> Recommenders {
     Recommenders::new(Arc::clone(&stores.relational), Arc::clone(&stores.objects), config.data.clone())
 }
 
-fn trainer(config: &Config, stores: &Stores, catalogue: SharedCatalogue) -> Trainer {
+fn trainer(config: &Config, stores: &Stores, catalogue: SharedCatalogue, lists: Option<Arc<Recommender>>) -> Trainer {
+    let lists = Rehearsals::new(catalogue, lists, config.recommendation.clone(), config.worth.clone());
     let seams = attune_trainer::Seams {
         relational: Arc::clone(&stores.relational),
         objects: Arc::clone(&stores.objects),
         data: config.data.clone(),
         worth: config.worth.clone(),
         first: DEFAULT_TENANT.parse().ok(),
-        lists: Some(Arc::new(Rehearsals::new(catalogue, config.recommendation.clone(), config.worth.clone()))),
+        lists: Some(Arc::new(lists)),
     };
     Trainer::start(config.trainer.clone(), seams, attune_trainer::Timing::default())
 }

@@ -4,14 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use attune_api::catalogue::{AttributeKind, Entry, ITEMS_MAX, SharedCatalogue};
+use attune_api::catalogue::{ITEMS_MAX, SharedCatalogue};
 use attune_api::{ApiError, Call};
 use attune_batch::names::Names;
 use attune_batch::recommender::{self, Model, Recommender, resolve};
 use attune_ranking::data::{History, Scorer, Worth};
 use attune_ranking::index::Metric;
 use attune_ranking::score::RankBand;
-use attune_recommendation::{Change, RecommendationConfig, Rehearsal, Trained, TrainedModels, rehearse};
+use attune_recommendation::{Change, Layout, RecommendationConfig, Rehearsal, Trained, TrainedModels, rehearse};
 use attune_store::Tenant;
 use attune_store::objects::Objects;
 use attune_store::relational::Relational;
@@ -108,6 +108,8 @@ pub fn tried(model: Model, items: Names) -> Arc<dyn Trained> {
 /// Lists as this process makes them, rehearsed for the trainer.
 pub struct Rehearsals {
     catalogue: SharedCatalogue,
+    /// Has the catalogue laid out, where lists are made in this process.
+    lists: Option<Arc<attune_recommendation::Recommender>>,
     recommendation: RecommendationConfig,
     worth: Worth,
     runtime: Handle,
@@ -115,12 +117,20 @@ pub struct Rehearsals {
 
 impl Rehearsals {
     /// To be asked from threads that may wait.
-    pub fn new(catalogue: SharedCatalogue, recommendation: RecommendationConfig, worth: Worth) -> Self {
-        Self { catalogue, recommendation, worth, runtime: Handle::current() }
+    pub fn new(
+        catalogue: SharedCatalogue,
+        lists: Option<Arc<attune_recommendation::Recommender>>,
+        recommendation: RecommendationConfig,
+        worth: Worth,
+    ) -> Self {
+        Self { catalogue, lists, recommendation, worth, runtime: Handle::current() }
     }
 
     /// The catalogue as it is now.
-    async fn catalogue(&self, tenant: &Tenant) -> Result<(Vec<(String, AttributeKind)>, Vec<Entry>), ApiError> {
+    fn layout(&self, tenant: &Tenant) -> Result<Layout, String> {
+        if let Some(layout) = self.lists.as_ref().and_then(|lists| lists.layout(tenant)) {
+            return Ok(layout);
+        }
         let call = Call {
             tenant: tenant.as_str().into(),
             caller: "trainer".into(),
@@ -128,30 +138,29 @@ impl Rehearsals {
             deadline: None,
             is_bulk: true,
         };
-        let kinds = self.catalogue.schema(&call).await?;
-        let (mut entries, mut from) = (Vec::new(), None);
-        loop {
-            let page = self.catalogue.scan(&call, from.as_deref(), ITEMS_MAX).await?;
-            entries.extend(page.entries);
-            from = page.next;
-            if from.is_none() {
-                return Ok((kinds, entries));
-            }
-        }
+        let told = |error: ApiError| format!("the catalogue: {error}");
+        let kinds = self.runtime.block_on(self.catalogue.schema(&call)).map_err(told)?;
+        // Where the next page begins, as long as there is one.
+        let mut next: Option<Option<String>> = Some(None);
+        let pages = std::iter::from_fn(|| {
+            let from = next.take()?;
+            let page = self.runtime.block_on(self.catalogue.scan(&call, from.as_deref(), ITEMS_MAX)).map_err(told);
+            Some(page.map(|page| {
+                next = page.next.map(Some);
+                page.entries
+            }))
+        });
+        Layout::of(kinds, pages, &self.recommendation)
     }
 }
 
 impl MakesLists for Rehearsals {
     fn blend(&self, tried: Tried<'_>, is_wanted: &dyn Fn() -> bool) -> Result<Vec<RankBand>, String> {
         let Tried { tenant, history, task, model } = tried;
-        let (kinds, entries) =
-            self.runtime.block_on(self.catalogue(tenant)).map_err(|error| format!("the catalogue: {error}"))?;
         let rehearsal = Rehearsal {
-            tenant: tenant.clone(),
             config: &self.recommendation,
             worth: self.worth.clone(),
-            kinds,
-            entries,
+            layout: self.layout(tenant)?,
             log: &history.log,
             user: &|row| history.users.name(row),
             item: &|row| history.items.name(row),

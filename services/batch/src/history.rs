@@ -126,6 +126,11 @@ pub struct HistoryBuilder {
 }
 
 impl HistoryBuilder {
+    /// With room for so many events: a list that grows is there twice each time.
+    pub fn with_capacity(events: usize) -> Self {
+        Self { events: Vec::with_capacity(events), ..Self::default() }
+    }
+
     /// Adds an event of a time in Unix seconds; false, and nothing is added, where there are more kinds than a log numbers.
     pub fn push(&mut self, user: &str, item: &str, kind: &str, value: Option<f64>, time: i64) -> bool {
         if self.kinds.len() >= usize::from(u16::MAX) && self.kinds.row(kind).is_none() {

@@ -31,15 +31,15 @@ pub struct Reading<'a> {
     pub rows_max: u64,
 }
 
-/// Takes the newest rows in the order of the log, a file at a time, into what `start` makes; and the manifest of that
-/// moment. `step` runs where it may take its time. When a file turns out to be replaced, all is begun anew.
+/// Takes the newest rows in the order of the log, a file at a time, into what `start` makes of how many the files have; and
+/// the manifest of that moment. `step` runs where it may take its time. When a file turns out to be replaced, all is begun anew.
 ///
 /// # Errors
 /// A store does not answer, or what `step` refuses; [`LakeError::Restless`] where files are replaced faster than they are
 /// read.
 pub async fn fold<S, E>(
     reading: Reading<'_>,
-    start: impl Fn() -> S,
+    start: impl Fn(u64) -> S,
     step: fn(&mut S, &RecordBatch) -> Result<(), E>,
 ) -> Result<(S, Manifest), E>
 where
@@ -56,7 +56,7 @@ where
             Err(error) if is_replaced(&error) => continue,
             snapshot => snapshot?,
         };
-        let mut state = start();
+        let mut state = start(snapshot.manifest.rows(dataset).min(rows_max));
         for (file, skipped) in snapshot.manifest.newest(dataset, rows_max) {
             let bytes = match load_file(objects, tenant, &file).await {
                 // It was joined with others, or somebody was taken out of it.

@@ -27,6 +27,7 @@ mod features;
 pub mod fold;
 mod follow;
 mod fresh;
+mod layout;
 mod model;
 mod outside;
 mod people;
@@ -44,6 +45,7 @@ mod world;
 
 pub use config::{ConfigError, RecommendationConfig};
 pub use definitions::{Experiment, InForce, Recipe, RuleSpec};
+pub use layout::Layout;
 pub use model::{Change, MODEL, Trained, TrainedModels};
 pub use outside::{OUTSIDE_MAX, OutsideSpec};
 pub use rehearse::{Rehearsal, judge_lists, rehearse};

@@ -9,6 +9,7 @@ use attune_ranking::index::{Index, IndexError, Item, Metric, Scored, View, Withi
 use attune_ranking::retrieve::{Batch, Checked, Proposals, Reason, Scratch, Source, SourceError};
 use attune_ranking::score::RankBand;
 
+use crate::fold::{Rules, State};
 use crate::stage::NO_ROW;
 
 /// What the source is called.
@@ -65,6 +66,11 @@ pub enum Change {
     Served(Arc<dyn Trained>),
     /// None any more.
     Gone,
+}
+
+/// Our rows of a model's items; of those for which there is no room, one that no item has.
+pub fn rows(model: &dyn Trained, state: &mut State, rules: &Rules) -> Vec<u32> {
+    (0..model.items()).map(|row| state.row(model.item(row as u32), rules).unwrap_or(NO_ROW)).collect()
 }
 
 /// The model's rows by ours, and ours by the model's.

@@ -1,32 +1,29 @@
 //! Lists for users as they were, to learn what each source is worth beside a trained model, and to judge what comes of it.
 //!
-//! A replica of its own is folded from the part of the events that the model was trained on, with the catalogue as it is
-//! now, and the default pipeline's sources are asked for lists: for users as they were then, and for the same users as if
-//! they had just come. What they did later was kept from the model and from the replica, and says which proposals were
+//! A state of its own is folded from the part of the events that the model was trained on, with the catalogue as it is now,
+//! and the default pipeline's sources are asked for lists: for users as they were then, and for the same users as if
+//! they had just come. What they did later was kept from the model and from the state, and says which proposals were
 //! right. Nothing here is what a request does otherwise: the sources, their options and the exclusions are the same.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use attune_api::catalogue::{AttributeKind, Entry};
 use attune_api::log::{Event, Record};
 use attune_ranking::data::{EventLog, Worth};
 use attune_ranking::evaluate::{Case, Outcome, Task, judge};
 use attune_ranking::pipeline::{self, Pipeline, Wanted};
 use attune_ranking::retrieve::{Checked, Request, Scratch};
 use attune_ranking::score::{RankBand, RankCase, learn_ranks};
-use attune_store::Tenant;
 
 use crate::RecommendationConfig;
 use crate::definitions::InForce;
 use crate::features;
 use crate::fold::{EVENTS_MAX, Rules, State};
+use crate::layout::Layout;
 use crate::model::{self, Trained};
-use crate::replica::Replica;
-use crate::shelf::{STOCKED_AT_ONCE, Stocking};
-use crate::world::{DEFAULT, MoreSources, World};
+use crate::world::{Counted, DEFAULT, MoreSources, World};
 
-/// The last events that the replica is folded from: this is what bounds its memory.
+/// The last events that the state is folded from: this is what bounds its memory.
 const FOLDED_MAX: usize = 1_000_000;
 /// Users whose lists are rehearsed, evenly among all.
 const USERS_MAX: usize = 1_000;
@@ -37,16 +34,12 @@ const K: usize = 20;
 
 /// What is rehearsed with.
 pub struct Rehearsal<'a> {
-    /// Whose lists.
-    pub tenant: Tenant,
     /// How lists are made.
     pub config: &'a RecommendationConfig,
     /// What events are worth.
     pub worth: Worth,
-    /// The attributes of the catalogue.
-    pub kinds: Vec<(String, AttributeKind)>,
-    /// Its items.
-    pub entries: Vec<Entry>,
+    /// What there is to show.
+    pub layout: Layout,
     /// What happened, that which was kept from the model among it.
     pub log: &'a EventLog,
     /// The subject of a user's row.
@@ -96,10 +89,10 @@ pub fn judge_lists(rehearsal: &Rehearsal<'_>, blend: Vec<RankBand>) -> Result<Ou
     })
 }
 
-/// A replica that lists are asked of.
+/// What lists are made of.
 struct Stage {
-    replica: Replica,
-    world: Arc<World>,
+    state: State,
+    world: World,
     pipeline: Arc<Pipeline>,
     /// Names of the features of items that may weigh.
     features: Vec<String>,
@@ -110,15 +103,14 @@ struct Stage {
 
 impl Stage {
     fn new(rehearsal: &Rehearsal<'_>, blend: Vec<RankBand>) -> Result<Self, String> {
-        let replica = rehearsal.replica(blend)?;
-        let world = replica.world();
+        let rules = Rules::new(rehearsal.config, rehearsal.worth.clone());
+        let mut state = rehearsal.folded(&rules);
+        let world = rehearsal.world(&mut state, &rules, blend)?;
         let pipeline = world.choose(DEFAULT, None).map_err(|error| error.to_string())?.pipeline;
-        let rows = {
-            let state = replica.state();
-            (0..rehearsal.log.items() as u32).map(|item| state.items().row((rehearsal.item)(item))).collect()
-        };
+        let row = |item: u32| state.items().row((rehearsal.item)(item));
+        let rows = (0..rehearsal.log.items() as u32).map(row).collect();
         let features = features::WEIGHED.map(|(name, _)| name.to_owned()).to_vec();
-        Ok(Self { replica, world, pipeline, features, rows, now: rehearsal.log.latest().unwrap_or(0) })
+        Ok(Self { state, world, pipeline, features, rows, now: rehearsal.log.latest().unwrap_or(0) })
     }
 
     /// A user of whom so many events are known, the last ones of them as many as are kept.
@@ -143,7 +135,7 @@ impl Stage {
     }
 
     fn columns(&self, names: &[String], rows: &[u32]) -> Vec<Vec<f32>> {
-        features::columns(names, rows, &self.world.stock.catalogue, &self.replica.state(), None)
+        features::columns(names, rows, &self.world.stock.catalogue, &self.state, None)
     }
 
     /// What the sources propose to a user of whom so many events are known, and what he liked.
@@ -182,34 +174,24 @@ fn wanted(k: usize) -> Wanted {
 }
 
 impl Rehearsal<'_> {
-    /// What a replica would be that has read the training events and nothing else.
-    fn replica(&self, blend: Vec<RankBand>) -> Result<Replica, String> {
-        let rules = Arc::new(Rules::new(self.config, self.worth.clone()));
-        let replica = Replica::new(self.tenant.clone(), Arc::clone(&rules), self.config);
-        replica.restore(self.folded(&rules));
-        let mut stocking = Stocking::new(self.kinds.clone());
-        for entries in self.entries.chunks(STOCKED_AT_ONCE) {
-            stocking.put(replica.with_rows(entries.to_vec())).map_err(|error| error.to_string())?;
-        }
-        replica.stock(stocking).map_err(|error| error.to_string())?;
-        let ours = replica.rows_of(&*self.model);
+    /// What requests would see where nothing but the training events had happened.
+    fn world(&self, state: &mut State, rules: &Rules, blend: Vec<RankBand>) -> Result<World, String> {
+        let ours = model::rows(&*self.model, state, rules);
         let source = model::source(Arc::clone(&self.model), ours).map_err(|error| error.to_string())?;
         let more = MoreSources {
             sources: [(model::MODEL.to_owned(), (source, model::MODEL_WEIGHT))].into(),
             model: Some(self.model.version().to_owned()),
             blend,
         };
-        replica.publish(self.config, &InForce::default(), &more).map_err(|error| error.to_string())?;
-        Ok(replica)
+        let (in_force, stock) = (InForce::default(), Arc::clone(&self.layout.stock));
+        Ok(World::make(Counted::of(state, &in_force), stock, &in_force, &more))
     }
 
     fn folded(&self, rules: &Rules) -> State {
-        let mut state = State::new(rules);
+        let mut state = State::of(self.layout.items.clone(), rules);
         let events = self.log.events();
-        let mut train = self.task.split.train.clone();
-        train.sort_by_key(|index| (events[*index].time, *index));
-        for index in &train[train.len().saturating_sub(FOLDED_MAX)..] {
-            let event = &events[*index];
+        for index in self.last_of_training(FOLDED_MAX) {
+            let event = &events[index];
             let time_ms = event.time.saturating_mul(1_000);
             let told = Event {
                 r#type: self.log.kinds()[usize::from(event.kind)].clone(),
@@ -222,6 +204,19 @@ impl Rehearsal<'_> {
             state.apply((self.user)(event.user), Record::Event(told), rules);
         }
         state
+    }
+
+    /// The last so many training events, in order.
+    fn last_of_training(&self, count: usize) -> Vec<usize> {
+        let when = |index: &usize| (self.log.events()[*index].time, *index);
+        let mut last = self.task.split.train.clone();
+        if last.len() > count {
+            let beyond = last.len() - count;
+            last.select_nth_unstable_by_key(beyond, when);
+            last.drain(..beyond);
+        }
+        last.sort_unstable_by_key(when);
+        last
     }
 }
 

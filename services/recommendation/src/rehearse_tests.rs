@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use attune_api::catalogue::{AttributeKind, Entry};
 use attune_ranking::data::{self, History};
 use attune_ranking::evaluate::{self, Protocol, Stage as Part};
 use attune_ranking::index::Metric;
@@ -71,12 +72,14 @@ fn with_rehearsal<T>(lies: bool, praised: bool, use_it: impl FnOnce(&Rehearsal<'
         let attributes = praised.then_some(sentiment).into_iter().collect();
         Entry { item_id: name.clone(), version: 1, attributes, ..Entry::default() }
     };
+    let config = RecommendationConfig::default();
+    let kinds = vec![(features::SENTIMENT.to_owned(), AttributeKind::Number)];
+    let entries: Vec<Entry> = names.iter().zip(&praise).map(entry).collect();
+    let pages = entries.chunks(7).map(|page| Ok(page.to_vec()));
     let rehearsal = Rehearsal {
-        tenant: "shop".parse().unwrap(),
-        config: &RecommendationConfig::default(),
+        config: &config,
         worth: Worth::default(),
-        kinds: vec![(features::SENTIMENT.to_owned(), AttributeKind::Number)],
-        entries: names.iter().zip(&praise).map(entry).collect(),
+        layout: Layout::of(kinds, pages, &config).unwrap(),
         log: &log,
         user: &|row| subjects[row as usize].as_str(),
         item: &|row| names[row as usize].as_str(),

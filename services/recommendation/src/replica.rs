@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use crate::RecommendationConfig;
 use crate::definitions::InForce;
 use crate::fold::{Applied, Rules, State};
-use crate::model::Trained;
+use crate::layout::Layout;
+use crate::model::{self, Trained};
 use crate::shelf::{Kinds, Shelf, ShelfError, Stocking};
-use crate::stage::NO_ROW;
 use crate::stock::Stock;
 use crate::world::{Counted, MoreSources, World};
 
@@ -270,11 +270,16 @@ impl Replica {
         Ok(())
     }
 
-    /// Our rows of a model's items; of those for which there is no room, one that no item has.
+    /// Our rows of a model's items.
     pub fn rows_of(&self, model: &dyn Trained) -> Vec<u32> {
-        let mut state = self.state_mut();
-        let row = |row: usize| state.row(model.item(row as u32), &self.rules).unwrap_or(NO_ROW);
-        (0..model.items()).map(row).collect()
+        model::rows(model, &mut self.state_mut(), &self.rules)
+    }
+
+    /// The catalogue as requests see it.
+    pub fn layout(&self) -> Layout {
+        let stock = Arc::clone(&self.world().stock);
+        // After it: every item on the shelf has a name.
+        Layout { items: self.state().items().clone(), stock }
     }
 
     /// Items with their rows, new ones where they have none; without those for which there is no room.

@@ -56,12 +56,14 @@ pub async fn read_lake(
         columns: &COLUMNS,
         rows_max: events_max as u64,
     };
-    let start = || Learning { worth: worth.clone(), ..Learning::default() };
+    let start = |rows: u64| {
+        let builder = HistoryBuilder::with_capacity(rows as usize);
+        Learning { worth: worth.clone(), builder, hash: Sha256::new(), bytes: 0 }
+    };
     let (learning, manifest) = fold(reading, start, Learning::add).await?;
     learning.finish(manifest.rows(Dataset::Events))
 }
 
-#[derive(Default)]
 struct Learning {
     worth: Worth,
     builder: HistoryBuilder,

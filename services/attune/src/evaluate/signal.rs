@@ -28,7 +28,7 @@ use attune_ranking::evaluate::{
     Bootstrap, Difference, GroupOutcome, Interval, Metric, Outcome, Protocol, Rule, Stage, Task,
 };
 use attune_ranking::score::RankBand;
-use attune_recommendation::{Rehearsal, Trained, judge_lists, rehearse};
+use attune_recommendation::{Layout, Rehearsal, Trained, judge_lists, rehearse};
 use attune_sentiment::data::{Corpus, Part};
 use attune_sentiment::service::SentimentService;
 use serde::Serialize;
@@ -235,11 +235,9 @@ impl Signal<'_> {
         let subjects: Vec<String> = (0..split.known.users()).map(|user| format!("{user:032x}")).collect();
         let (kinds, entries) = catalogue(&self.history.items, reviews);
         let rehearsal = Rehearsal {
-            tenant: attune_gateway::DEFAULT_TENANT.parse()?,
             config: &self.config.recommendation,
             worth: self.worth.clone(),
-            kinds,
-            entries,
+            layout: Layout::of(kinds, [Ok(entries)], &self.config.recommendation).map_err(told)?,
             log: &split.known,
             user: &|row| &subjects[row as usize],
             item: &|row| self.history.items.name(row),

@@ -147,10 +147,10 @@ async fn read(
 ) -> Result<(Vec<RecordBatch>, Rewarded)> {
     let tenant = &options.tenant;
     let lists = Reading { log, objects, tenant, dataset: Dataset::Exposures, columns: &LISTS, rows_max: options.rows };
-    let start = || Shown { pipeline: options.pipeline.clone(), surface: options.surface.clone(), batches: Vec::new() };
+    let start = |_| Shown { pipeline: options.pipeline.clone(), surface: options.surface.clone(), batches: Vec::new() };
     let (shown, _) = fold(lists, start, Shown::take).await?;
     let events = Reading { dataset: Dataset::Events, columns: &EVENTS, rows_max: EVENTS_MAX, ..lists };
-    let start = || Rewarded { kinds: options.reward.clone(), places: HashSet::new() };
+    let start = |_| Rewarded { kinds: options.reward.clone(), places: HashSet::new() };
     let (rewarded, _) = fold(events, start, Rewarded::take).await?;
     Ok((shown.batches, rewarded))
 }

@@ -262,7 +262,8 @@ impl Options {
         runtime.block_on(async {
             let objects = Stores::objects(&config.stores, &config.data).await?;
             let learned = read_lake(&*objects, &self.tenant, worth, config.trainer.events_max).await?;
-            let lists = Rehearsals::new(self.catalogue(config).await?, config.recommendation.clone(), worth.clone());
+            let lists =
+                Rehearsals::new(self.catalogue(config).await?, None, config.recommendation.clone(), worth.clone());
             Ok((learned.history, learned.input, Some(lists)))
         })
     }

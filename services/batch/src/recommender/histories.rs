@@ -24,7 +24,7 @@ impl Histories {
         let events = log.events();
         let mut order: Vec<usize> =
             (0..events.len()).filter(|&index| worths[usize::from(events[index].kind)].weight > 0.0).collect();
-        order.sort_by_key(|&index| (events[index].user, events[index].time, index));
+        order.sort_unstable_by_key(|&index| (events[index].user, events[index].time, index));
         let mut histories = Self { offsets: vec![0; log.users() + 1], ..Self::default() };
         for event in order.into_iter().map(|index| &events[index]) {
             histories.offsets[event.user as usize + 1] += 1;

@@ -143,8 +143,13 @@ impl Rules {
 impl State {
     /// Before the first record.
     pub fn new(rules: &Rules) -> Self {
+        Self::of(Names::default(), rules)
+    }
+
+    /// The same where items have rows already.
+    pub fn of(items: Names, rules: &Rules) -> Self {
         Self {
-            items: Names::default(),
+            items,
             kinds: Names::default(),
             surfaces: Names::default(),
             users: HashMap::new(),

@@ -24,7 +24,7 @@ const LISTS: [&str; 4] = ["subject", "request_id", "time", "pipeline"];
 /// The lists that were served.
 pub async fn lists(log: Option<&dyn EventLog>, objects: &dyn Objects, tenant: &Tenant) -> Result<Lists> {
     let reading = Reading { log, objects, tenant, dataset: Dataset::Exposures, columns: &LISTS, rows_max: ROWS_MAX };
-    let (lists, _) = read(reading, Lists::default, take_lists).await?;
+    let (lists, _) = read(reading, |_| Lists::default(), take_lists).await?;
     Ok(lists)
 }
 
@@ -39,14 +39,14 @@ pub async fn events(
     let log = stores.log.as_deref();
     let objects = &*stores.objects;
     let reading = Reading { log, objects, tenant, dataset: Dataset::Events, columns: &EVENTS, rows_max: ROWS_MAX };
-    let start = || Tally::new(Arc::clone(&known), Arc::clone(&lists), weigher(config));
+    let start = |_| Tally::new(Arc::clone(&known), Arc::clone(&lists), weigher(config));
     read(reading, start, take_events).await
 }
 
 /// Where the lake is too far behind the log, its files alone are read: that it is behind is a finding of its own.
 async fn read<S: Send + 'static>(
     reading: Reading<'_>,
-    start: impl Fn() -> S,
+    start: impl Fn(u64) -> S,
     step: fn(&mut S, &RecordBatch) -> Result<(), LakeError>,
 ) -> Result<(S, Manifest)> {
     match fold(reading, &start, step).await {
