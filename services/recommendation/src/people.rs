@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use attune_store::relational::{PersonId, Relational, Subject};
+use attune_store::relational::{Person, PersonId, Relational, Subject};
 use attune_store::{StoreError, Tenant};
 use moka::sync::Cache;
 
@@ -12,8 +12,9 @@ use crate::replica::Replica;
 
 /// People that are remembered.
 const KNOWN_MAX: u64 = 200_000;
-/// For so long: a user's subject stays the same until he is forgotten, which the state says.
-const KNOWN_FOR: Duration = Duration::from_secs(3_600);
+/// For so long lists go on knowing somebody who has refused to be profiled. Otherwise a user's subject stays the same until
+/// he is forgotten, which the state says.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
 
 /// Who is who.
 pub struct People {
@@ -27,7 +28,7 @@ impl People {
         Self { relational, known: Cache::builder().max_capacity(KNOWN_MAX).time_to_live(KNOWN_FOR).build() }
     }
 
-    /// The subject of a person, `None` of one who never was here. What is remembered counts only while something is known
+    /// The subject of a person, `None` of one who never was here or refuses to be profiled. What is remembered counts only while something is known
     /// of the subject: who was forgotten and comes again is another subject.
     ///
     /// # Errors
@@ -44,8 +45,9 @@ impl People {
             // He may be joined to somebody any moment, so that only known users are remembered.
             Some(user) => {
                 let user = self.relational.person(&key.0, &PersonId::User(user)).await?;
-                Ok(user.map(|user| user.subject))
+                Ok(user.filter(may_be_profiled).map(|user| user.subject))
             }
+            None if !may_be_profiled(&person) => Ok(None),
             None => {
                 if matches!(key.1, PersonId::User(_)) {
                     self.known.insert(key, person.subject);
@@ -54,4 +56,9 @@ impl People {
             }
         }
     }
+}
+
+/// Whether the person has not refused.
+fn may_be_profiled(person: &Person) -> bool {
+    person.consent != Some(false)
 }

@@ -28,6 +28,7 @@ use crate::departed;
 use crate::exposures::{self, Exposures};
 use crate::fold::Rules;
 use crate::follow::{Ended, Follower};
+use crate::layout::Layout;
 use crate::model::TrainedModels;
 use crate::people::People;
 use crate::pool::Pool;
@@ -127,6 +128,13 @@ impl Recommender {
 
     fn lock_followers(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A tenant's catalogue as lists are made over it now; nothing where none are made yet.
+    pub fn layout(&self, tenant: &Tenant) -> Option<Layout> {
+        let replica = self.replicas.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()?;
+        let is_ready = *replica.ready().borrow();
+        is_ready.then(|| replica.layout())
     }
 
     /// The replica of a tenant, which begins to follow the log if it is new.

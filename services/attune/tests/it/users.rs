@@ -96,3 +96,41 @@ fn a_person_comes_acts_and_is_forgotten() {
     let export = ask(&server, "GET", "/v1/users/bob/export", json!({})).json();
     assert_eq!(export["events"].as_array().unwrap().len(), 1, "{export}");
 }
+
+#[test]
+fn who_refuses_to_be_profiled_gets_lists_that_know_nothing_of_him_and_leave_nothing() {
+    let server = Server::start(&[]);
+    let items: Vec<Value> =
+        (0..4).map(|item| json!({"id": format!("i{item}"), "title": format!("Film {item}")})).collect();
+    assert!(ask(&server, "POST", "/v1/items:batch", json!({ "items": items })).status < 300);
+    let click = |user: &str| json!({"events": [{"type": "click", "user_id": user, "item_id": "i1"}]});
+    for user in ["ann", "bob"] {
+        assert_eq!(ask(&server, "POST", "/v1/events", click(user)).json()["accepted"], 1);
+    }
+    let list = |user: &str| ask(&server, "POST", "/v1/recommend", json!({"user_id": user, "k": 9})).json();
+    let knows = |list: &Value| list["items"].as_array().unwrap().iter().all(|item| item["item_id"] != "i1");
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let mut tries = 0;
+        while !is_so() {
+            tries += 1;
+            assert!(tries < 600, "{what}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let shown = |user: &str| {
+        let export = ask(&server, "GET", &format!("/v1/users/{user}/export"), json!({})).json();
+        let events = export["events"].as_array().unwrap().iter();
+        events.filter(|event| event["kind"] == "exposure").count()
+    };
+    until("a list knows the click", &|| list("bob")["items"].as_array().unwrap().len() == 3 && knows(&list("bob")));
+
+    ask(&server, "PUT", "/v1/users/bob", json!({"consent": false}));
+    until("a list knows nothing of who refuses", &|| list("bob")["items"].as_array().unwrap().len() == 4);
+    // What was shown before is in the log behind this.
+    until("a list of another is written down", &|| knows(&list("ann")) && shown("ann") > 0);
+    let before = shown("bob");
+    (0..3).for_each(|_| assert!(!knows(&list("bob"))));
+    let others = shown("ann");
+    until("a later list of another is written down", &|| knows(&list("ann")) && shown("ann") > others);
+    assert_eq!(shown("bob"), before);
+}
