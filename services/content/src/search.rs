@@ -3,7 +3,7 @@
 //! What is hidden, not published yet or expired is left out by the filter itself, and looked at again in the documents
 //! that are answered: an index that lags behind cannot show what has just been hidden.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use attune_api::content::{SEARCH_HITS_DEFAULT, SEARCH_HITS_MAX};
@@ -23,8 +23,9 @@ use crate::time::{now_micros, rfc3339};
 const FACET_VALUES: usize = 20;
 /// How far down a list by meaning, or by both, pages go.
 const DEPTH_MAX: usize = SEARCH_HITS_MAX;
-/// How many of each list are joined, at least.
-const JOINED_MIN: usize = 100;
+/// How many of each list are joined first. What they lack comes behind it, so that an order of two lists does not depend on
+/// how much of it is asked for.
+const JOINED_FIRST: usize = 100;
 /// Of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION_RANK: f32 = 60.0;
 /// How long a search waits for an index that has an attribute which was first used a moment ago.
@@ -60,16 +61,21 @@ impl Shared {
             }
             planned => planned?,
         };
-        match request.mode {
-            SearchMode::Text => self.by_words(&of, plan, request.cursor.as_deref()).await,
+        let mark = mark_of(&request);
+        let cursor = request.cursor.as_deref().map(|cursor| cursor.strip_prefix(&mark).ok_or_else(no_cursor));
+        let cursor = cursor.transpose()?;
+        let mut answer = match request.mode {
+            SearchMode::Text => self.by_words(&of, plan, cursor).await?,
             SearchMode::Semantic | SearchMode::Hybrid => {
                 if plan.text.trim().is_empty() {
                     let detail = "a search by meaning needs a text: say what is looked for, or leave out `mode`";
                     return Err(ApiError::at(ErrorCode::Invalid, "/q", detail));
                 }
-                self.by_meaning(call, &of, plan, request.cursor.as_deref(), request.mode).await
+                self.by_meaning(call, &of, plan, cursor, request.mode).await?
             }
-        }
+        };
+        answer.next_cursor = answer.next_cursor.map(|next| mark + &next);
+        Ok(answer)
     }
 
     async fn by_words(
@@ -79,9 +85,7 @@ impl Shared {
         cursor: Option<&str>,
     ) -> Result<SearchAnswer, ApiError> {
         let after = cursor.map(str::parse).transpose();
-        let after = after.map_err(|error: attune_store::search::CursorError| {
-            ApiError::at(ErrorCode::Invalid, "/cursor", error.to_string())
-        })?;
+        let after = after.map_err(|_: attune_store::search::CursorError| no_cursor())?;
         let query = Query {
             text: plan.text,
             filter: Some(plan.filter),
@@ -119,7 +123,7 @@ impl Shared {
     ) -> Result<SearchAnswer, ApiError> {
         let start = cursor.map_or(Ok(0), place)?;
         let depth = (start + plan.hits_max).min(DEPTH_MAX);
-        let joined = depth.max(JOINED_MIN);
+        let joined = if depth <= JOINED_FIRST { JOINED_FIRST } else { DEPTH_MAX };
         let nearest = self.nearest(call, of, &plan, if mode == SearchMode::Hybrid { joined } else { depth });
         let words = Query {
             text: plan.text.clone(),
@@ -140,7 +144,7 @@ impl Shared {
         let (nearest, words, counts) = tokio::try_join!(nearest, by_words, self.ask_index(of, &counts))?;
         let fragments = words.hits.iter().filter_map(|hit| Some((hit.id.clone(), hit.fragment.clone()?))).collect();
         let ranking = match mode {
-            SearchMode::Hybrid => fuse(&[nearest, words.hits.into_iter().map(|hit| (hit.id, hit.score)).collect()]),
+            SearchMode::Hybrid => join([nearest, words.hits.into_iter().map(|hit| (hit.id, hit.score)).collect()]),
             _ => nearest,
         };
         let found = ranking.len();
@@ -290,11 +294,21 @@ fn shown_at(now_micros: i64) -> Vec<Expr> {
     .into()
 }
 
-/// Joins rankings by reciprocal ranks; equal ones by id.
-fn fuse(rankings: &[Ranking]) -> Ranking {
+/// Joins two rankings: the heads of both, and then the rest.
+fn join(rankings: [Ranking; 2]) -> Ranking {
+    let mut joined = fuse(&rankings, JOINED_FIRST);
+    if rankings.iter().any(|ranking| ranking.len() > JOINED_FIRST) {
+        let first: HashSet<String> = joined.iter().map(|(id, _)| id.clone()).collect();
+        joined.extend(fuse(&rankings, DEPTH_MAX).into_iter().filter(|(id, _)| !first.contains(id)));
+    }
+    joined
+}
+
+/// Joins the first `depth` of rankings by reciprocal ranks; equal ones by id.
+fn fuse(rankings: &[Ranking], depth: usize) -> Ranking {
     let mut scores: HashMap<&str, f32> = HashMap::new();
     for ranking in rankings {
-        for (rank, (id, _)) in ranking.iter().enumerate() {
+        for (rank, (id, _)) in ranking.iter().take(depth).enumerate() {
             *scores.entry(id).or_default() += 1.0 / (FUSION_RANK + rank as f32 + 1.0);
         }
     }
@@ -303,13 +317,25 @@ fn fuse(rankings: &[Ranking]) -> Ranking {
     fused
 }
 
+/// What the cursors of a search begin with: those of another are in another order.
+fn mark_of(request: &SearchRequest) -> String {
+    let SearchRequest { q, filter, mode, .. } = request;
+    // FNV-1a (Fowler, Noll, Vo), 32 bits: the same in every process.
+    let said = format!("{mode:?} {q:?} {filter:?}");
+    let hash = said.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{hash:08x}")
+}
+
 /// The place in a list at which a page begins.
 fn place(cursor: &str) -> Result<usize, ApiError> {
     let digits = cursor.strip_prefix('p').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok()).filter(|place| *place < DEPTH_MAX).ok_or_else(|| {
-        let detail = "this is no cursor of such a search: give the one that the page before came with, unchanged";
-        ApiError::at(ErrorCode::Invalid, "/cursor", detail)
-    })
+    digits.and_then(|digits| digits.parse().ok()).filter(|place| *place < DEPTH_MAX).ok_or_else(no_cursor)
+}
+
+fn no_cursor() -> ApiError {
+    let detail =
+        "this is no cursor of this search: give the one that the page before came with, and ask the same again";
+    ApiError::at(ErrorCode::Invalid, "/cursor", detail)
 }
 
 fn facets(facets: Vec<attune_store::search::Facet>) -> Vec<Facet> {
@@ -330,9 +356,37 @@ mod tests {
 
     #[test]
     fn what_both_rankings_have_comes_first() {
-        let fused = fuse(&[ranking(&["a", "b", "c"]), ranking(&["c", "d"])]);
+        let fused = join([ranking(&["a", "b", "c"]), ranking(&["c", "d"])]);
         let ids: Vec<&str> = fused.iter().map(|(id, _)| id.as_str()).collect();
         assert_eq!(ids, ["c", "a", "b", "d"]);
+    }
+
+    /// A page that needs only the heads of two rankings has what a page further down takes to be before it.
+    #[test]
+    fn an_order_of_two_rankings_does_not_depend_on_how_much_of_it_is_asked_for() {
+        let ids = |step: usize| (0..325).map(|place| (format!("{}", place * step % 325), 0.0)).collect::<Ranking>();
+        let of = |depth: usize| join([3, 7].map(|step| ids(step)[..depth].to_vec()));
+        let (first, all) = (of(JOINED_FIRST), of(325));
+        assert!(first.len() > JOINED_FIRST && all.starts_with(&first));
+        let different: HashSet<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!((all.len(), different.len()), (325, 325));
+    }
+
+    #[test]
+    fn a_cursor_is_of_one_search() {
+        let of = |q: &str, filter: Option<&str>, mode| {
+            mark_of(&SearchRequest { q: q.into(), filter: filter.map(str::to_owned), mode, ..SearchRequest::default() })
+        };
+        let all = [
+            of("tea", None, SearchMode::Text),
+            of("coffee", None, SearchMode::Text),
+            of("tea", Some("year > 3"), SearchMode::Text),
+            of("tea", None, SearchMode::Hybrid),
+        ];
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 4);
+        let next =
+            SearchRequest { k: Some(3), cursor: Some(all[0].clone()), q: "tea".into(), ..SearchRequest::default() };
+        assert_eq!(mark_of(&next), all[0], "pages may differ in size");
     }
 
     #[test]

@@ -147,6 +147,7 @@ async fn a_lost_index_is_made_again() {
 async fn bad_searches_are_told_where() {
     let fixture = Fixture::new().await;
     films(&fixture).await;
+    let theirs = fixture.search(json!({"q": "happy film", "k": 1})).await.next_cursor;
     for (bad, pointer) in [
         (json!({"filter": "year >"}), "/filter"),
         (json!({"filter": "nothing == 1"}), "/filter"),
@@ -155,6 +156,7 @@ async fn bad_searches_are_told_where() {
         (json!({"k": 0}), "/k"),
         (json!({"k": 1001}), "/k"),
         (json!({"cursor": "p1"}), "/cursor"),
+        (json!({"q": "happy dog", "cursor": theirs}), "/cursor"),
         (json!({"q": "x", "mode": "semantic", "cursor": "e1"}), "/cursor"),
         (json!({"mode": "semantic"}), "/q"),
         (json!({"q": "x".repeat(2_000)}), "/q"),
