@@ -54,7 +54,8 @@ pub enum ValueUse {
     Ignored,
     /// The weight times the value.
     Times,
-    /// The weight times (value - midpoint): a rating below the midpoint speaks against the item.
+    /// The weight times (value - midpoint): a rating below the midpoint speaks against the item. A distance beyond what any
+    /// scale has, ten midpoints or 100, counts as that: one wrong number does not outweigh everybody.
     Centred {
         /// The value that is worth nothing.
         midpoint: f32,
@@ -99,7 +100,10 @@ impl KindWorth {
         let factor = event.value.map_or(1.0, |value| match self.value {
             ValueUse::Ignored => 1.0,
             ValueUse::Times => f64::from(value),
-            ValueUse::Centred { midpoint } => f64::from(value) - f64::from(midpoint),
+            ValueUse::Centred { midpoint } => {
+                let most = (10.0 * f64::from(midpoint).abs()).max(100.0);
+                (f64::from(value) - f64::from(midpoint)).clamp(-most, most)
+            }
             ValueUse::Log => f64::from(value.max(0.0)).ln_1p(),
         });
         let age_days = now.saturating_sub(event.time).max(0) as f64 / SECONDS_PER_DAY;
@@ -231,6 +235,14 @@ mod tests {
 
     fn log(kinds: &[&str], events: Vec<Event>) -> EventLog {
         EventLog::new(events, 1, 4, kinds.iter().map(|&kind| kind.to_owned()).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_rating_that_no_scale_has_does_not_outweigh_everybody() {
+        let worth = Worth::default();
+        let weigh = |value| worth.of("rating").weigh(&event(0, 0, Some(value), 0), 0);
+        assert_eq!([5.0, 100.0].map(weigh), [5.0, 195.0]);
+        assert_eq!([1e30, f32::MAX, -1e30].map(weigh), [200.0, 200.0, -200.0]);
     }
 
     #[test]

@@ -180,7 +180,9 @@ impl Judged<'_> {
             }
         }
         let (k, candidates) = (self.wanted.k, self.scored.gathered.union.rows().len());
-        let fulfil = self.world.allowed.map(|allowed| allowed.count());
+        // What is hidden from everybody is no filter, and neither are the caller's own items.
+        let is_filter = |fulfil: &usize| self.world.include.is_empty() && *fulfil < self.world.catalogue.items();
+        let fulfil = self.world.allowed.map(|allowed| allowed.count()).filter(is_filter);
         if listed < k.min(candidates) {
             note(Code::QuotasFull, format!("quotas leave room for {listed} of {k} items"));
         } else if let Some(fulfil) = fulfil.filter(|fulfil| listed < k && *fulfil < k) {

@@ -98,6 +98,10 @@ fn fewer_come_where_there_are_no_more_and_a_note_says_why() {
     let pipeline = make(&spec(ALL));
     let all = ask(&pipeline, Request::default(), wanted(1_000), &world()).unwrap();
     assert_eq!((all.items.len(), codes(&all)), (ITEMS as usize, vec![Code::NoHistory, Code::FewCandidates]));
+    let visible = Allowed::new(ITEMS as usize, 0..ITEMS);
+    let open = World { allowed: Some(&visible), ..world() };
+    let all = ask(&pipeline, Request::default(), wanted(1_000), &open).unwrap();
+    assert_eq!(codes(&all), [Code::NoHistory, Code::FewCandidates], "what lets everything through is no filter");
     let filter = Filter::check(&parse(r#"taste == "odd" and price < 8"#).unwrap(), &schema()).unwrap();
     let allowed = SHOP.contents.rows(Some(&filter));
     let narrow = World { allowed: Some(&allowed), ..world() };

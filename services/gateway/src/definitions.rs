@@ -159,9 +159,9 @@ async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let definition = service.definition(&call.service(), kind, &name).await?;
-    if etag::is_known(&headers, definition.version) {
-        let tag = [(header::ETAG, etag::of(definition.version))];
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    let tag = etag::of(definition.version);
+    if etag::is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     answer(definition, StatusCode::OK).await
 }

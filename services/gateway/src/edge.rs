@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use attune_api::{ApiError, Dialect, ErrorCode, dialect};
+use attune_api::{ApiError, Dialect, ErrorCode, dialect, rest::recommendation::ListTiming};
 use attune_inference::Timing;
 use axum::{
     body::Body,
@@ -36,6 +36,8 @@ use crate::{
 
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 const SERVER_TIMING: &str = "server-timing";
+/// The part of it that every answer has.
+const TOTAL: &str = "total";
 const REQUEST_ID_CHARS_MAX: usize = 128;
 /// nginx's status for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
@@ -229,7 +231,7 @@ fn route_of(request: &Request) -> String {
 
 fn finish(mut response: Response, id: &RequestId, record: Record, span: &Span) -> Response {
     let total = record.started.elapsed();
-    let timing = server_timing(response.extensions().get::<Timing>(), total);
+    let timing = server_timing(&response, total);
     record.finish(&response, total, span);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0.parse().expect("sane ids are header values"));
@@ -237,11 +239,16 @@ fn finish(mut response: Response, id: &RequestId, record: Record, span: &Span) -
     response
 }
 
-/// The `Server-Timing` header (W3C): where the time went, in milliseconds.
-fn server_timing(timing: Option<&Timing>, total: Duration) -> String {
-    let parts = timing.map(|timing| [("queue", timing.queue), ("tokenize", timing.tokenize), ("infer", timing.infer)]);
-    let parts = parts.into_iter().flatten().chain([("total", total)]);
-    parts.map(|(name, time)| format!("{name};dur={:.3}", milliseconds(time))).collect::<Vec<_>>().join(", ")
+/// The `Server-Timing` header (W3C): where the time went, in milliseconds. What a replica behind this process said of it stays.
+fn server_timing(response: &Response, total: Duration) -> String {
+    let (calls, lists) = (response.extensions().get::<Timing>(), response.extensions().get::<ListTiming>());
+    let calls = calls.map(|call| [("queue", call.queue), ("tokenize", call.tokenize), ("infer", call.infer)]);
+    let lists = lists.map(|list| [("retrieve", list.retrieve), ("score", list.score)]);
+    let parts = calls.into_iter().flatten().chain(lists.into_iter().flatten()).chain([(TOTAL, total)]);
+    let said = response.headers().get(SERVER_TIMING).and_then(|said| said.to_str().ok()).unwrap_or_default();
+    let theirs = said.split(", ").filter(|part| !part.is_empty() && !part.starts_with(TOTAL)).map(str::to_owned);
+    let ours = parts.map(|(name, time)| format!("{name};dur={:.3}", milliseconds(time)));
+    theirs.chain(ours).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn milliseconds(time: Duration) -> f64 {
@@ -293,9 +300,20 @@ mod tests {
     #[test]
     fn timing_is_in_milliseconds() {
         let ms = Duration::from_millis;
+        let answer = |timing: Option<Timing>, list: Option<ListTiming>, theirs: Option<&'static str>| {
+            let mut response = Response::new(Body::empty());
+            timing.map(|timing| response.extensions_mut().insert(timing));
+            list.map(|list| response.extensions_mut().insert(list));
+            theirs.map(|said| response.headers_mut().insert(SERVER_TIMING, HeaderValue::from_static(said)));
+            server_timing(&response, ms(7))
+        };
         let timing = Timing { tokenize: ms(1), queue: ms(2), infer: ms(3) };
-        let header = server_timing(Some(&timing), ms(7));
+        let list = ListTiming { retrieve: ms(4), score: ms(1) };
+        let header = answer(Some(timing), None, None);
         assert_eq!(header, "queue;dur=2.000, tokenize;dur=1.000, infer;dur=3.000, total;dur=7.000");
-        assert_eq!(server_timing(None, ms(7)), "total;dur=7.000");
+        assert_eq!(answer(None, Some(list), None), "retrieve;dur=4.000, score;dur=1.000, total;dur=7.000");
+        assert_eq!(answer(None, None, None), "total;dur=7.000");
+        let behind = answer(None, None, Some("retrieve;dur=4.000, total;dur=5.000"));
+        assert_eq!(behind, "retrieve;dur=4.000, total;dur=7.000", "of a replica, and our own total");
     }
 }

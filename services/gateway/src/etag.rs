@@ -1,6 +1,6 @@
 //! ETags and the conditions that name them (RFC 9110, section 13).
 
-use attune_api::{ApiError, content::Condition};
+use attune_api::{ApiError, ErrorCode, content::Condition, error::quoted, rest::content::Item};
 use http::{
     HeaderMap, HeaderValue,
     header::{HeaderName, IF_MATCH, IF_NONE_MATCH},
@@ -8,35 +8,59 @@ use http::{
 
 use crate::errors::bad_header;
 
+/// Between a version and what else of a thing can change.
+const BESIDE: char = '-';
+
 /// The ETag of a version.
 pub(crate) fn of(version: u64) -> HeaderValue {
     format!("\"{version}\"").parse().expect("digits in quotes are a header")
 }
 
+/// The ETag of an item: its reviews change what is read and not its version, which is what a write demands.
+pub(crate) fn of_item(item: &Item) -> HeaderValue {
+    let sums = [item.sentiment, item.sentiment_trend].map(|sum| sum.map_or(0, f64::to_bits));
+    // FNV-1a (Fowler, Noll, Vo), 64 bits.
+    let bytes = [item.review_count, sums[0], sums[1]].into_iter().flat_map(u64::to_le_bytes);
+    let reviews =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("\"{}{BESIDE}{reviews:x}\"", item.version).parse().expect("digits in quotes are a header")
+}
+
 /// What a write demands.
 ///
 /// # Errors
-/// `Malformed`: both headers, or one that is neither an ETag nor `*`.
+/// `Malformed`: both headers, or one that is neither an ETag nor `*`; `PreconditionFailed` for an ETag that nothing here
+/// can have.
 pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, ApiError> {
     match (value(headers, &IF_MATCH)?, value(headers, &IF_NONE_MATCH)?) {
         (None, None) => Ok(Condition::None),
         (Some("*"), None) => Ok(Condition::Present),
-        (Some(tag), None) => match tag.trim_start_matches("W/").strip_prefix('"').and_then(|tag| tag.strip_suffix('"'))
-        {
-            // A tag that is none of ours, or a weak one, names no version that could be there.
-            Some(digits) => Ok(Condition::Version(if tag.starts_with('"') { digits.parse().unwrap_or(0) } else { 0 })),
-            None => Err(bad_header("if-match", tag, "one ETag in quotes, as an answer had it, or `*`")),
-        },
+        (Some(tag), None) => version_of(tag).map(Condition::Version),
         (None, Some("*")) => Ok(Condition::Absent),
         (None, Some(other)) => Err(bad_header("if-none-match", other, "`*` where something is written")),
         (Some(tag), Some(_)) => Err(bad_header("if-match", tag, "absent where `if-none-match` is there")),
     }
 }
 
-/// Whether who reads has this version already.
-pub(crate) fn is_known(headers: &HeaderMap, version: u64) -> bool {
+/// The version that an ETag of ours names.
+fn version_of(tag: &str) -> Result<u64, ApiError> {
+    let inside = tag.trim_start_matches("W/").strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    let Some(inside) = inside.filter(|inside| !inside.contains('"')) else {
+        return Err(bad_header("if-match", tag, "one ETag in quotes, as an answer had it, or `*`"));
+    };
+    let digits = inside.split_once(BESIDE).map_or(inside, |(version, _)| version);
+    // By a weak one nothing is written (RFC 9110, section 13.1.1).
+    digits.parse().ok().filter(|_| tag.starts_with('"')).ok_or_else(|| {
+        let detail =
+            format!("nothing here has the ETag {}: read the thing again, and give the one of the answer", quoted(tag));
+        ApiError::new(ErrorCode::PreconditionFailed, detail)
+    })
+}
+
+/// Whether who reads has it already.
+pub(crate) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let is_it = |tag: &str| tag == "*" || tag.trim_start_matches("W/") == format!("\"{version}\"");
+    let is_it = |tag: &str| tag == "*" || tag.trim_start_matches("W/").as_bytes() == etag.as_bytes();
     tags.flat_map(|tags| tags.split(',')).any(|tag| is_it(tag.trim()))
 }
 
@@ -54,6 +78,8 @@ fn value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str
 
 #[cfg(test)]
 mod tests {
+    use attune_api::rest::content::ItemBody;
+
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
@@ -66,18 +92,36 @@ mod tests {
         assert_eq!(of(&[]), Ok(Condition::None));
         assert_eq!(of(&[(IF_MATCH, "*")]), Ok(Condition::Present));
         assert_eq!(of(&[(IF_MATCH, "\"17\"")]), Ok(Condition::Version(17)));
-        assert_eq!(of(&[(IF_MATCH, "W/\"17\"")]), Ok(Condition::Version(0)));
-        assert_eq!(of(&[(IF_MATCH, "\"abc\"")]), Ok(Condition::Version(0)));
+        assert_eq!(of(&[(IF_MATCH, "\"17-8f\"")]), Ok(Condition::Version(17)), "an item's, whatever its reviews");
+        for strange in ["W/\"17\"", "\"abc\"", "\"\""] {
+            assert_eq!(of(&[(IF_MATCH, strange)]), Err(ErrorCode::PreconditionFailed), "{strange}");
+        }
         assert_eq!(of(&[(IF_NONE_MATCH, "*")]), Ok(Condition::Absent));
-        for bad in [&[(IF_MATCH, "17")][..], &[(IF_NONE_MATCH, "\"1\"")], &[(IF_MATCH, "*"), (IF_NONE_MATCH, "*")]] {
+        for bad in [
+            &[(IF_MATCH, "17")][..],
+            &[(IF_MATCH, "\"16\", \"17\"")],
+            &[(IF_NONE_MATCH, "\"1\"")],
+            &[(IF_MATCH, "*"), (IF_NONE_MATCH, "*")],
+        ] {
             assert_eq!(of(bad), Err(attune_api::ErrorCode::Malformed), "{bad:?}");
         }
     }
 
     #[test]
     fn who_has_it_is_known() {
-        let known = |tags: &str| is_known(&headers(&[(IF_NONE_MATCH, tags)]), 7);
+        let known = |tags: &str| is_known(&headers(&[(IF_NONE_MATCH, tags)]), &of(7));
         assert!(known("\"7\"") && known("\"6\", W/\"7\"") && known("*"));
         assert!(!known("\"77\"") && !known("7"));
+    }
+    #[test]
+    fn an_item_has_another_etag_when_its_reviews_change_and_the_same_version() {
+        let item = |review_count, sentiment| {
+            let body = ItemBody { title: "A film".to_owned(), ..ItemBody::default() };
+            of_item(&Item { id: "i".to_owned(), version: 7, body, review_count, sentiment, sentiment_trend: None })
+        };
+        let tags = [item(0, None), item(1, Some(0.5)), item(1, Some(0.25))];
+        assert!(tags[0] != tags[1] && tags[1] != tags[2] && item(0, None) == tags[0]);
+        let wanted = |tag: &HeaderValue| condition(&headers(&[(IF_MATCH, tag.to_str().unwrap())]));
+        assert!(tags.iter().all(|tag| wanted(tag) == Ok(Condition::Version(7))));
     }
 }

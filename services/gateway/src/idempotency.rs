@@ -25,7 +25,7 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, ETAG, LOCATION},
+    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION},
 };
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
@@ -53,7 +53,14 @@ const IN_WORK_MAX: Duration = Duration::from_secs(120);
 /// Requests with a key in work at once, each with its body in memory.
 const PLACES: usize = 128;
 /// What of an answer's head is remembered.
-const HEADERS: [HeaderName; 3] = [CONTENT_TYPE, ETAG, LOCATION];
+const HEADERS: [HeaderName; 4] = [CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION];
+
+/// What a request is answered whose answer may not be kept.
+pub(crate) fn refused() -> Response {
+    let detail = "the header `idempotency-key` is not taken here: to give the answer again it would have to be kept, and it \
+                  lets somebody in; leave the header out";
+    Refusal(ApiError::new(ErrorCode::Malformed, detail)).into_response()
+}
 
 /// The requests with a key that are in work here.
 #[derive(Default)]

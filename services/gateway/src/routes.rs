@@ -213,12 +213,26 @@ impl Route {
         self.path.starts_with("/attune.v1.") || self.path.starts_with("/grpc.")
     }
 
-    /// Whether a caller may give a request an `Idempotency-Key`, so that it is carried out once: everything over REST that
-    /// needs `write`. What admins do is not among it, nor are signed addresses, since what lets somebody in is kept
-    /// nowhere.
-    pub fn is_once(&self) -> bool {
-        self.access == WRITE && !self.is_grpc() && !self.path.ends_with("/assets")
+    /// What becomes of an `Idempotency-Key`.
+    pub fn once(&self) -> Once {
+        let is_write = self.method != Method::GET && [WRITE, ADMIN].contains(&self.access);
+        if !is_write || self.is_grpc() {
+            return Once::Ignored;
+        }
+        let gives_access = ["/v1/api-keys", "/rotate", "/assets"].iter().any(|end| self.path.ends_with(end));
+        if self.method == Method::POST && gives_access { Once::Refused } else { Once::Kept }
     }
+}
+
+/// What becomes of a request that says by an `Idempotency-Key` that it is to be carried out once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// Its answer is kept and given again: every write over REST.
+    Kept,
+    /// Its answer would have to be kept, and has what lets somebody in.
+    Refused,
+    /// It changes nothing, or is of a protocol that has no such thing.
+    Ignored,
 }
 
 /// The routes of one path.
@@ -232,9 +246,9 @@ impl Line {
         self.0.iter().find(|route| route.method == *method).map(|route| route.access)
     }
 
-    /// Whether a request with this method may be given a key to be carried out once.
-    pub fn is_once(&self, method: &Method) -> bool {
-        self.0.iter().any(|route| route.method == *method && route.is_once())
+    /// What becomes of an `Idempotency-Key` with this method.
+    pub fn once(&self, method: &Method) -> Once {
+        self.0.iter().find(|route| route.method == *method).map_or(Once::Ignored, |route| route.once())
     }
 
     /// The methods that it takes.

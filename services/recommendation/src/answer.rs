@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use attune_api::rest::recommendation::{
-    Contribution, Explanation, ItemStats, Note, RecommendResponse, RecommendedItem, SourceReason,
+    Contribution, Explanation, ItemStats, ListTiming, Note, RecommendResponse, RecommendedItem, SourceReason,
 };
 use attune_ranking::pipeline::{self, Answered, Code};
 use attune_ranking::retrieve::Reason;
@@ -38,6 +38,7 @@ pub fn response(made: &Made, lacks: Lacks) -> RecommendResponse {
         notes: notes(made, lacks),
         next_cursor,
         items,
+        timing: ListTiming::default(),
     }
 }
 

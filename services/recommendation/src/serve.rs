@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use attune_api::log::{Exposure, Shown as ShownItem};
 use attune_api::moment::now_ms;
-use attune_api::rest::recommendation::RecommendResponse;
+use attune_api::rest::recommendation::{ListTiming, RecommendResponse};
 use attune_api::{ApiError, Call};
 use attune_ranking::retrieve::Scratch;
 use attune_store::relational::Subject;
@@ -89,8 +89,10 @@ impl Turn {
 
     /// The list as it is answered; that it was shown goes into the log.
     fn finish(&self, retrieved: Retrieved) -> Result<Turned, ApiError> {
+        let (start, retrieve) = (Instant::now(), retrieved.took);
         let (made, Whose { subject, lacks }) = (retrieved.finish()?, self.whose);
-        let list = response(&made, lacks);
+        let mut list = response(&made, lacks);
+        list.timing = ListTiming { retrieve, score: start.elapsed() };
         // Nobody's lists stand under their own name.
         let subject = subject.map_or_else(|| format!("list/{}", list.request_id), |subject| subject.to_string());
         let tenant = self.order.replica.tenant.clone();

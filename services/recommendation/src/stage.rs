@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use attune_api::rest::outside::OutsideItem;
 use attune_api::{ApiError, ErrorCode};
@@ -61,6 +61,8 @@ pub struct Retrieved {
     /// What they said, by source and row.
     details: HashMap<(usize, u32), String>,
     strange: Vec<Strange>,
+    /// How long the sources of this process took, for all that was asked together.
+    pub took: Duration,
 }
 
 /// Items of a source's answer that are unknown here.
@@ -99,12 +101,12 @@ pub fn now() -> i64 {
 /// # Errors
 /// What is asked for makes no sense; a missing or late source does not fail it.
 pub fn retrieve(asked: &[(&Arc<Order>, &Known)], scratch: &mut Scratch) -> Vec<Result<Retrieved, ApiError>> {
-    let now = now();
+    let (start, now) = (Instant::now(), now());
     let begun: Vec<_> = asked.iter().map(|(order, known)| begin(order, known, now)).collect();
     let mut outcomes = ask_together(&begun, scratch);
     let retrieved = begun.into_iter().enumerate().map(|(place, begun)| {
         let outcomes = std::mem::take(&mut outcomes[place]);
-        Ok(Retrieved { outcomes, ..begun? })
+        Ok(Retrieved { outcomes, took: start.elapsed(), ..begun? })
     });
     retrieved.collect()
 }
@@ -131,7 +133,8 @@ fn begin(order: &Arc<Order>, known: &Known, now: i64) -> Result<Retrieved, ApiEr
     let wanted = Wanted { k: ask.k, diversity: ask.diversity, seed: rand::random(), explain: ask.explain };
     chosen.pipeline.check(&request, &wanted).map_err(|error| refused(&error))?;
     let (order, outcomes, details, strange) = (Arc::clone(order), Vec::new(), HashMap::new(), Vec::new());
-    Ok(Retrieved { order, request, wanted, selected, only, missing, now, outcomes, details, strange })
+    let took = Duration::ZERO;
+    Ok(Retrieved { order, request, wanted, selected, only, missing, now, outcomes, details, strange, took })
 }
 
 /// What the sources say to each, by source; nothing to those that could not be begun.
@@ -293,8 +296,6 @@ fn names(answer: &Answer, state: &State) -> Vec<(u32, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use attune_api::catalogue::Entry;
     use attune_api::log::{Event, Record};
     use attune_api::rest::recommendation::{RankRequest, RecommendRequest, SimilarRequest};

@@ -216,8 +216,12 @@ impl Tracking for TrackingService {
             let detail = "this is no cursor: give the `next_cursor` of the page before, or none to begin";
             ApiError::at(ErrorCode::Invalid, "/cursor", detail)
         };
+        if !(1..=LETTERS_MAX).contains(&limit) {
+            let detail = format!("a page has 1 to {LETTERS_MAX} letters, not {limit}");
+            return Err(ApiError::at(ErrorCode::Invalid, "/limit", detail));
+        }
         let from = cursor.map_or(Ok(0), |cursor| u64::from_str_radix(cursor, 16)).map_err(no_cursor)?;
-        let page = self.stores.events.dead_letters(&tenant, from, limit.clamp(1, LETTERS_MAX)).await?;
+        let page = self.stores.events.dead_letters(&tenant, from, limit).await?;
         let names = letters::names(&*self.stores.relational, &tenant, &page.letters).await?;
         Ok(DeadLetters {
             dead_letters: page.letters.iter().map(|letter| letters::view(letter, &names)).collect(),

@@ -44,7 +44,7 @@ pub struct ItemBody {
 pub struct Item {
     /// Its id.
     pub id: String,
-    /// Which state of it this is: its ETag, without the quotes. Reviews do not change it.
+    /// Which state of it this is. Reviews do not change it, though they change the ETag; `if-match` takes either, in quotes.
     pub version: u64,
     /// What was written; times are RFC 3339 in UTC.
     #[serde(flatten)]

@@ -1,6 +1,7 @@
 //! `POST /v1/recommend`, `/v1/rank`, `/v1/similar` and `GET /v1/trending`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -156,6 +157,18 @@ pub struct RecommendResponse {
     /// Asks for the next page, where there may be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+    /// Where the time went; a header and not a part of the answer.
+    #[serde(skip)]
+    pub timing: ListTiming,
+}
+
+/// Where the time of a list went that was made in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListTiming {
+    /// Asking sources, for all lists that were made together.
+    pub retrieve: Duration,
+    /// Scoring what they proposed, and ordering it.
+    pub score: Duration,
 }
 
 /// An item of a list.

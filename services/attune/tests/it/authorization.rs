@@ -341,13 +341,21 @@ fn a_write_with_a_key_of_its_own_is_made_once() {
     let made = many.iter().filter(|one| one.status == 202 && !one.head.contains("idempotent-replayed")).count();
     assert_eq!(made, 1);
     assert!(many.iter().all(|one| [202, 409].contains(&one.status)));
-    // A secret that was shown is kept nowhere, and so not shown again.
+    // A secret that was shown is kept nowhere, and so not shown again: who asks for that is told.
     let key = r#"{"title":"a","scopes":["read"]}"#;
-    let make = || {
-        let headers = [("idempotency-key", "key-1")];
-        http::call_with(server.address, "POST", "/v1/api-keys", Some(server.key()), &headers, key).unwrap()
+    let call = |method: &str, path: &str, once: &str, body: &str| {
+        let headers = [("idempotency-key", once)];
+        http::call_with(server.address, method, path, Some(server.key()), &headers, body).unwrap()
     };
-    assert_ne!(make().json()["secret"], make().json()["secret"]);
+    let made = call("POST", "/v1/api-keys", "key-1", key);
+    assert_eq!((made.status, made.text().contains("idempotency-key")), (400, true), "{}", made.text());
+    // What else admins do is done once as well, and nobody on the way keeps the answer.
+    let put = |body: &str| call("PUT", "/v1/tenants/acme", "tenant-1", body);
+    assert_eq!(put(r#"{"title":"a"}"#).status, 201);
+    let again = put(r#"{"title":"a"}"#);
+    assert!(again.status == 201 && again.head.contains("idempotent-replayed: true"), "{}", again.head);
+    assert!(again.head.contains("cache-control: no-store") && again.head.contains("etag: "), "{}", again.head);
+    assert_eq!(put(r#"{"title":"b"}"#).status, 409);
 }
 
 #[test]

@@ -16,9 +16,9 @@ use attune_store::{
 };
 use axum::{
     extract::{Path, State},
-    response::Response,
+    response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header::ETAG};
 use serde_json::json;
 
 use super::{answer, is_operator, no_tenant, page_of, shown, tenant_of};
@@ -26,6 +26,7 @@ use crate::{
     admission::Call,
     app::App,
     errors::Refusal,
+    etag,
     json::Json,
     keys::{DEFAULT_TENANT, audit},
     query::Query,
@@ -56,26 +57,42 @@ pub(crate) async fn list(
 /// One tenant.
 #[utoipa::path(
     get, path = "/v1/tenants/{id}", tag = "Administration",
-    params(("id" = String, Path, description = "The tenant's name")), responses((status = 200, body = Shown)),
+    params(("id" = String, Path, description = "The tenant's name")),
+    responses((status = 200, body = Shown), (status = 304, description = "It is still what `if-none-match` names")),
 )]
-pub(crate) async fn get(State(app): State<App>, call: Call, Path(id): Path<String>) -> Result<Response, Refusal> {
-    let tenant = tenant_of(&call, Some(&id))?;
-    Ok(answer(StatusCode::OK, show(record(&app, &tenant).await?), 1).await?)
+pub(crate) async fn get(
+    State(app): State<App>,
+    call: Call,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let record = record(&app, &tenant_of(&call, Some(&id))?).await?;
+    let tag = etag::of(record.version.0);
+    if etag::is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    }
+    tagged(record, StatusCode::OK).await
 }
 
 /// Makes or changes a tenant. A new one has no keys: `POST /v1/api-keys?tenant=NAME` makes its first.
 #[utoipa::path(
     put, path = "/v1/tenants/{id}", tag = "Administration",
-    params(("id" = String, Path, description = "The tenant's name")), request_body = TenantBody,
+    params(
+        ("id" = String, Path, description = "The tenant's name"),
+        ("if-match" = Option<String>, Header, description = "The ETag that must be there, or `*` for any"),
+        ("if-none-match" = Option<String>, Header, description = "`*`: there must be none"),
+    ),
+    request_body = TenantBody,
     responses((status = 200, body = Shown), (status = 201, body = Shown)),
 )]
 pub(crate) async fn put(
     State(app): State<App>,
     call: Call,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Json(body): Json<TenantBody>,
 ) -> Result<Response, Refusal> {
-    let tenant = operated(&call, &id)?;
+    let (tenant, condition) = (operated(&call, &id)?, etag::condition(&headers)?);
     let settings = body.settings.unwrap_or_else(|| json!({}));
     if !settings.is_object() {
         return Err(ApiError::at(ErrorCode::Invalid, "/settings", "`settings` must be an object").into());
@@ -86,6 +103,7 @@ pub(crate) async fn put(
     }
     let rows = app.keys.rows();
     let there = rows.tenant(&tenant).await.map_err(ApiError::from)?;
+    condition.check("tenant", there.as_ref().map(|there| there.version.0))?;
     if there.is_none() && was_deleted(&app, &tenant).await? {
         let detail = format!(
             "there was a tenant {} that was deleted, and what services kept for it would be the new one's: choose \
@@ -101,7 +119,15 @@ pub(crate) async fn put(
     let entry = audit(call.actor(), "tenant.put", &id, json!({"title": body.title}));
     let writes = vec![Write::PutTenant { title: body.title, settings, expect }, entry];
     rows.commit(&tenant, writes).await.map_err(ApiError::from)?;
-    Ok(answer(status, show(record(&app, &tenant).await?), 1).await?)
+    tagged(record(&app, &tenant).await?, status).await
+}
+
+/// A tenant with its ETag.
+async fn tagged(record: TenantRecord, status: StatusCode) -> Result<Response, Refusal> {
+    let tag = etag::of(record.version.0);
+    let mut response = answer(status, show(record), 1).await?;
+    response.headers_mut().insert(ETAG, tag);
+    Ok(response)
 }
 
 /// Deletes a tenant: its keys end and nothing of it can be reached any more. A job deletes what is kept of it in every

@@ -20,8 +20,8 @@ use crate::{
     address::ClientAddress,
     app::App,
     errors::{self, Refusal},
-    idempotency,
-    routes::{self, Access},
+    idempotency::{self, IDEMPOTENCY_KEY},
+    routes::{self, Access, Once},
     tokens::Tokens,
 };
 
@@ -47,7 +47,7 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     };
     let Some(access) = line.access(request.method()) else { return other_method(line.methods()) };
     let Access::Needs(any_of) = access else { return next.run(request).await };
-    let is_once = line.is_once(request.method());
+    let once = line.once(request.method());
     let address = request.extensions().get::<ClientAddress>().copied();
     let caller = match identify(&app, address, request.headers()).await.and_then(|caller| authorize(caller, any_of)) {
         Ok(caller) => caller,
@@ -56,9 +56,10 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     let (mut response, left) = match app.limiter.caller(&caller).await {
         Ok(left) => {
             request.extensions_mut().insert(caller.clone());
-            let response = match is_once {
-                true => idempotency::once(&app, &caller, request, next).await,
-                false => next.run(request).await,
+            let response = match once {
+                Once::Kept => idempotency::once(&app, &caller, request, next).await,
+                Once::Refused if request.headers().contains_key(IDEMPOTENCY_KEY) => idempotency::refused(),
+                Once::Refused | Once::Ignored => next.run(request).await,
             };
             (response, left)
         }

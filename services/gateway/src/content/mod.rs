@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
 use tonic::codec::CompressionEncoding;
@@ -91,10 +91,9 @@ pub(crate) async fn item(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let item = service.item(&call.service(), &id).await?;
-    if etag::is_known(&headers, item.version) {
-        let mut unchanged = StatusCode::NOT_MODIFIED.into_response();
-        unchanged.headers_mut().insert(header::ETAG, etag::of(item.version));
-        return Ok(unchanged);
+    let tag = etag::of_item(&item);
+    if etag::is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     answer_item(item, StatusCode::OK).await
 }
@@ -381,7 +380,7 @@ pub(crate) async fn delete_asset(
 }
 
 async fn answer_item(item: Item, status: StatusCode) -> Result<Response, Refusal> {
-    let tag: HeaderValue = etag::of(item.version);
+    let tag = etag::of_item(&item);
     let bytes = item.body.text.as_ref().map_or(0, String::len) + JSON_ITEM_BYTES;
     let mut response = json::answer(item, bytes).await?;
     *response.status_mut() = status;

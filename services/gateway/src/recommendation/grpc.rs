@@ -1,6 +1,6 @@
 //! `attune.v1.Recommendation`.
 
-use attune_api::{ApiError, recommendation::SharedRecommendation, v1};
+use attune_api::{ApiError, recommendation::SharedRecommendation, rest::recommendation::RecommendResponse, v1};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::messages;
@@ -36,7 +36,7 @@ impl v1::recommendation_server::Recommendation for Grpc {
             Ok(request) => self.service.recommend(&call.service(), request).await,
             Err(error) => Err(error),
         };
-        answer.map(|list| Response::new(list.into())).map_err(|error| status(&error, &call.id))
+        answer.map(timed).map_err(|error| status(&error, &call.id))
     }
 
     async fn recommend_batch(
@@ -68,18 +68,26 @@ impl v1::recommendation_server::Recommendation for Grpc {
             Ok(request) => self.service.rank(&call.service(), request).await,
             Err(error) => Err(error),
         };
-        answer.map(|list| Response::new(list.into())).map_err(|error| status(&error, &call.id))
+        answer.map(timed).map_err(|error| status(&error, &call.id))
     }
 
     async fn similar(&self, request: Request<v1::SimilarRequest>) -> Result<Response<v1::RecommendResponse>, Status> {
         let call = call_of(&request)?;
         let answer = self.service.similar(&call.service(), messages::similar(request.into_inner())).await;
-        answer.map(|list| Response::new(list.into())).map_err(|error| status(&error, &call.id))
+        answer.map(timed).map_err(|error| status(&error, &call.id))
     }
 
     async fn trending(&self, request: Request<v1::TrendingRequest>) -> Result<Response<v1::RecommendResponse>, Status> {
         let call = call_of(&request)?;
         let answer = self.service.trending(&call.service(), messages::trending(request.into_inner())).await;
-        answer.map(|list| Response::new(list.into())).map_err(|error: ApiError| status(&error, &call.id))
+        answer.map(timed).map_err(|error: ApiError| status(&error, &call.id))
     }
+}
+
+/// The edge turns the extension into `server-timing`.
+fn timed(list: RecommendResponse) -> Response<v1::RecommendResponse> {
+    let timing = list.timing;
+    let mut response = Response::new(list.into());
+    response.extensions_mut().insert(timing);
+    response
 }

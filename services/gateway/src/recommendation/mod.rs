@@ -100,5 +100,8 @@ pub(crate) async fn trending(
 async fn answer(list: RecommendResponse) -> Result<Response, Refusal> {
     let explained = list.items.first().is_some_and(|item| item.explain.is_some());
     let bytes = list.items.len() * if explained { JSON_ITEM_BYTES.1 } else { JSON_ITEM_BYTES.0 };
-    Ok(json::answer(list, bytes).await?)
+    let timing = list.timing;
+    let mut response = json::answer(list, bytes).await?;
+    response.extensions_mut().insert(timing);
+    Ok(response)
 }

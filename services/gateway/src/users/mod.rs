@@ -68,9 +68,9 @@ pub(crate) async fn profile(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let profile = service.profile(&call.service(), &id).await?;
-    if etag::is_known(&headers, profile.version) {
-        let tag = [(header::ETAG, etag::of(profile.version))];
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    let tag = etag::of(profile.version);
+    if etag::is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     answer(profile, StatusCode::OK).await
 }

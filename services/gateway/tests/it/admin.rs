@@ -148,6 +148,26 @@ async fn an_admin_of_one_tenant_sees_nothing_of_another() {
 }
 
 #[tokio::test]
+async fn a_tenant_is_changed_by_who_has_read_what_it_is() {
+    let server = Server::start().await;
+    server.tenant("acme").await;
+    let read = server.ask(Ask::get("/v1/tenants/acme")).await;
+    let tag = read.header("etag").to_owned();
+    assert_eq!(tag, format!("\"{}\"", read.json()["version"]));
+    let known = server.ask(Ask::get("/v1/tenants/acme").header("if-none-match", &tag)).await;
+    assert_eq!((known.status, known.header("etag")), (304, tag.as_str()));
+    let put = |condition: &str, value: &str| Ask::put("/v1/tenants/acme", r#"{"title":"b"}"#).header(condition, value);
+    let changed = server.ask(put("if-match", &tag)).await;
+    assert!(changed.status == 200 && changed.header("etag") != tag, "{}", changed.json());
+    for (condition, value) in [("if-match", tag.as_str()), ("if-match", "\"other\""), ("if-none-match", "*")] {
+        assert_eq!(server.ask(put(condition, value)).await.status, 412, "{condition}: {value}");
+    }
+    assert_eq!(server.ask(put("if-match", &format!("{tag}, \"7\""))).await.status, 400);
+    let new = Ask::put("/v1/tenants/new", r#"{"title":"b"}"#).header("if-match", "*");
+    assert_eq!(server.ask(new).await.status, 412);
+}
+
+#[tokio::test]
 async fn a_deleted_tenant_is_gone_and_its_name_is_not_given_away() {
     let server = Server::start().await;
     let acme = server.tenant("acme").await;

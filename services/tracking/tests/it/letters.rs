@@ -24,6 +24,10 @@ async fn a_letter_names_nobody_on_disk_and_somebody_when_it_is_read() {
     assert_eq!((next.dead_letters[0].event.clone(), next.next_cursor), (json!(["not", "an", "event"]), None));
     let nonsense = world.service.dead_letters(&call(), Some("x y"), 10).await.unwrap_err();
     assert_eq!((nonsense.code, nonsense.fields[0].pointer.as_str()), (ErrorCode::Invalid, "/cursor"));
+    for limit in [0, 1_001] {
+        let refused = world.service.dead_letters(&call(), None, limit).await.unwrap_err();
+        assert_eq!((refused.code, refused.fields[0].pointer.as_str()), (ErrorCode::Invalid, "/limit"));
+    }
 
     for file in files_below(&world.folder.path().join("events")) {
         let bytes = std::fs::read(&file).unwrap();
