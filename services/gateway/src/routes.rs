@@ -219,8 +219,12 @@ impl Route {
         if !is_write || self.is_grpc() {
             return Once::Ignored;
         }
-        let gives_access = ["/v1/api-keys", "/rotate", "/assets"].iter().any(|end| self.path.ends_with(end));
-        if self.method == Method::POST && gives_access { Once::Refused } else { Once::Kept }
+        match (self.method == Method::POST, self.path) {
+            (true, "/v1/api-keys" | "/v1/api-keys/{id}/rotate") => Once::Refused,
+            // An address to upload to; a second one does no harm.
+            (true, path) if path.ends_with("/assets") => Once::Ignored,
+            _ => Once::Kept,
+        }
     }
 }
 
@@ -229,9 +233,9 @@ impl Route {
 pub enum Once {
     /// Its answer is kept and given again: every write over REST.
     Kept,
-    /// Its answer would have to be kept, and has what lets somebody in.
+    /// To do it twice would be wrong, and its answer has what lets somebody in, which is kept nowhere.
     Refused,
-    /// It changes nothing, or is of a protocol that has no such thing.
+    /// Doing it again changes nothing, or its protocol has no such thing.
     Ignored,
 }
 
