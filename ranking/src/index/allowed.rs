@@ -1,11 +1,13 @@
 //! Which items a query may have.
 
+use std::sync::Arc;
+
 use roaring::RoaringBitmap;
 
-/// A set of places in a segment, or of rows, one bit each.
+/// A set of places in a segment, or of rows, one bit each. Clones share the bits until one changes, and are equal at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
-    words: Vec<u64>,
+    words: Arc<Vec<u64>>,
 }
 
 impl Allowed {
@@ -19,14 +21,14 @@ impl Allowed {
             assert!((place as usize) < places, "place {place} of {places}");
             words[place as usize / 64] |= 1 << (place % 64);
         }
-        Self { words }
+        Self { words: words.into() }
     }
 
     /// The set whose bits are in these words, if they have none beyond `places`.
     pub(super) fn from_words(words: Vec<u64>, places: usize) -> Option<Self> {
         let spare = words.len() == places.div_ceil(64)
             && words.last().is_none_or(|last| places.is_multiple_of(64) || last >> (places % 64) == 0);
-        spare.then_some(Self { words })
+        spare.then(|| Self { words: words.into() })
     }
 
     /// A bit for each place, 64 a word, the first lowest.
@@ -36,15 +38,10 @@ impl Allowed {
 
     /// Takes a place out; whether it was in.
     pub(super) fn remove(&mut self, place: u32) -> bool {
-        let (word, bit) = (&mut self.words[place as usize / 64], 1 << (place % 64));
+        let (word, bit) = (&mut Arc::make_mut(&mut self.words)[place as usize / 64], 1 << (place % 64));
         let was_in = *word & bit != 0;
         *word &= !bit;
         was_in
-    }
-
-    /// Puts a place in.
-    pub(super) fn insert(&mut self, place: u32) {
-        self.words[place as usize / 64] |= 1 << (place % 64);
     }
 
     /// Whether a place is in; one beyond all is not.
@@ -54,7 +51,7 @@ impl Allowed {
 
     /// The places, rising.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..).zip(&self.words).flat_map(|(word, bits)| {
+        (0..).zip(&*self.words).flat_map(|(word, bits)| {
             let rest = std::iter::successors(Some(*bits), |bits| Some(bits & bits.wrapping_sub(1)));
             rest.take_while(|bits| *bits != 0).map(move |bits| 64 * word + bits.trailing_zeros())
         })
@@ -63,7 +60,8 @@ impl Allowed {
     /// Those whose row is in a set, as `rows` says by place.
     pub(super) fn and_rows(&self, set: &Self, rows: &[u32]) -> Self {
         let kept = |rows: &[u32]| rows.iter().rev().fold(0, |kept, row| kept << 1 | u64::from(set.contains(*row)));
-        Self { words: self.words.iter().zip(rows.chunks(64)).map(|(word, rows)| word & kept(rows)).collect() }
+        let words = self.words.iter().zip(rows.chunks(64)).map(|(word, rows)| word & kept(rows));
+        Self { words: Arc::new(words.collect()) }
     }
 
     /// Those that are here and there.
@@ -72,7 +70,7 @@ impl Allowed {
         for place in places.iter().take_while(|place| (*place as usize) < 64 * self.words.len()) {
             words[place as usize / 64] |= self.words[place as usize / 64] & 1 << (place % 64);
         }
-        Self { words }
+        Self { words: words.into() }
     }
 
     /// How many.

@@ -50,7 +50,7 @@ use faer::{Accum, Mat, MatRef, Par, Side};
 
 use super::bound::{Grid, norm, norm_squared, rounding};
 use super::cluster::spread;
-use super::segment::{Block, HOLE, PANEL};
+use super::layout::{Block, HOLE, PANEL};
 
 /// Widths of a row of heads: whole lines of the screen.
 const WIDTHS: [usize; 3] = [64, 128, 192];

@@ -27,6 +27,7 @@ pub mod bound;
 mod cluster;
 mod error;
 mod head;
+mod layout;
 mod live;
 mod merge;
 mod query;
@@ -38,6 +39,7 @@ mod sealed;
 mod search;
 mod segment;
 mod snapshot;
+mod subset;
 mod supports;
 mod top;
 

@@ -1,13 +1,13 @@
-//! Queries, made ready to be compared with a segment.
+//! Queries, made ready to be compared with a layout.
 
 use std::ops::Range;
 
 use attune_kernels::{RowQueries, Scratch, ScreenQueries};
 
-use super::Segment;
 use super::bound::{Landmark, Length, Reach, Towards};
 use super::cluster::largest;
 use super::head::{Heads, length};
+use super::layout::Layout;
 
 /// A few queries, in every form that a search needs.
 #[derive(Debug, Default)]
@@ -38,9 +38,9 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Replaces the queries by these rows.
-    pub(super) fn set(&mut self, segment: &Segment, queries: &[f32]) {
-        let (width, clusters) = (segment.width, segment.clusters.len());
-        let (count, level_max) = (queries.len() / width, segment.screened.query_level_max());
+    pub(super) fn set(&mut self, layout: &Layout, queries: &[f32]) {
+        let (width, clusters) = (layout.width, layout.clusters.len());
+        let (count, level_max) = (queries.len() / width, layout.screened.query_level_max());
         self.levels.resize(queries.len(), 0);
         self.rests.clear();
         self.rests.resize(queries.len(), 0.0);
@@ -48,74 +48,74 @@ impl Prepared {
         self.along_rest.resize(count * clusters, 0.0);
         self.reach.clear();
         self.landmarks.clear();
-        self.towards.resize(count * segment.blocks.len(), 0);
-        segment.along(queries, &mut self.along, &mut self.scratch);
+        self.towards.resize(count * layout.blocks.len(), 0);
+        layout.along(queries, &mut self.along, &mut self.scratch);
         for (number, query) in queries.chunks_exact(width).enumerate() {
             let values = number * width..(number + 1) * width;
             let reach = Reach::quantise(query, level_max, &mut self.levels[values.clone()]);
             let along = &self.along[number * clusters..][..clusters];
             let landmark = (clusters > 0).then(|| largest(along)).and_then(|(nearest, along)| {
-                let (direction, rest) = (segment.direction(nearest as usize), &mut self.rests[values]);
+                let (direction, rest) = (layout.direction(nearest as usize), &mut self.rests[values]);
                 Some((nearest as usize, Landmark::new(query, &reach, direction, along, rest)?))
             });
             if let Some((nearest, _)) = &landmark {
-                let towards = &mut self.towards[number * segment.blocks.len()..][..segment.blocks.len()];
-                towards.copy_from_slice(segment.supports.of_blocks.towards(*nearest));
+                let towards = &mut self.towards[number * layout.blocks.len()..][..layout.blocks.len()];
+                towards.copy_from_slice(layout.supports.of_blocks.towards(*nearest));
             }
             self.reach.push(reach);
             self.landmarks.push(landmark);
         }
         if self.landmarks.iter().any(Option::is_some) {
-            segment.along(&self.rests, &mut self.along_rest, &mut self.scratch);
+            layout.along(&self.rests, &mut self.along_rest, &mut self.scratch);
         }
         self.screened_reach.clear();
-        match &segment.heads {
+        match &layout.heads {
             None => {
                 self.screened_reach.extend_from_slice(&self.reach);
-                self.screened.set(&segment.screened, &self.levels);
+                self.screened.set(&layout.screened, &self.levels);
             }
             Some(heads) => {
                 self.whole.set(&heads.whole, &self.levels);
-                self.set_heads(segment, heads, queries);
+                self.set_heads(layout, heads, queries);
             }
         }
     }
 
-    fn set_heads(&mut self, segment: &Segment, heads: &Heads, queries: &[f32]) {
+    fn set_heads(&mut self, layout: &Layout, heads: &Heads, queries: &[f32]) {
         heads.axes.of_queries(queries, &mut self.heads, &mut self.scratch);
         self.levels.resize(self.heads.len(), 0);
-        let (width, level_max) = (heads.axes.width(), segment.screened.query_level_max());
+        let (width, level_max) = (heads.axes.width(), layout.screened.query_level_max());
         let levels = self.levels.chunks_exact_mut(width);
         for ((query, head), levels) in
-            queries.chunks_exact(segment.width).zip(self.heads.chunks_exact(width)).zip(levels)
+            queries.chunks_exact(layout.width).zip(self.heads.chunks_exact(width)).zip(levels)
         {
             self.screened_reach.push(Reach::of_head(head, length(query), heads.axes.common(head), level_max, levels));
         }
-        self.screened.set(&segment.screened, &self.levels);
+        self.screened.set(&layout.screened, &self.levels);
     }
 
     /// Appends by cluster what no item's score with the query is above.
-    pub(super) fn bounds(&self, segment: &Segment, query: usize, bounds: &mut Vec<f32>) {
-        let (clusters, first) = (segment.clusters.len(), bounds.len());
+    pub(super) fn bounds(&self, layout: &Layout, query: usize, bounds: &mut Vec<f32>) {
+        let (clusters, first) = (layout.clusters.len(), bounds.len());
         let length = self.reach[query].length();
         let along = &self.along[query * clusters..][..clusters];
         let Some((nearest, landmark)) = &self.landmarks[query] else {
-            return segment.around.bounds_of_all(length, along, None, bounds);
+            return layout.around.bounds_of_all(length, along, None, bounds);
         };
         let along_rest = &self.along_rest[query * clusters..][..clusters];
-        let towards = segment.supports.of_clusters.towards(*nearest);
-        segment.around.bounds_of_all(landmark.rest(), along_rest, Some((landmark, towards)), bounds);
+        let towards = layout.supports.of_clusters.towards(*nearest);
+        layout.around.bounds_of_all(landmark.rest(), along_rest, Some((landmark, towards)), bounds);
         // In its own cluster a landmark says nothing new.
-        segment.around.bounds(*nearest..nearest + 1, length, along[*nearest], None, bounds);
+        layout.around.bounds(*nearest..nearest + 1, length, along[*nearest], None, bounds);
         bounds.swap_remove(first + nearest);
     }
 
     /// A query before the blocks of a cluster.
-    pub(super) fn before<'a>(&'a self, segment: &'a Segment, query: usize, cluster: usize) -> View<'a> {
-        let place = query * segment.clusters.len() + cluster;
+    pub(super) fn before<'a>(&'a self, layout: &'a Layout, query: usize, cluster: usize) -> View<'a> {
+        let place = query * layout.clusters.len() + cluster;
         match &self.landmarks[query] {
             Some((nearest, landmark)) if *nearest != cluster => {
-                let towards = &self.towards[query * segment.blocks.len()..][..segment.blocks.len()];
+                let towards = &self.towards[query * layout.blocks.len()..][..layout.blocks.len()];
                 View { length: landmark.rest(), along: self.along_rest[place], towards: Some((landmark, towards)) }
             }
             _ => View { length: self.reach[query].length(), along: self.along[place], towards: None },
@@ -134,7 +134,7 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     /// Appends for some blocks of the cluster what no score is above.
-    pub(super) fn bounds(&self, segment: &Segment, blocks: Range<usize>, bounds: &mut Vec<f32>) {
-        segment.cones.bounds(blocks, self.length, self.along, self.towards, bounds);
+    pub(super) fn bounds(&self, layout: &Layout, blocks: Range<usize>, bounds: &mut Vec<f32>) {
+        layout.cones.bounds(blocks, self.length, self.along, self.towards, bounds);
     }
 }

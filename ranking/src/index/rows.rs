@@ -38,11 +38,11 @@ impl View {
     /// The rows of the items that fulfil a filter, or of all.
     pub fn rows(&self, filter: Option<&Filter>) -> Allowed {
         let end = self.sealed.iter().filter_map(Sealed::row_max).max().map_or(0, |row| row as usize + 1);
-        let mut rows = Allowed::new(end, []);
+        let mut rows = Vec::new();
         for segment in self.sealed.iter() {
-            segment.each_row(filter, |row| rows.insert(row));
+            segment.each_row(filter, |row| rows.push(row));
         }
-        rows
+        Allowed::new(end, rows)
     }
 
     /// For each of `rows`, whether there is such an item and it fulfils the filter.

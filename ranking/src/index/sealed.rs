@@ -1,9 +1,12 @@
 //! A segment with its items' attributes, and which of them are still alive.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::layout::Layout;
 use super::search::{Mask, Search};
+use super::subset::Key;
 use super::top::Top;
 use super::{Allowed, IndexError, Item, Segment};
 use crate::attributes::{Columns, Schema, Value};
@@ -105,6 +108,9 @@ impl Sealed {
         let among_places = |allowed: &Allowed, tops: &mut [Top]| {
             segment.search_into(&Search { allowed: Some(allowed), ..*search }, Mask::Places(allowed), tops);
         };
+        if let Some(subset) = self.subset(among, tops.len()) {
+            return subset.search_into(search, Mask::Living(&self.live), tops);
+        }
         match among {
             Among::Filter(None) if self.items == segment.items() => segment.search_into(search, Mask::All, tops),
             Among::Filter(None) => among_places(&self.live, tops),
@@ -115,15 +121,32 @@ impl Sealed {
             }
             // Many queries look at nearly all blocks, and a scan elsewhere wants places.
             Among::Rows(rows) if tops.len() > QUERIES_AT_ONCE || segment.scan.is_some() => {
-                among_places(&self.live.and_rows(rows, &segment.rows), tops);
+                among_places(&self.live.and_rows(rows, &segment.layout.rows), tops);
             }
             Among::Rows(rows) => segment.search_into(search, Mask::Rows { rows, live: &self.live }, tops),
         }
     }
 
+    /// The items, of the living and the dead, if they are laid out for themselves.
+    fn subset(&self, among: Among<'_>, queries: usize) -> Option<Arc<Layout>> {
+        let Base { segment, columns, by_row } = &*self.base;
+        let all = || Allowed::new(segment.places().len(), by_row.iter().copied());
+        match among {
+            Among::Filter(None) => None,
+            Among::Filter(Some(filter)) => {
+                let places = || all().and(&filter.select(columns));
+                segment.subset(Key::Filter(Cow::Borrowed(filter)), queries, places)
+            }
+            Among::Rows(rows) => {
+                let places = || all().and_rows(rows, &segment.layout.rows);
+                segment.subset(Key::Rows(Cow::Borrowed(rows)), queries, places)
+            }
+        }
+    }
+
     /// Shows the rows of the living that a filter selects, or of all.
     pub(super) fn each_row(&self, filter: Option<&Filter>, mut show: impl FnMut(u32)) {
-        let rows = &self.base.segment.rows;
+        let rows = &self.base.segment.layout.rows;
         match filter {
             None => self.live.iter().for_each(|place| show(rows[place as usize])),
             Some(filter) => {
@@ -142,7 +165,7 @@ impl Sealed {
     /// The place of the living item of a row.
     pub(super) fn place(&self, row: u32) -> Option<u32> {
         let Base { segment, by_row, .. } = &*self.base;
-        let row_at = |place: &u32| segment.rows[*place as usize];
+        let row_at = |place: &u32| segment.layout.rows[*place as usize];
         // Where no row is left out between the first and the last, it is known where this one is.
         let at = row.checked_sub(row_at(by_row.first()?))? as usize;
         let place = match by_row.get(at) {
@@ -158,7 +181,7 @@ impl Sealed {
     }
 
     pub(super) fn vector(&self, place: u32) -> &[f32] {
-        self.base.segment.vector(place as usize)
+        self.base.segment.layout.vector(place as usize)
     }
 
     pub(super) fn value(&self, place: u32, attribute: &str) -> Option<Value> {
@@ -183,7 +206,7 @@ impl Sealed {
     /// The item at a place that is alive.
     pub(super) fn item(&self, place: u32, row: u32) -> Item {
         let attributes = self.base.columns.row(place).into_iter().map(|(name, value)| (name.to_owned(), value));
-        Item { row, vector: self.base.segment.vector(place as usize).to_vec(), attributes: attributes.collect() }
+        Item { row, vector: self.base.segment.layout.vector(place as usize).to_vec(), attributes: attributes.collect() }
     }
 
     /// Bytes held by vectors and their screen.

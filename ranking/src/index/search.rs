@@ -4,16 +4,19 @@ mod each;
 mod mask;
 mod sweep;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::thread;
 
 use self::sweep::Sweep;
 use super::error::{IndexError, check};
+use super::layout::Layout;
 use super::query::Prepared;
+use super::subset::Key;
 use super::top::Top;
 use super::{Allowed, K_MAX, Scored, Segment};
 
-pub(super) use self::mask::Mask;
+pub(super) use self::mask::{FEW, Mask};
 
 /// Queries that share one pass over the items: their levels and thresholds stay in the first-level cache.
 const GROUP: usize = 32;
@@ -61,22 +64,28 @@ impl Segment {
     /// # Errors
     /// [`IndexError`] says what is wrong with the queries or `k`.
     pub fn search(&self, search: &Search<'_>) -> Result<Vec<Vec<Scored>>, IndexError> {
-        let mut tops = tops(search, self.width, self.items())?;
-        self.search_into(search, search.allowed.map_or(Mask::All, Mask::Places), &mut tops);
+        let mut tops = tops(search, self.width(), self.items())?;
+        let subset = search
+            .allowed
+            .and_then(|allowed| self.subset(Key::Places(Cow::Borrowed(allowed)), tops.len(), || allowed.clone()));
+        match subset {
+            Some(subset) => subset.search_into(search, Mask::All, &mut tops),
+            None => self.search_into(search, search.allowed.map_or(Mask::All, Mask::Places), &mut tops),
+        }
         Ok(tops.into_iter().map(Top::into_sorted).collect())
     }
 
     /// Shows the tops of all queries what is here, among what the mask lets through, which must say the same as
     /// `search.allowed` where the segment has a scan. The search must be a checked one, see [`tops`].
     pub(super) fn search_into(&self, search: &Search<'_>, mask: Mask<'_>, tops: &mut [Top]) {
-        let Some(scan) = &self.scan else { return self.search_here(search, mask, tops) };
+        let Some(scan) = &self.scan else { return self.layout.search_into(search, mask, tops) };
         let answers = scan.scan(search);
         let mut first = 0;
         for run in answers.chunk_by(|left, right| left.is_some() == right.is_some()) {
             let here = first..first + run.len();
             first = here.end;
             if run[0].is_none() {
-                self.search_here(&search.part(here.clone(), self.width), mask, &mut tops[here]);
+                self.layout.search_into(&search.part(here.clone(), self.width()), mask, &mut tops[here]);
                 continue;
             }
             for (top, found) in tops[here].iter_mut().zip(run) {
@@ -84,9 +93,11 @@ impl Segment {
             }
         }
     }
+}
 
-    /// The same without help.
-    fn search_here(&self, search: &Search<'_>, mask: Mask<'_>, tops: &mut [Top]) {
+impl Layout {
+    /// Shows the tops of all queries what is here, among what the mask lets through. The search must be a checked one.
+    pub(super) fn search_into(&self, search: &Search<'_>, mask: Mask<'_>, tops: &mut [Top]) {
         if let Some(places) = mask.few(self) {
             return self.score_each(search, &places, tops);
         }
@@ -133,9 +144,9 @@ pub(super) fn tops(search: &Search<'_>, width: usize, items: usize) -> Result<Ve
     Ok(vec![Top::new(search.k.min(items.max(1))); count])
 }
 
-/// A few queries that share a pass over a segment.
+/// A few queries that share a pass over a layout.
 struct Group<'a> {
-    segment: &'a Segment,
+    layout: &'a Layout,
     search: &'a Search<'a>,
     mask: Mask<'a>,
     /// Number of its first query.
@@ -146,27 +157,27 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn new(segment: &'a Segment, search: &'a Search<'a>, mask: Mask<'a>) -> Self {
-        Self { segment, search, mask, first: 0, prepared: Prepared::default(), bounds: Vec::new() }
+    fn new(layout: &'a Layout, search: &'a Search<'a>, mask: Mask<'a>) -> Self {
+        Self { layout, search, mask, first: 0, prepared: Prepared::default(), bounds: Vec::new() }
     }
 
     fn query(&self, number: usize) -> &'a [f32] {
-        let width = self.segment.width;
+        let width = self.layout.width;
         &self.search.queries[(self.first + number) * width..][..width]
     }
 
     fn bounds(&self, query: usize) -> &[f32] {
-        let clusters = self.segment.clusters.len();
+        let clusters = self.layout.clusters.len();
         &self.bounds[query * clusters..][..clusters]
     }
 
     /// Prepares `count` queries from `first` on, with the bounds of all clusters.
     fn set(&mut self, first: usize, count: usize) {
-        let segment = self.segment;
+        let layout = self.layout;
         self.first = first;
-        self.prepared.set(segment, &self.search.queries[first * segment.width..][..count * segment.width]);
+        self.prepared.set(layout, &self.search.queries[first * layout.width..][..count * layout.width]);
         self.bounds.clear();
-        (0..count).for_each(|query| self.prepared.bounds(segment, query, &mut self.bounds));
+        (0..count).for_each(|query| self.prepared.bounds(layout, query, &mut self.bounds));
     }
 
     /// The rows that a query shall not find.
@@ -176,7 +187,7 @@ impl<'a> Group<'a> {
 
     /// Scans the most promising clusters of each query.
     fn warm(&mut self, sweep: &mut Sweep, tops: &mut [Top]) {
-        let clusters = self.segment.clusters.len();
+        let clusters = self.layout.clusters.len();
         for query in 0..tops.len() {
             let mut items = 0;
             for cluster in self.promising(query) {
@@ -209,7 +220,7 @@ impl<'a> Group<'a> {
 
     /// The clusters that some query still has to see, as far as is known now, the most promising first.
     fn order(&self, tops: &[Top]) -> Vec<usize> {
-        let mut best = vec![f32::NEG_INFINITY; self.segment.clusters.len()];
+        let mut best = vec![f32::NEG_INFINITY; self.layout.clusters.len()];
         for (query, top) in tops.iter().enumerate() {
             for (best, &bound) in best.iter_mut().zip(self.bounds(query)) {
                 *best = if bound >= top.threshold() && bound > *best { bound } else { *best };
@@ -227,7 +238,7 @@ impl<'a> Group<'a> {
             let start = |first: usize| {
                 let mut tops = tops.iter().map(Top::above).collect::<Vec<_>>();
                 scope.spawn(move || {
-                    Sweep::new(self.segment).run(self, part(first), &mut tops);
+                    Sweep::new(self.layout).run(self, part(first), &mut tops);
                     tops
                 })
             };

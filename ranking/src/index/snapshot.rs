@@ -27,9 +27,10 @@ use thiserror::Error;
 use super::Allowed;
 use super::bound::rounding;
 use super::error::check;
+use super::layout::{Arrangement, HOLE, ITEMS_MAX, PANEL, blocks};
 use super::live::{Index, Metric, View};
 use super::sealed::Sealed;
-use super::segment::{Arrangement, HOLE, ITEMS_MAX, PANEL, blocks};
+use super::segment::Segment;
 use super::supports::Table;
 use crate::attributes::{Columns, DecodeError, Schema};
 
@@ -155,18 +156,18 @@ impl Index {
 }
 
 fn write_segment(sealed: &Sealed, out: &mut Sealing<impl Write>) -> io::Result<()> {
-    let (segment, columns) = (sealed.segment(), encoded(sealed.columns()));
-    let items: Vec<u32> = segment.clusters.iter().map(|cluster| segment.items_of(cluster) as u32).collect();
-    out.put(&[sealed.id, items.len() as u32, segment.rows.len() as u32], u32::to_le_bytes)?;
+    let (layout, columns) = (&sealed.segment().layout, encoded(sealed.columns()));
+    let items: Vec<u32> = layout.clusters.iter().map(|cluster| layout.items_of(cluster) as u32).collect();
+    out.put(&[sealed.id, items.len() as u32, layout.rows.len() as u32], u32::to_le_bytes)?;
     out.put(&[columns.len() as u64], u64::to_le_bytes)?;
     out.seal()?;
     out.put(&items, u32::to_le_bytes)?;
     out.seal()?;
-    out.put(&segment.directions, f32::to_le_bytes)?;
-    out.put(&segment.rows, u32::to_le_bytes)?;
-    out.put(&segment.vectors, f32::to_le_bytes)?;
+    out.put(&layout.directions, f32::to_le_bytes)?;
+    out.put(&layout.rows, u32::to_le_bytes)?;
+    out.put(&layout.vectors, f32::to_le_bytes)?;
     out.put(sealed.live().words(), u64::to_le_bytes)?;
-    out.put(segment.supports.of_blocks.levels(), i8::to_le_bytes)?;
+    out.put(layout.supports.of_blocks.levels(), i8::to_le_bytes)?;
     out.bytes(&columns)?;
     out.seal()
 }
@@ -206,10 +207,10 @@ fn read_segment(input: &mut Unsealing<impl Read>, width: usize, threads: usize) 
     let arrangement = Arrangement { width, directions, rows, vectors, items };
     input.ensure(arrangement.holes_are_in_place(), "an item is where none can be")?;
     let live = Allowed::from_words(words, places);
-    let segment = arrangement.finish(isa, Some(supports), threads);
-    let holes = |live: &Allowed| (0..).zip(&*segment.rows).any(|(place, &row)| row == HOLE && live.contains(place));
+    let layout = arrangement.finish(isa, Some(supports), threads);
+    let holes = |live: &Allowed| (0..).zip(&*layout.rows).any(|(place, &row)| row == HOLE && live.contains(place));
     let live = live.filter(|live| !holes(live)).ok_or_else(|| input.damaged("an item lives where none is"))?;
-    Ok(Sealed::restore(id as u32, segment, columns, live))
+    Ok(Sealed::restore(id as u32, Segment::of(layout), columns, live))
 }
 
 /// Whether it is of length 1 but for rounding, or 0.

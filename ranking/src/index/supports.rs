@@ -9,7 +9,7 @@ use std::thread;
 use attune_kernels::{Epilogue, Isa, PackedF32, Scratch, gemm_f32, huge_vec};
 
 use super::bound::{Cone, Support};
-use super::segment::{Block, Cluster, PANEL};
+use super::layout::{Block, Cluster, PANEL};
 
 /// How far blocks and clusters reach.
 #[derive(Clone, Debug)]

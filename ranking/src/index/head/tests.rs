@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::attributes::Schema;
 use crate::index::bound::{Reach, score};
+use crate::index::layout::Layout;
 use crate::index::search::tests::{brute, normal, plain};
 use crate::index::{Allowed, Index, Item, Metric, Query, Search, Segment};
 
@@ -114,8 +115,8 @@ proptest! {
         let count = 1_500;
         let items = vectors(kind, count, width, seed);
         let rows: Vec<u32> = (0..count as u32).map(|row| row * 7 % count as u32).collect();
-        let segment = Segment::with_heads(&items, width, &rows, heads);
-        prop_assert!(segment.heads.is_some());
+        let segment = Segment::of(Layout::with_heads(&items, width, &rows, heads));
+        prop_assert!(segment.layout.heads.is_some());
         let may = |row: u32| row.is_multiple_of(keep);
         let places = segment.places().enumerate();
         let places = places.filter(|(_, row)| row.is_some_and(may)).map(|(place, _)| place as u32);
@@ -160,7 +161,7 @@ fn an_index_with_heads_changes_and_comes_back() {
     for first in (0..count).step_by(part) {
         index.upsert((first..first + part).map(|row| item(row, &all)).collect(), 1).unwrap();
     }
-    let has_heads = |index: &Index| index.view().sealed.iter().any(|sealed| sealed.segment().heads.is_some());
+    let has_heads = |index: &Index| index.view().sealed.iter().any(|sealed| sealed.segment().layout.heads.is_some());
     assert!(!has_heads(&index));
     while index.merge(2).unwrap() {}
     assert!(has_heads(&index));

@@ -3,15 +3,15 @@
 use attune_kernels::prefetch_row;
 
 use super::Search;
+use crate::index::Scored;
 use crate::index::bound::score;
-use crate::index::segment::HOLE;
+use crate::index::layout::{HOLE, Layout};
 use crate::index::top::Top;
-use crate::index::{Scored, Segment};
 
 /// Items whose vectors are on their way from memory.
 const AHEAD: usize = 8;
 
-impl Segment {
+impl Layout {
     /// Shows the tops of all queries the items at some places.
     pub(super) fn score_each(&self, search: &Search<'_>, places: &[u32], tops: &mut [Top]) {
         places.iter().take(AHEAD).for_each(|&place| prefetch_row(self.vector(place as usize)));

@@ -5,10 +5,10 @@ use std::ops::Range;
 use attune_kernels::{Hit, ScreenItems, Wanted, prefetch_row, screen};
 
 use super::Group;
+use crate::index::Scored;
 use crate::index::bound::score;
-use crate::index::segment::{HOLE, PANEL};
+use crate::index::layout::{HOLE, Layout, PANEL};
 use crate::index::top::Top;
-use crate::index::{Scored, Segment};
 
 /// Blocks that are chosen before they are scanned, each of which is then fetched while the one before is scanned.
 const PLANNED: usize = 64;
@@ -72,7 +72,7 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn new(segment: &Segment) -> Self {
+    pub(super) fn new(layout: &Layout) -> Self {
         Self {
             asking: Vec::new(),
             bounds: Vec::new(),
@@ -80,7 +80,7 @@ impl Sweep {
             aims: Vec::new(),
             wanted: Vec::new(),
             picked: Vec::new(),
-            gathered: segment.screened.none(),
+            gathered: layout.screened.none(),
             among_picked: Vec::new(),
             hits: Vec::new(),
             again: Vec::new(),
@@ -115,15 +115,15 @@ impl Sweep {
 
     /// Chooses the blocks of a cluster that may hold something for one of the queries.
     pub(super) fn plan(&mut self, group: &Group<'_>, cluster: usize, queries: Range<usize>, tops: &[Top]) {
-        let segment = group.segment;
-        let blocks = &segment.clusters[cluster].blocks;
+        let layout = group.layout;
+        let blocks = &layout.clusters[cluster].blocks;
         self.asking.clear();
         self.bounds.clear();
         for query in queries {
             let (bound, threshold) = (group.bounds(query)[cluster], tops[query].threshold());
             if bound >= threshold && bound > f32::NEG_INFINITY {
                 self.asking.push((query as u32, threshold));
-                group.prepared.before(segment, query, cluster).bounds(segment, blocks.clone(), &mut self.bounds);
+                group.prepared.before(layout, query, cluster).bounds(layout, blocks.clone(), &mut self.bounds);
             }
         }
         if self.asking.is_empty() {
@@ -138,7 +138,7 @@ impl Sweep {
                 }
             }
             if self.aims.len() > before {
-                match group.mask.of(segment, &segment.blocks[block]) {
+                match group.mask.of(layout, &layout.blocks[block]) {
                     0 => self.aims.truncate(before),
                     allowed => self.planned.push(Planned { block, allowed, aims: before..self.aims.len() }),
                 }
@@ -174,7 +174,7 @@ impl Sweep {
 
     /// Scans one block, and goes on with what passed in those before.
     fn scan(&mut self, group: &Group<'_>, planned: &Planned, aims: &[Aim], tops: &mut [Top]) {
-        let (segment, block) = (group.segment, &group.segment.blocks[planned.block]);
+        let (layout, block) = (group.layout, &group.layout.blocks[planned.block]);
         self.wanted.clear();
         for aim in aims {
             let threshold = tops[aim.query as usize].threshold();
@@ -183,7 +183,7 @@ impl Sweep {
                 self.wanted.push(Wanted { query: aim.query, at_least });
             }
         }
-        match planned.way(segment, self.wanted.len()) {
+        match planned.way(layout, self.wanted.len()) {
             Way::Each => {
                 for (panel, lanes) in planned.panels(block.first_panel) {
                     self.hits.extend(self.wanted.iter().map(|wanted| Hit { panel, query: wanted.query, lanes }));
@@ -191,7 +191,7 @@ impl Sweep {
             }
             Way::Gathered => self.screen_gathered(group, planned),
             Way::Whole => {
-                screen(&segment.screened, block.panels(), &group.prepared.screened, &self.wanted, &mut self.hits);
+                screen(&layout.screened, block.panels(), &group.prepared.screened, &self.wanted, &mut self.hits);
                 let allowed = |panel: u32| (planned.allowed >> ((panel - block.first_panel) * PANEL as u32)) as u16;
                 self.hits.iter_mut().for_each(|hit| hit.lanes &= allowed(hit.panel));
             }
@@ -203,7 +203,7 @@ impl Sweep {
     /// Where there are heads: leaves what passed the screen for the next time, and in its place what passes of the time
     /// before, once it is looked at whole.
     fn look_again(&mut self, group: &Group<'_>, block: usize, tops: &[Top]) {
-        let Some(heads) = &group.segment.heads else { return };
+        let Some(heads) = &group.layout.heads else { return };
         self.hits.iter().for_each(|hit| places(*hit).for_each(|place| heads.whole.prefetch(place)));
         std::mem::swap(&mut self.hits, &mut self.again);
         let grid = &heads.grids[std::mem::replace(&mut self.again_block, block)];
@@ -221,18 +221,18 @@ impl Sweep {
 
     /// Lets the vectors of what passed come, and scores what passed before.
     fn pass(&mut self, group: &Group<'_>, tops: &mut [Top]) {
-        let segment = group.segment;
-        self.hits.iter().for_each(|hit| places(*hit).for_each(|place| prefetch_row(segment.vector(place))));
+        let layout = group.layout;
+        self.hits.iter().for_each(|hit| places(*hit).for_each(|place| prefetch_row(layout.vector(place))));
         self.score(group, tops);
         std::mem::swap(&mut self.hits, &mut self.coming);
     }
 
     /// Screens the allowed items of a block and no others.
     fn screen_gathered(&mut self, group: &Group<'_>, planned: &Planned) {
-        let (segment, first) = (group.segment, group.segment.blocks[planned.block].panels().start * PANEL);
+        let (layout, first) = (group.layout, group.layout.blocks[planned.block].panels().start * PANEL);
         self.picked.clear();
         self.picked.extend(ones(planned.allowed).map(|bit| first as u32 + bit));
-        self.gathered.gather(&segment.screened, &self.picked);
+        self.gathered.gather(&layout.screened, &self.picked);
         let panels = 0..self.gathered.panels();
         screen(&self.gathered, panels, &group.prepared.screened, &self.wanted, &mut self.among_picked);
         for hit in self.among_picked.drain(..) {
@@ -247,14 +247,14 @@ impl Sweep {
 
     /// Scores what passed the screen.
     fn score(&mut self, group: &Group<'_>, tops: &mut [Top]) {
-        let segment = group.segment;
+        let layout = group.layout;
         for hit in self.coming.drain(..) {
             let number = hit.query as usize;
             let excluded = group.excluded(number);
             for place in places(hit) {
-                let row = segment.rows[place];
-                if row != HOLE && excluded.binary_search(&row).is_err() {
-                    let score = score(segment.isa, group.query(number), segment.vector(place));
+                let row = layout.rows[place];
+                if row != HOLE && group.mask.admits(layout, place) && excluded.binary_search(&row).is_err() {
+                    let score = score(layout.isa, group.query(number), layout.vector(place));
                     tops[number].show(Scored { row, score });
                 }
             }
@@ -264,9 +264,9 @@ impl Sweep {
 
 impl Planned {
     /// The way for so many queries.
-    fn way(&self, segment: &Segment, queries: usize) -> Way {
-        let (items, places) = (self.allowed.count_ones(), segment.blocks[self.block].places());
-        let few_wholes = segment.heads.is_some() && queries < GATHERING && FEW_WHOLES * items <= places;
+    fn way(&self, layout: &Layout, queries: usize) -> Way {
+        let (items, places) = (self.allowed.count_ones(), layout.blocks[self.block].places());
+        let few_wholes = layout.heads.is_some() && queries < GATHERING && FEW_WHOLES * items <= places;
         if few_wholes || items as usize * queries <= FEW_PAIRS {
             Way::Each
         } else if queries >= GATHERING && 2 * items <= places {
@@ -284,7 +284,7 @@ impl Planned {
     }
 }
 
-impl Segment {
+impl Layout {
     /// Asks for an item that will be looked at alone.
     fn prefetch(&self, place: usize) {
         match &self.heads {
@@ -297,17 +297,17 @@ impl Segment {
 impl Group<'_> {
     /// Asks for what a scan of a block reads first.
     fn fetch(&self, next: &Planned) {
-        let (segment, block) = (self.segment, &self.segment.blocks[next.block]);
-        match next.way(segment, next.aims.len()) {
+        let (layout, block) = (self.layout, &self.layout.blocks[next.block]);
+        match next.way(layout, next.aims.len()) {
             Way::Each => {
                 let first = block.panels().start * PANEL;
-                ones(next.allowed).for_each(|bit| segment.prefetch(first + bit as usize));
+                ones(next.allowed).for_each(|bit| layout.prefetch(first + bit as usize));
             }
             Way::Gathered => {
                 let panels = next.panels(block.first_panel).map(|(panel, _)| panel as usize);
-                panels.for_each(|panel| segment.screened.prefetch(panel..panel + 1));
+                panels.for_each(|panel| layout.screened.prefetch(panel..panel + 1));
             }
-            Way::Whole => segment.screened.prefetch(block.panels()),
+            Way::Whole => layout.screened.prefetch(block.panels()),
         }
     }
 }
