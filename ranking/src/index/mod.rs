@@ -9,7 +9,8 @@
 //!
 //! The alternatives are a matrix of scores and a selection afterwards, which is bound by the memory it writes, and
 //! approximate graphs and inverted lists, which lose items, most of all under a filter: here a filter is a mask on each
-//! block, and what it leaves of one decides how the block is scanned.
+//! block, and what it leaves of one decides how the block is scanned. A filter that comes again and again has its items
+//! laid out for themselves (`subset.rs`).
 //!
 //! ```text
 //! let segment = Segment::build(&vectors, width, &rows)?;

@@ -7,10 +7,13 @@
 //! [`Layout`] in the same clusters, with the vectors left where they are. A search with the filter is then one without,
 //! among fewer items, and finds what it would have found.
 //!
-//! Laying out costs as much as some dozens of searches with the filter. So it happens only after that many, which at worst
-//! doubles the work for a filter that never comes again; on a thread of its own, one in the process at a time, while searches
-//! go on as before; and it is forgotten when others want its place. A subset knows nothing of items that were deleted
-//! since: whoever searches it says which are alive.
+//! Laying out costs as much as some hundred queries with the filter. So it happens only after that many, which at worst
+//! doubles the work for a filter that then never comes again; on a thread of its own, one in the process at a time, while
+//! searches go on as before; and it is forgotten when others want its place. A subset knows nothing of items that were
+//! deleted since: whoever searches it says which are alive.
+//!
+//! The alternative is to be cleverer about the blocks of all items: to gather what is allowed of many before it is
+//! screened. It still reads ten times the memory, and bounds are still those of items that are not allowed.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +25,10 @@ use super::search::FEW;
 use super::{Allowed, Segment};
 use crate::filter::Filter;
 
-/// Queries with a filter before its items are laid out.
-const QUERIES_BEFORE: usize = 64;
+/// Queries with a filter before its items are laid out: together they cost about as much.
+const QUERIES_BEFORE: usize = 512;
+/// More queries of one search count as so many: they cost less each, and may not come again.
+const QUERIES_A_SEARCH: usize = 64;
 /// Filters that are remembered without a subset, those that came last.
 const CANDIDATES_MAX: usize = 16;
 /// Of a segment with fewer items nothing is gained.
@@ -31,7 +36,7 @@ const ITEMS_MIN: usize = 10_000;
 /// Of a filter that keeps more than one item in so many little is gained for many bytes; one that keeps very few has them
 /// scored one by one.
 const KEPT_MAX: usize = 3;
-/// Subsets have at most one in so many of the bytes that all items have.
+/// Subsets have at most one in so many of the bytes that all items have; while one is laid out, its vectors are there twice.
 const BYTES_SHARE: usize = 8;
 
 /// What makes a filter the same as another one.
@@ -116,7 +121,7 @@ impl Subsets {
             State::Ready(subset) => Ok(Arc::clone(subset)),
             State::Left => Err(false),
             State::Asked(before) => {
-                *before += queries;
+                *before += queries.min(QUERIES_A_SEARCH);
                 Err(*before >= QUERIES_BEFORE)
             }
         }

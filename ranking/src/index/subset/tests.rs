@@ -126,6 +126,15 @@ fn a_filter_that_comes_again_gets_a_subset_and_the_same_answers() {
 }
 
 #[test]
+fn a_filter_of_one_search_gets_no_subset_however_many_ask() {
+    let (_, _, segment) = segment();
+    let queries = coarse(2 * QUERIES_BEFORE, WIDTH, 20, 6);
+    let kept = places(&segment, |row| is_kept(row, 10, 0));
+    segment.search(&Search { allowed: Some(&kept), ..plain(&queries, 3, 2) }).unwrap();
+    assert!(matches!(segment.subsets.lock()[..], [Known { state: State::Asked(QUERIES_A_SEARCH), .. }]));
+}
+
+#[test]
 fn a_filter_that_keeps_much_or_little_gets_no_subset() {
     let (_, _, segment) = segment();
     let query = coarse(1, WIDTH, 20, 6);
@@ -146,16 +155,17 @@ fn a_filter_that_keeps_much_or_little_gets_no_subset() {
 #[test]
 fn subsets_have_a_share_of_the_bytes_and_the_last_to_come_stay() {
     let (vectors, rows, segment) = segment();
-    let query = coarse(1, WIDTH, 20, 6);
-    let most = segment.layout.bytes() / BYTES_SHARE;
-    let search = |allowed: &Allowed| segment.search(&Search { allowed: Some(allowed), ..plain(&query, 9, 1) }).unwrap();
+    let queries = coarse(QUERIES_A_SEARCH, WIDTH, 20, 6);
+    let (query, most) = (&queries[..WIDTH], segment.layout.bytes() / BYTES_SHARE);
+    let search =
+        |allowed: &Allowed| segment.search(&Search { allowed: Some(allowed), ..plain(&queries, 9, 1) }).unwrap();
     let first = places(&segment, |row| is_kept(row, 10, 0));
     until_ready(&segment, is_places(&first), || drop(search(&first)));
     let mut sets = vec![first];
     for salt in 1..CANDIDATES_MAX as u32 {
         let kept = places(&segment, |row| is_kept(row, 10, salt << 20));
         until_ready(&segment, is_places(&kept), || {
-            assert_eq!(search(&kept)[0], brute(&vectors, &rows, &query, 9, |row| is_kept(row, 10, salt << 20)));
+            assert_eq!(search(&kept)[0], brute(&vectors, &rows, query, 9, |row| is_kept(row, 10, salt << 20)));
             search(&sets[0]);
         });
         let (bytes, set) = (segment.subsets.bytes(), size_of_val(kept.words()));
@@ -173,8 +183,9 @@ fn subsets_have_a_share_of_the_bytes_and_the_last_to_come_stay() {
 #[test]
 fn filters_that_come_once_take_no_subset_away() {
     let (_, _, segment) = segment();
-    let query = coarse(1, WIDTH, 20, 6);
-    let search = |allowed: &Allowed| segment.search(&Search { allowed: Some(allowed), ..plain(&query, 9, 1) }).unwrap();
+    let queries = coarse(QUERIES_A_SEARCH, WIDTH, 20, 6);
+    let search =
+        |allowed: &Allowed| segment.search(&Search { allowed: Some(allowed), ..plain(&queries, 9, 1) }).unwrap();
     let kept = places(&segment, |row| is_kept(row, 10, 0));
     until_ready(&segment, is_places(&kept), || drop(search(&kept)));
     for salt in 1..100 {
@@ -188,18 +199,18 @@ fn filters_that_come_once_take_no_subset_away() {
 #[test]
 fn many_threads_with_many_filters_find_what_each_asks_for() {
     let (vectors, rows, segment) = segment();
-    let query = coarse(1, WIDTH, 20, 6);
+    let queries = coarse(QUERIES_A_SEARCH, WIDTH, 20, 6);
     let kept: Vec<Allowed> = (0..3).map(|salt| places(&segment, |row| is_kept(row, 7, salt << 20))).collect();
-    let expected = |salt: u32| brute(&vectors, &rows, &query, 30, |row| is_kept(row, 7, salt << 20));
+    let expected = |salt: u32| brute(&vectors, &rows, &queries[..WIDTH], 30, |row| is_kept(row, 7, salt << 20));
     let expected: Vec<Vec<Scored>> = (0..3).map(expected).collect();
     thread::scope(|scope| {
         for number in 0..4 {
-            let (segment, kept, expected, query) = (&segment, &kept, &expected, &query);
+            let (segment, kept, expected, queries) = (&segment, &kept, &expected, &queries);
             scope.spawn(move || {
                 let mut turns = (number..).map(|turn| turn % 3);
                 until_ready(segment, is_places(&kept[number % 3]), || {
                     let turn = turns.next().unwrap();
-                    let search = Search { allowed: Some(&kept[turn]), ..plain(query, 30, 1) };
+                    let search = Search { allowed: Some(&kept[turn]), ..plain(queries, 30, 1) };
                     assert_eq!(segment.search(&search).unwrap()[0], expected[turn]);
                 });
             });
