@@ -163,7 +163,7 @@ impl Segment {
             Err(false) => return None,
             Err(true) => {}
         }
-        let Some(turn) = Turn::take() else { return None };
+        let turn = Turn::take()?;
         self.subsets.set(&key, State::Left);
         let (places, key) = (places(), key.into_owned());
         if (self.items() / FEW + 1..=self.items() / KEPT_MAX).contains(&places.count()) {
