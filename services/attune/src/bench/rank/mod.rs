@@ -157,6 +157,9 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     report.print_head();
     for &share in &options.shares {
         let filters: Vec<Filter> = (0..options.filters).map(|salt| Filter::keep(&segment, share, salt)).collect();
+        if let [filter] = &filters[..] {
+            introduce(&segment, &vectors.queries, filter, options, threads)?;
+        }
         let mut checked = None;
         for &batch in &options.batches {
             let queries_per_s = speeds(&segment, &vectors.queries, &filters, batch, options, threads)?;
@@ -220,6 +223,15 @@ fn recall(segment: &Segment, vectors: &Vectors, filter: &Filter, options: &Optio
         right += expected.iter().zip(found).filter(|(expected, found)| expected == found).count();
     }
     Ok(if all == 0 { 1.0 } else { right as f64 / all as f64 })
+}
+
+/// Asks once with each query: a filter that is asked with so often is laid out.
+fn introduce(segment: &Segment, queries: &[f32], filter: &Filter, options: &Options, threads: usize) -> Result<()> {
+    for queries in queries.chunks(CHECKED * options.width) {
+        let search = Search { queries, k: options.k, allowed: filter.allowed.as_ref(), excluded: &[], threads };
+        segment.search(&search)?;
+    }
+    Ok(())
 }
 
 /// Queries a second of each run.
