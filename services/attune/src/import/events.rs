@@ -19,10 +19,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::ServerFlags;
-use super::ledger::{Ledger, Progress};
+use super::ledger::{Ledger, Progress, Target};
 use crate::config::Config;
 use crate::{client, serve, term};
 
+/// What the rows are, in the file of progress.
+const KIND: &str = "events";
 /// A batch: what the server takes in one call.
 const LIMITS: BatchLimits = BatchLimits { rows_max: 1_000, bytes_max: 512 << 10 };
 /// Batches that are read and not acknowledged; the server has at most 32 in work.
@@ -37,9 +39,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Reads CSV with a header, JSON lines or Parquet (.csv, .jsonl, .ndjson, .parquet;
-the text formats also with .gz): user_id, item_id, type, timestamp (RFC 3339 or
-Unix seconds) and, where there are any, value and event_id. Rows that cannot be
-used are listed in FILE.rejected.jsonl, with the reason; FILE.import.json says how
+the text formats also with .gz): user_id, item_id, type, timestamp (RFC 3339,
+UTC where it has no zone, or Unix seconds) and, where there are any, value and
+event_id. Rows that cannot be used are listed in FILE.rejected.jsonl, with the reason; FILE.import.json says how
 far it is. Killed, the same command goes on; what is sent twice counts once.
 
 Examples:
@@ -68,7 +70,8 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let input = local_path(&options.input)?;
     let map = ColumnMap::parse(&options.columns)?;
     let url = options.server.url(config);
-    let mut ledger = Ledger::open(&input, &url, &options.columns, options.restart)?;
+    let target = Target { kind: KIND, url: &url, key: &options.server.key, columns: &options.columns };
+    let mut ledger = Ledger::open(&input, target, options.restart)?;
     let before = ledger.progress.clone();
     if before.is_complete {
         say!("{} rows were imported into {url} already: --restart sends them again", term::grouped(before.rows));
@@ -87,7 +90,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
 /// # Errors
 /// As [`run`], and when a row was left out.
 pub async fn whole(input: &Path, url: &str, key: &str) -> Result<u64> {
-    let mut ledger = Ledger::open(input, url, &[], true)?;
+    let mut ledger = Ledger::open(input, Target { kind: KIND, url, key, columns: &[] }, true)?;
     let bar = Bar::new(&input.display().to_string(), &ledger.progress);
     let mut import = Import { input: input.to_owned(), map: ColumnMap::default(), key: key.to_owned(), bar };
     let done = import.complete(&mut ledger).await;

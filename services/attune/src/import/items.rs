@@ -20,11 +20,13 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::ServerFlags;
-use super::ledger::{Ledger, Progress};
+use super::ledger::{Ledger, Progress, Target};
 use crate::client::Rest;
 use crate::config::Config;
 use crate::{serve, term};
 
+/// What the rows are, in the file of progress.
+const KIND: &str = "items";
 /// Bytes of a batch, about: below the server's default bound on a body.
 const BATCH_BYTES: usize = 2 << 20;
 /// Rows of a batch, if nobody says.
@@ -73,7 +75,9 @@ pub struct Options {
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     let input = local_path(&options.input)?;
     let url = options.server.url(config);
-    let mut ledger = Ledger::open(&input, url.trim_end_matches('/'), &options.columns, options.restart)?;
+    let (to, key) = (url.trim_end_matches('/'), &options.server.key);
+    let target = Target { kind: KIND, url: to, key, columns: &options.columns };
+    let mut ledger = Ledger::open(&input, target, options.restart)?;
     let before = ledger.progress.clone();
     if before.is_complete {
         say!("{} rows were imported into {url} already: --restart sends them again", term::grouped(before.rows));
@@ -103,7 +107,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
 /// # Errors
 /// As [`run`], and when a row was rejected.
 pub async fn whole(input: &Path, url: &str, key: &str, bar: ProgressBar) -> Result<u64> {
-    let mut ledger = Ledger::open(input, url, &[], true)?;
+    let mut ledger = Ledger::open(input, Target { kind: KIND, url, key, columns: &[] }, true)?;
     let import = Import { input: input.to_owned(), map: ColumnMap::default(), rows_max: BATCH_ROWS, bar };
     import.complete(&Rest::new(url, key), &mut ledger).await?;
     import.bar.finish_and_clear();

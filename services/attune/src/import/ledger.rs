@@ -12,9 +12,33 @@ use anyhow::{Context, Result, ensure};
 use attune_batch::read::Rejected;
 use serde::{Deserialize, Serialize};
 
+use crate::models::digest;
+
+/// Digits of a hash that tell keys apart, in hexadecimal.
+const CALLER_DIGITS: usize = 16;
+
+/// What is imported, to where, and by whom.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// What the rows are: `events` or `items`.
+    pub kind: &'static str,
+    /// The server.
+    pub url: &'a str,
+    /// The API key, which says the tenant.
+    pub key: &'a str,
+    /// Columns as `ours=theirs`.
+    pub columns: &'a [String],
+}
+
 /// What the file of progress says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
+    /// What the rows are; empty in files of before it was noted.
+    #[serde(default)]
+    pub kind: String,
+    /// The beginning of the SHA-256 of the API key, which tells tenants apart and gives no key away.
+    #[serde(default)]
+    pub caller: String,
     /// To which server.
     pub url: String,
     /// Columns as `ours=theirs`.
@@ -49,7 +73,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The input cannot be read or is another one by now, or the files beside it cannot be written.
-    pub fn open(input: &Path, url: &str, columns: &[String], restart: bool) -> Result<Self> {
+    pub fn open(input: &Path, target: Target<'_>, restart: bool) -> Result<Self> {
         let beside = |ending: &str| {
             let mut name = input.as_os_str().to_owned();
             name.push(ending);
@@ -59,15 +83,18 @@ impl Ledger {
         let metadata = fs::metadata(input).with_context(|| format!("cannot read {}", input.display()))?;
         let changed = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         let fresh = Progress {
-            url: url.to_owned(),
-            columns: columns.to_vec(),
+            kind: target.kind.to_owned(),
+            caller: digest::of_bytes(target.key.as_bytes()).1[..CALLER_DIGITS].to_owned(),
+            url: target.url.to_owned(),
+            columns: target.columns.to_vec(),
             bytes: metadata.len(),
             changed_ms: changed.map_or(0, |since| since.as_millis() as u64),
             ..Progress::default()
         };
-        let progress = match read(&path)? {
-            Some(known) if !restart => going_on(known, &fresh, &path)?,
-            _ => fresh,
+        let known = if restart { None } else { read(&path)? };
+        let progress = match known {
+            Some(known) => going_on(known, &fresh, &path)?,
+            None => fresh,
         };
         let mut ledger = Self { progress, path, rejects, side: None };
         ledger.keep_noted()?;
@@ -126,11 +153,17 @@ fn append(path: &Path) -> Result<File> {
 fn read(path: &Path) -> Result<Option<Progress>> {
     let Ok(text) = fs::read(path) else { return Ok(None) };
     let parsed = serde_json::from_slice(&text);
-    parsed.map(Some).with_context(|| format!("{} cannot be read: delete it to begin again", path.display()))
+    parsed
+        .map(Some)
+        .with_context(|| format!("{} cannot be read: --restart sends all of the file again", path.display()))
 }
 
 /// An earlier import, if it was of the same thing to the same place.
 fn going_on(known: Progress, fresh: &Progress, path: &Path) -> Result<Progress> {
+    let target = |of: &Progress| (of.kind.clone(), of.caller.clone(), of.url.clone(), of.columns.clone());
+    if target(&known) != target(fresh) {
+        return Ok(fresh.clone());
+    }
     let is_same_input = (known.bytes, known.changed_ms) == (fresh.bytes, fresh.changed_ms);
     ensure!(
         is_same_input || known.rows == 0,
@@ -139,13 +172,14 @@ fn going_on(known: Progress, fresh: &Progress, path: &Path) -> Result<Progress> 
         known.rows,
         path.display()
     );
-    let is_same = is_same_input && known.url == fresh.url && known.columns == fresh.columns;
-    Ok(if is_same { known } else { fresh.clone() })
+    Ok(if is_same_input { known } else { fresh.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TARGET: Target<'static> = Target { kind: "events", url: "http://a", key: "att_secret", columns: &[] };
 
     fn rejected(row: u64) -> Rejected {
         Rejected { row, reason: "bad".to_owned() }
@@ -156,7 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let input = folder.path().join("events.csv");
         fs::write(&input, "a").unwrap();
-        let open = |url: &str, restart| Ledger::open(&input, url, &[], restart);
+        let open = |url: &str, restart| Ledger::open(&input, Target { url, ..TARGET }, restart);
         let mut ledger = open("http://a", false).unwrap();
         let progress = Progress { rows: 10, rejected: 1, accepted: 9, ..ledger.progress.clone() };
         ledger.note(progress.clone(), &[rejected(7)]).unwrap();
@@ -174,5 +208,36 @@ mod tests {
         fs::write(&input, "ab").unwrap();
         assert!(open("http://a", false).err().unwrap().to_string().contains("--restart"));
         assert_eq!(open("http://a", true).unwrap().progress.rows, 0);
+    }
+
+    #[test]
+    fn what_was_imported_as_something_else_or_for_somebody_else_was_not_imported() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("rows.jsonl");
+        fs::write(&input, "{}").unwrap();
+        let rows = |target| Ledger::open(&input, target, false).unwrap().progress.rows;
+        let mut ledger = Ledger::open(&input, TARGET, false).unwrap();
+        ledger.note(Progress { rows: 3, is_complete: true, ..ledger.progress.clone() }, &[]).unwrap();
+        assert_eq!(rows(TARGET), 3);
+        assert_eq!(rows(Target { kind: "items", ..TARGET }), 0);
+        assert_eq!(rows(Target { key: "att_other", ..TARGET }), 0);
+        let noted = fs::read_to_string(&ledger.path).unwrap();
+        assert!(!noted.contains(TARGET.key), "{noted}");
+
+        let mut old: serde_json::Value = serde_json::from_str(&noted).unwrap();
+        old.as_object_mut().unwrap().retain(|name, _| name != "kind" && name != "caller");
+        fs::write(&ledger.path, old.to_string()).unwrap();
+        assert_eq!(rows(TARGET), 0, "nobody knows whose it was");
+    }
+
+    #[test]
+    fn a_damaged_note_is_no_obstacle_to_beginning_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("rows.jsonl");
+        fs::write(&input, "{}").unwrap();
+        fs::write(folder.path().join("rows.jsonl.import.json"), "{\"rows\":").unwrap();
+        let error = Ledger::open(&input, TARGET, false).err().unwrap();
+        assert!(error.to_string().contains("--restart"), "{error}");
+        assert_eq!(Ledger::open(&input, TARGET, true).unwrap().progress.rows, 0);
     }
 }
