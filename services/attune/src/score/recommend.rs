@@ -68,7 +68,7 @@ pub fn load(config: &Config, model: Option<&str>, flags: &Flags) -> Result<Recom
     }
     if let Some((text, path)) = flags.filter.as_ref().zip(flags.items.as_ref()) {
         let expr = parse(text).with_context(|| format!("--filter {text}"))?;
-        let map = ColumnMap::parse(&flags.items_columns)?;
+        let map = ColumnMap::of_flag("--items-map", &flags.items_columns)?;
         let mut names = Vec::new();
         attributes(&expr, &mut names);
         let found = ItemAttributes::read(path, &map, &names, &flags.kinds, &recommender.items).context("--items")?;

@@ -38,60 +38,82 @@ impl<'a> Field<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
     /// No equals sign, or nothing on one side of it.
-    #[error("--map {0:?} is not OURS=THEIRS, as in --map text=review")]
-    Form(String),
+    #[error("{0} {1:?} is not OURS=THEIRS, as in {0} text=review")]
+    Form(&'static str, String),
     /// One of ours is mapped twice.
-    #[error("--map names {0:?} twice: each column of ours is one column of the file")]
-    Twice(String),
+    #[error("{0} names {1:?} twice: each column of ours is one column of the file")]
+    Twice(&'static str, String),
 }
 
 /// The names that columns have in a file, where they differ from ours.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ColumnMap(BTreeMap<String, String>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnMap {
+    pairs: BTreeMap<String, String>,
+    /// What says so on the command line, for errors.
+    flag: &'static str,
+}
+
+/// The flag for the columns of a command's own file.
+const FLAG: &str = "--map";
+
+impl Default for ColumnMap {
+    fn default() -> Self {
+        Self { pairs: BTreeMap::new(), flag: FLAG }
+    }
+}
 
 impl ColumnMap {
-    /// Reads `ours=theirs` pairs. Theirs may hold equals signs.
+    /// Reads the `ours=theirs` pairs of `--map`. Theirs may hold equals signs.
     ///
     /// # Errors
     /// [`MapError`] of the first pair that is none.
     pub fn parse<S: AsRef<str>>(pairs: impl IntoIterator<Item = S>) -> Result<Self, MapError> {
+        Self::of_flag(FLAG, pairs)
+    }
+
+    /// Reads the pairs of another flag, for another file.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn of_flag<S: AsRef<str>>(flag: &'static str, pairs: impl IntoIterator<Item = S>) -> Result<Self, MapError> {
         let mut map = BTreeMap::new();
         for pair in pairs {
             let pair = pair.as_ref();
             let (ours, theirs) = pair.split_once('=').unwrap_or_default();
             if ours.is_empty() || theirs.is_empty() {
-                return Err(MapError::Form(pair.to_owned()));
+                return Err(MapError::Form(flag, pair.to_owned()));
             }
             if map.insert(ours.to_owned(), theirs.to_owned()).is_some() {
-                return Err(MapError::Twice(ours.to_owned()));
+                return Err(MapError::Twice(flag, ours.to_owned()));
             }
         }
-        Ok(Self(map))
+        Ok(Self { pairs: map, flag })
     }
 
     /// The pairs, by our names.
     pub fn pairs(&self) -> &BTreeMap<String, String> {
-        &self.0
+        &self.pairs
     }
 
     /// What a column of ours is called in the file.
     pub fn theirs<'a>(&'a self, ours: &'a str) -> &'a str {
-        self.0.get(ours).map_or(ours, String::as_str)
+        self.pairs.get(ours).map_or(ours, String::as_str)
     }
 
     /// Whether the file has to have it: what was mapped is meant to be there.
     fn is_required(&self, field: Field<'_>) -> bool {
-        field.required || self.0.contains_key(field.name)
+        field.required || self.pairs.contains_key(field.name)
     }
 
     /// # Errors
     /// [`ReadError::UnknownMapping`] when a mapped column is none of `fields`.
     pub(super) fn check(&self, fields: &[Field<'_>]) -> Result<(), ReadError> {
-        match self.0.keys().find(|ours| fields.iter().all(|field| field.name != **ours)) {
+        match self.pairs.keys().find(|ours| fields.iter().all(|field| field.name != **ours)) {
             None => Ok(()),
             Some(ours) => Err(ReadError::UnknownMapping {
                 ours: ours.clone(),
                 known: fields.iter().map(|field| field.name.to_owned()).collect(),
+                flag: self.flag,
             }),
         }
     }
@@ -115,6 +137,7 @@ impl ColumnMap {
                     path: path.to_owned(),
                     ours: field.name.to_owned(),
                     theirs: theirs.to_owned(),
+                    flag: self.flag,
                 }),
                 (place, None) => Ok(place),
             }
@@ -128,6 +151,7 @@ impl ColumnMap {
             ours: field.name.to_owned(),
             theirs: self.theirs(field.name).to_owned(),
             found: found.to_vec(),
+            flag: self.flag,
         }
     }
 }
@@ -171,10 +195,24 @@ mod tests {
     #[test]
     fn ambiguous_and_wrong_mappings_are_refused() {
         assert!(matches!(places(&ColumnMap::default(), &["text", "text"]), Err(ReadError::TwoColumns { .. })));
-        assert_eq!(ColumnMap::parse(["text"]), Err(MapError::Form("text".into())));
-        assert_eq!(ColumnMap::parse(["=a"]), Err(MapError::Form("=a".into())));
-        assert_eq!(ColumnMap::parse(["a=b", "a=c"]), Err(MapError::Twice("a".into())));
+        assert_eq!(ColumnMap::parse(["text"]), Err(MapError::Form("--map", "text".into())));
+        assert_eq!(ColumnMap::parse(["=a"]), Err(MapError::Form("--map", "=a".into())));
+        assert_eq!(ColumnMap::parse(["a=b", "a=c"]), Err(MapError::Twice("--map", "a".into())));
         let error = ColumnMap::parse(["txt=review"]).unwrap().check(&FIELDS).unwrap_err().to_string();
         assert!(error.contains("\"txt\"") && error.contains("id, text"), "{error}");
+    }
+
+    #[test]
+    fn advice_names_the_flag_that_the_map_came_by() {
+        let items = |pairs: &[&str]| ColumnMap::of_flag("--items-map", pairs);
+        let told = [
+            items(&["text"]).unwrap_err().to_string(),
+            items(&["txt=review"]).unwrap().check(&FIELDS).unwrap_err().to_string(),
+            places(&items(&[]).unwrap(), &["id"]).unwrap_err().to_string(),
+            places(&items(&[]).unwrap(), &["text", "text"]).unwrap_err().to_string(),
+        ];
+        for told in told {
+            assert!(told.contains("--items-map") && !told.contains("--map"), "{told}");
+        }
     }
 }

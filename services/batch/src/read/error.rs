@@ -10,10 +10,18 @@ const COLUMNS_NAMED_MAX: usize = 30;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Its name does not say what it is.
-    #[error("{path} ends in none of .csv, .jsonl, .ndjson (each also with .gz) and .parquet: rename it after its \
-             format",
-        path = path.display())]
+    #[error("{path} ends in none of {known}: rename it after its format", path = path.display())]
     UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// How names of what can be read end.
+        known: &'static str,
+    },
+    /// Items in a format that has no place for attributes of any name.
+    #[error("items cannot be Parquet, as {path} is by its name: write them as CSV or JSON lines (.csv, .jsonl, \
+             .ndjson, each also with .gz)",
+        path = path.display())]
+    ParquetItems {
         /// The file.
         path: PathBuf,
     },
@@ -36,7 +44,7 @@ pub enum ReadError {
         detail: String,
     },
     /// A column that has to be there is not.
-    #[error("{path} has no column {theirs:?}; it has {found}: say which one is {ours} with --map {ours}=COLUMN",
+    #[error("{path} has no column {theirs:?}; it has {found}: say which one is {ours} with {flag} {ours}=COLUMN",
         path = path.display(), found = named(found))]
     MissingColumn {
         /// The file.
@@ -47,9 +55,11 @@ pub enum ReadError {
         theirs: String,
         /// The columns there are.
         found: Vec<String>,
+        /// The flag that renames columns of this file.
+        flag: &'static str,
     },
     /// Two columns have the name that is asked for.
-    #[error("{path} has two columns called {theirs:?}: rename one, and say which is {ours} with --map {ours}=COLUMN",
+    #[error("{path} has two columns called {theirs:?}: rename one, and say which is {ours} with {flag} {ours}=COLUMN",
         path = path.display())]
     TwoColumns {
         /// The file.
@@ -58,6 +68,8 @@ pub enum ReadError {
         ours: String,
         /// Their name.
         theirs: String,
+        /// The flag that renames columns of this file.
+        flag: &'static str,
     },
     /// A column of a type that nothing can be made of.
     #[error("column {theirs:?} of {path} is of type {found}, which cannot be read as {ours}: text, numbers and times \
@@ -74,12 +86,14 @@ pub enum ReadError {
         found: String,
     },
     /// `--map` names a column that these rows do not have.
-    #[error("--map {ours}=...: there is no {ours:?} among {}", known.join(", "))]
+    #[error("{flag} {ours}=...: there is no {ours:?} among {}", known.join(", "))]
     UnknownMapping {
         /// What was typed.
         ours: String,
         /// What there is.
         known: Vec<String>,
+        /// The flag.
+        flag: &'static str,
     },
 }
 

@@ -54,8 +54,11 @@ impl Items {
         } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
             let renamed = map.pairs().iter().map(|(ours, theirs)| (theirs.clone(), ours.clone()));
             Rows::Objects(Objects::open(path)?, renamed.collect())
+        } else if plain.ends_with(".parquet") {
+            return Err(ReadError::ParquetItems { path: path.to_owned() });
         } else {
-            return Err(ReadError::UnknownFormat { path: path.to_owned() });
+            let known = ".csv, .jsonl and .ndjson (each also with .gz)";
+            return Err(ReadError::UnknownFormat { path: path.to_owned(), known });
         };
         let mut items = Self { rows, rows_read: 0 };
         while items.rows_read < skip && items.next_row()?.is_some() {}
@@ -245,5 +248,16 @@ mod tests {
         file.write_all(b"name,price\n").unwrap();
         let error = Items::open(file.path(), &ColumnMap::default(), &BTreeMap::new(), 0).err().unwrap();
         assert!(error.to_string().contains("--map id="), "{error}");
+    }
+
+    #[test]
+    fn a_format_that_items_do_not_have_is_not_offered() {
+        let refused = |name: &str| {
+            let map = ColumnMap::default();
+            Items::open(Path::new(name), &map, &BTreeMap::new(), 0).err().unwrap().to_string()
+        };
+        assert!(refused("it.parquet").starts_with("items cannot be Parquet"), "{}", refused("it.parquet"));
+        let text = refused("it.txt");
+        assert!(text.contains("none of .csv") && !text.contains(".parquet"), "{text}");
     }
 }

@@ -90,7 +90,8 @@ fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap, skip: u64) -> Result
     } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
         Box::new(json::JsonSource::open(path, fields, map)?)
     } else {
-        return Err(ReadError::UnknownFormat { path: path.to_owned() });
+        let known = ".csv, .jsonl, .ndjson (each also with .gz) and .parquet";
+        return Err(ReadError::UnknownFormat { path: path.to_owned(), known });
     };
     let mut rows_read = 0;
     while rows_read < skip && source.next()?.is_some() {

@@ -4,6 +4,7 @@
 //! else). The errors are the reasons that the side file of rejected rows gives: they name the field and quote its
 //! beginning.
 
+use attune_ranking::attributes::time_from_text;
 use chrono::DateTime;
 use serde_json::Value as Json;
 
@@ -109,7 +110,8 @@ impl Value<'_> {
         if number.is_finite() { Ok(Some(number)) } else { Err(format!("{name} is not a finite number")) }
     }
 
-    /// A moment in Unix milliseconds, from RFC 3339 or Unix seconds; `None` where there is none.
+    /// A moment in Unix milliseconds, from RFC 3339 or Unix seconds; `None` where there is none. The zone may be left
+    /// out, and is then UTC; so may the time of day, and is then midnight.
     ///
     /// # Errors
     /// It is no time, or one outside the years 0 to 9999.
@@ -138,6 +140,10 @@ pub(crate) fn present<T>(name: &str, value: Option<T>) -> Result<T, String> {
 }
 
 fn parse_time_ms(text: &str) -> Option<i64> {
+    if let Some(us) = time_from_text(text) {
+        return Some(us.div_euclid(1_000));
+    }
+    // It takes what RFC 3339 only notes, such as a space for the `T`.
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.timestamp_millis());
     }
@@ -161,6 +167,9 @@ mod tests {
         let ms = |value: Value<'_>| value.time_ms("timestamp").unwrap().unwrap();
         assert_eq!(ms(Value::Text("2026-01-31T12:00:00Z")), 1_769_860_800_000);
         assert_eq!(ms(Value::Text("2026-01-31T13:00:00.25+01:00")), 1_769_860_800_250);
+        assert_eq!(ms(Value::Text("2026-01-31T12:00:00")), 1_769_860_800_000);
+        assert_eq!(ms(Value::Text("2026-01-31")), 1_769_817_600_000);
+        assert_eq!(ms(Value::Text("2026-01-31 12:00:00Z")), 1_769_860_800_000);
         assert_eq!(ms(Value::Text(" 1769860800 ")), 1_769_860_800_000);
         assert_eq!(ms(Value::Text("1769860800.5")), 1_769_860_800_500);
         assert_eq!(ms(Value::Integer(-1)), -1000);
