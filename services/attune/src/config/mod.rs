@@ -359,6 +359,7 @@ impl Config {
             batch_ms_max > 0.0 && batch_ms_max <= BATCH_MS_MAX,
             "inference.batch_ms_max is {batch_ms_max}, it must be above 0 and at most {BATCH_MS_MAX}"
         );
+        crate::logging::filter(&self.log)?;
         attune_gateway::check_origins(&server.cors_origins).context("server.cors_origins")?;
         let has = |path: &PathBuf| !path.as_os_str().is_empty();
         let tls = &server.tls;
