@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use attune_api::rest::Timestamp;
 use attune_api::{ApiError, Scope};
 use attune_gateway::{DEFAULT_TENANT, KeySpec, KeyStore};
-use attune_store::relational::ApiKey;
+use attune_store::relational::{ApiKey, Relational};
 use attune_store::resolve::Stores;
 use attune_store::{PAGE_ROWS_MAX, PageRequest, Tenant};
 use clap::{Args, Subcommand};
@@ -89,7 +89,10 @@ pub fn run(config: &Config, command: &Command) -> Result<()> {
         }
         match command {
             Command::Create(options) => create(&keys, options).await,
-            Command::List(options) => list(&keys, &options.whose.tenant).await,
+            Command::List(options) => {
+                require_tenant(&*rows, &options.whose.tenant).await?;
+                list(&keys, &options.whose.tenant).await
+            }
             Command::Revoke(options) => revoke(&keys, options).await,
         }
     })
@@ -122,6 +125,13 @@ async fn revoke(keys: &KeyStore, options: &Revoke) -> Result<()> {
     Ok(())
 }
 
+/// # Errors
+/// There is no such tenant.
+pub async fn require_tenant(rows: &dyn Relational, tenant: &Tenant) -> Result<()> {
+    ensure!(rows.tenant(tenant).await?.is_some(), "there is no tenant {:?}", tenant.as_str());
+    Ok(())
+}
+
 fn describe(key: &ApiKey) -> String {
     let at = |ms: Option<i64>, absent: &str| ms.map_or_else(|| absent.to_owned(), |ms| Timestamp(ms).text());
     let state = match (key.revoked_ms, key.expires_ms) {
@@ -139,4 +149,19 @@ fn said(error: ApiError) -> anyhow::Error {
 
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_that_is_not_there_has_no_keys_to_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: folder.path().to_owned(), ..Config::default() };
+        let list =
+            |tenant: &str| run(&config, &Command::List(List { whose: Whose { tenant: tenant.parse().unwrap() } }));
+        list(DEFAULT_TENANT).unwrap();
+        assert_eq!(list("nope").unwrap_err().to_string(), "there is no tenant \"nope\"");
+    }
 }

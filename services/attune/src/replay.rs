@@ -9,6 +9,7 @@ use attune_store::resolve::Stores;
 use clap::{Args, ValueEnum};
 
 use crate::config::Config;
+use crate::keys::require_tenant;
 use crate::serve;
 use crate::term::{self, grouped};
 
@@ -51,7 +52,10 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     serve::runtime()?.block_on(async {
         let stores = Stores::open(&config.stores, &config.data).await?;
         let tenants = match &options.tenant {
-            Some(tenant) => vec![tenant.clone()],
+            Some(tenant) => {
+                require_tenant(&*stores.relational, tenant).await?;
+                vec![tenant.clone()]
+            }
             None => all_tenants(&*stores.relational, DEFAULT_TENANT.parse().ok()).await?,
         };
         for tenant in &tenants {
@@ -90,5 +94,18 @@ fn told(what: &str, digest: u64, before: Result<u64, String>) {
             term::warn(&format!("{what}, other than before (digest {digest:016x}, it was {before:016x})"));
         }
         Err(why) => term::good(&format!("{what} (digest {digest:016x}); what was there: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_that_is_not_there_is_not_replayed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: folder.path().to_owned(), ..Config::default() };
+        let error = run(&config, &Options { tenant: Some("nope".parse().unwrap()), only: None }).unwrap_err();
+        assert_eq!(error.to_string(), "there is no tenant \"nope\"");
     }
 }
