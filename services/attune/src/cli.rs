@@ -12,14 +12,14 @@ use crate::{bench, demo, doctor, evaluate, export, import, keys, models, recomme
 const EXAMPLES: &str = "\
 Examples:
   attune models pull     fetch the default models (90 MB on disk)
-  attune serve           serve them on 127.0.0.1:8080, REST and gRPC on one port
+  attune serve           serve on 127.0.0.1:8080, REST and gRPC on one port
   attune doctor          what this machine can do, and what is wrong
 
 Configuration: a flag beats an environment variable (ATTUNE_SERVER_LISTEN is
 server.listen), which beats the file (--config, else attune.toml in the working
 folder), which beats the default. attune.example.toml documents every key.";
 
-/// Text in, embeddings and sentiment out, over gRPC and REST.
+/// A personalization engine: lists for people, items found by meaning, embeddings and sentiment, over gRPC and REST.
 #[derive(Debug, Parser)]
 #[command(name = "attune", version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -45,9 +45,9 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve embeddings and sentiment over REST and gRPC, on one port
+    /// Serve all of it, or the services named, over REST and gRPC on one port
     Serve(serve::Options),
-    /// Start a server, walk through what it can do on real sentences, and leave it to you
+    /// Start a server, walk through what it can do on real sentences and films, and leave it to you
     Demo(demo::Options),
     /// What this machine, configuration and data can do, and what is wrong
     Doctor(doctor::Options),

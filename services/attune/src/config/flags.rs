@@ -34,8 +34,8 @@ pub struct ServerFlags {
     /// Address and port of REST and gRPC [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Services of this process: all, or gateway and some of inference, recommendation, tracking, content, users; the
-    /// section [upstreams] of the configuration says where the others are [default: all]
+    /// Services of this process: all, or gateway and some of inference, recommendation, tracking, content, users,
+    /// analytics, trainer; the section [upstreams] of the configuration says where the others are [default: all]
     #[arg(long, value_name = "ROLE,...")]
     roles: Option<Roles>,
     #[command(flatten)]
@@ -60,5 +60,21 @@ impl ServerFlags {
     /// The keys they set.
     pub fn overrides(&self) -> Overrides {
         Overrides { listen: self.listen.clone(), roles: self.roles.clone(), ..self.engines.overrides() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attune_gateway::Role;
+
+    use super::*;
+
+    #[test]
+    fn help_names_every_role() {
+        let help = ServerFlags::augment_args(clap::Command::new("serve")).render_long_help().to_string();
+        let words: Vec<&str> = help.split(|c: char| !c.is_alphanumeric()).collect();
+        for role in Role::ALL {
+            assert!(words.contains(&role.name()), "{role} is not in:\n{help}");
+        }
     }
 }
