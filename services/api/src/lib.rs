@@ -24,6 +24,7 @@ mod scope;
 pub mod structs;
 pub mod tracking;
 pub mod users;
+mod words;
 
 /// Generated from `proto/attune/v1/*.proto`.
 #[allow(missing_docs, clippy::all)]

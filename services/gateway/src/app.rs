@@ -22,7 +22,7 @@ use crate::{
     idempotency::InWork,
     keys::KeyStore,
     limits::Limiter,
-    metrics, models, objects, openai, recommendation, sentiment,
+    metrics, models, objects, openai, path, recommendation, sentiment,
     serve::{Front, TablesNow},
     services::Services,
     tei,
@@ -121,6 +121,7 @@ pub(crate) fn router(app: &App, health: Router) -> Router {
         .merge(analytics_routes(app))
         .merge(open_routes(app))
         .merge(health)
+        .layer(middleware::from_fn(path::require_text))
         .layer(middleware::from_fn_with_state(app.clone(), auth::gate))
         .layer(cors::layer(&app.config.cors_origins))
         .layer(middleware::from_fn(edge::edge))

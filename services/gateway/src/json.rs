@@ -2,14 +2,14 @@
 
 use std::{fmt::Display, time::Duration};
 
-use attune_api::{ApiError, ErrorCode, pointer::pointer};
+use attune_api::{ApiError, ErrorCode, pointer};
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Request},
     response::Response,
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -32,7 +32,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Json<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let limits = &app.config.requests;
-        require_json(request.headers())?;
+        require_json(request.method(), request.headers())?;
         refuse_announced(request.headers(), limits.body_bytes_max)?;
         let body = read(request.into_body(), limits.body_bytes_max, limits.body_read_max).await?;
         let parsed = off_thread(body.len(), move || parse(&body)).await?;
@@ -40,7 +40,9 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Json<T> {
     }
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+/// A body is JSON, and a patch may say which kind of patch it is; other types that are JSON too, such as
+/// `application/json-patch+json`, mean something else by it.
+fn require_json(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     let unsupported = |detail: &str| Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail));
     // The layer below has removed the encodings that it decodes.
     if headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity") {
@@ -48,8 +50,9 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match kind.strip_prefix("application/") {
-        Some(subtype) if subtype == "json" || subtype.ends_with("+json") => Ok(()),
+    match (kind.as_str(), method) {
+        ("application/json", _) | ("application/merge-patch+json", &Method::PATCH) => Ok(()),
+        (_, &Method::PATCH) => unsupported("send `content-type: application/merge-patch+json` (RFC 7396)"),
         _ => unsupported("send `content-type: application/json`"),
     }
 }
@@ -90,12 +93,14 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let message = error.inner().to_string();
+        let fault = || pointer::fault(error.path(), &error.inner().to_string());
+        if error.inner().is_data() {
+            return fault();
+        }
         // serde_json also calls it a fault of syntax when, say, a number stands where an enum's name should.
-        if error.inner().is_data() || serde_json::from_slice::<Value>(body).is_ok() {
-            ApiError::at(ErrorCode::Invalid, pointer(error.path(), &message), message)
-        } else {
-            malformed(&message)
+        match serde_json::from_slice::<Value>(body) {
+            Ok(value) => pointer::from_value::<T>(value).err().unwrap_or_else(fault),
+            Err(_) => malformed(error.inner()),
         }
     })?;
     json.end().map_err(|error| malformed(&error))?;
@@ -130,7 +135,9 @@ pub(crate) async fn off_thread<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use attune_api::rest::{openai::EmbeddingsRequest, sentiment::SentimentRequest};
+    use attune_api::rest::{
+        content::ReviewBody, openai::EmbeddingsRequest, recommendation::RecommendRequest, sentiment::SentimentRequest,
+    };
 
     use super::*;
 
@@ -151,6 +158,41 @@ mod tests {
         assert_eq!(at(r#"[["a"], null, null]"#), (Invalid, String::new()));
         let openai = fault::<EmbeddingsRequest>(br#"{"model":"m","input":[[1,2],[3,-4]]}"#);
         assert_eq!(openai, (Invalid, "/input/1/1".into()));
+    }
+
+    #[test]
+    fn a_fault_names_no_type_of_rust() {
+        fn said<T: DeserializeOwned>(body: &str) -> String {
+            parse::<T>(body.as_bytes()).err().expect("a fault").detail
+        }
+        let told = [
+            (said::<RecommendRequest>(r#"{"k":-1}"#), "a whole number from 0"),
+            (said::<RecommendRequest>(r#"{"history":["p1"]}"#), "an object"),
+            (said::<ReviewBody>(r#"{"rating":"5"}"#), "a number"),
+            (said::<SentimentRequest>(r#"{"inputs":["x"],"truncate":true}"#), "`end` or `refuse`"),
+        ];
+        for (said, right) in told {
+            assert!(said.ends_with(&format!("expected {right}")), "{said}");
+        }
+        let twice = fault::<SentimentRequest>(br#"{"inputs":["a"],"inputs":["b"]}"#);
+        assert_eq!(twice, (ErrorCode::Invalid, "/inputs".into()));
+    }
+
+    #[test]
+    fn a_body_is_json_and_a_patch_is_a_merge_patch() {
+        let fits = |method: Method, kind: &'static str| {
+            let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
+            require_json(&method, &headers).is_ok()
+        };
+        for method in [Method::PUT, Method::POST, Method::PATCH] {
+            assert!(
+                fits(method.clone(), "application/json; charset=utf-8") && fits(method.clone(), "Application/JSON")
+            );
+            for other in ["application/json-patch+json", "application/vnd.foo+json", "text/json", "application/jsonl"] {
+                assert!(!fits(method.clone(), other), "{method} {other}");
+            }
+            assert_eq!(fits(method.clone(), "application/merge-patch+json"), method == Method::PATCH);
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod metrics;
 mod models;
 mod objects;
 mod openai;
+mod path;
 mod query;
 mod recommendation;
 mod routes;

@@ -101,7 +101,8 @@ async fn bad_keys_and_tenants_are_refused_with_the_place() {
         ("/v1/api-keys?limit=1001", "/limit"),
         ("/v1/audit?cursor=%20", "/cursor"),
         ("/v1/tenants?cursor=%00", "/cursor"),
-        ("/v1/audit?page=2", ""),
+        ("/v1/audit?page=2", "/page"),
+        ("/v1/audit?limit=many", "/limit"),
     ] {
         let answer = server.ask(Ask::get(path)).await;
         assert_eq!((answer.status, answer.json()["errors"][0]["pointer"].as_str()), (422, Some(pointer)), "{path}");

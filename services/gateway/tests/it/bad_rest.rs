@@ -193,6 +193,8 @@ async fn an_unknown_model_is_not_found() {
     assert_eq!(error["code"], "model_not_found");
     assert!(error["message"].as_str().unwrap().contains(EMBEDDER), "the message names what there is");
     assert_eq!(server.ask(Ask::get("/v1/models/gpt-9")).await.status, 404);
+    let no_text = assert_openai(&server.ask(Ask::get("/v1/models/%ff")).await, 400, None);
+    assert!(no_text["message"].as_str().unwrap().contains("UTF-8"), "{no_text}");
     let wrong_task = server.ask(sentiment(&json!({"inputs": ["a"], "model": EMBEDDER}))).await;
     assert_problem(&wrong_task, 422, "invalid", Some("/model"));
     let long = json!({"inputs": ["a"], "model": "m".repeat(100_000)});
