@@ -20,6 +20,8 @@ pub enum ErrorCode {
     Unauthenticated,
     /// The key lacks the scope.
     Forbidden,
+    /// A signed address that is no address of ours, is over, or allows something else.
+    SignedAddress,
     /// No such route.
     NotFound,
     /// No such model.
@@ -36,6 +38,8 @@ pub enum ErrorCode {
     UnsupportedMediaType,
     /// Well-formed, but not valid; the fields say where.
     Invalid,
+    /// A text has more tokens than the model takes. Apart from [`Invalid`](Self::Invalid) because OpenAI sets it apart.
+    TooManyTokens,
     /// No input at all. Apart from [`Invalid`](Self::Invalid) because text-embeddings-inference sets it apart.
     Empty,
     /// A queue is full; try again later.
@@ -79,10 +83,11 @@ pub struct Row {
 
 impl ErrorCode {
     /// Every code, for tests and documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::SignedAddress,
         Self::NotFound,
         Self::ModelNotFound,
         Self::MethodNotAllowed,
@@ -91,6 +96,7 @@ impl ErrorCode {
         Self::TextTooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
+        Self::TooManyTokens,
         Self::Empty,
         Self::Overloaded,
         Self::Internal,
@@ -117,6 +123,8 @@ impl ErrorCode {
                 401, Grpc::Unauthenticated, (401, BAD, Some("invalid_api_key")), (401, "Unauthorized")),
             Self::Forbidden => ("forbidden", "The API key lacks a scope",
                 403, Grpc::PermissionDenied, (403, BAD, Some("insufficient_permissions")), (403, "Forbidden")),
+            Self::SignedAddress => ("signed_address", "The signed address does not allow this",
+                403, Grpc::PermissionDenied, (403, BAD, None), (403, "Forbidden")),
             Self::NotFound => ("not_found", "There is no such route",
                 404, Grpc::Unimplemented, (404, BAD, None), (404, "NotFound")),
             Self::ModelNotFound => ("model_not_found", "No such model",
@@ -133,6 +141,8 @@ impl ErrorCode {
                 415, Grpc::InvalidArgument, (415, BAD, None), (415, "Validation")),
             Self::Invalid => ("invalid", "The request is not valid",
                 422, Grpc::InvalidArgument, (400, BAD, None), (413, "Validation")),
+            Self::TooManyTokens => ("invalid", "The request is not valid",
+                422, Grpc::InvalidArgument, (400, BAD, Some("context_length_exceeded")), (413, "Validation")),
             Self::Empty => ("invalid", "The request is not valid",
                 422, Grpc::InvalidArgument, (400, BAD, None), (400, "Empty")),
             Self::Overloaded => ("overloaded", "The server is overloaded",

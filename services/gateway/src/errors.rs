@@ -84,8 +84,10 @@ pub(crate) fn from_inference(error: InferenceError, field: InputField) -> ApiErr
         InferenceError::TextTooLarge { index, .. } => {
             ApiError::at(ErrorCode::TextTooLarge, field.pointer(index), detail)
         }
-        InferenceError::TooManyTokens { index, .. }
-        | InferenceError::NoTokens { index }
+        InferenceError::TooManyTokens { index, .. } => {
+            ApiError::at(ErrorCode::TooManyTokens, field.pointer(index), detail)
+        }
+        InferenceError::NoTokens { index }
         | InferenceError::UnknownToken { index, .. }
         | InferenceError::Untokenisable { index, .. } => ApiError::at(ErrorCode::Invalid, field.pointer(index), detail),
         InferenceError::BadDimensions { .. } => ApiError::at(ErrorCode::Invalid, "/dimensions", detail),
@@ -134,4 +136,22 @@ pub(crate) fn from_status(status: StatusCode) -> ApiError {
         _ => return ApiError::internal(),
     };
     ApiError::new(code, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use attune_api::{Dialect, dialect::OpenAiErrorBody};
+
+    use super::*;
+
+    #[test]
+    fn openai_is_told_of_a_text_that_is_too_long_by_its_own_code() {
+        let error = InferenceError::TooManyTokens { index: 1, tokens: 300, max: 256 };
+        let error = from_inference(error, InputField::list("input"));
+        let written = Dialect::OpenAi.http(&error, "");
+        let OpenAiErrorBody { error: body } = serde_json::from_slice(&written.body).unwrap();
+        assert_eq!((written.status, body.code.as_deref()), (StatusCode::BAD_REQUEST, Some("context_length_exceeded")));
+        assert_eq!(body.param.as_deref(), Some("input[1]"));
+        assert_eq!(error.code.row().status, 422);
+    }
 }

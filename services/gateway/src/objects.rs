@@ -81,7 +81,7 @@ pub(crate) async fn put(objects: Store, Path(token): Path<String>, body: Body) -
 }
 
 fn grant(objects: &Arc<dyn Objects>, token: &str, access: Access) -> Result<Grant, ApiError> {
-    let forbidden = |detail: &str| ApiError::new(ErrorCode::Forbidden, detail);
+    let forbidden = |detail: &str| ApiError::new(ErrorCode::SignedAddress, detail);
     let grant = objects.grant(token).map_err(|error: StoreError| match error.kind {
         ErrorKind::Denied => forbidden(&error.detail),
         _ => error.into(),
@@ -90,5 +90,21 @@ fn grant(objects: &Arc<dyn Objects>, token: &str, access: Access) -> Result<Gran
         (Access::Get, Access::Put) => Err(forbidden("this address is for reading: ask for one to put a file at")),
         (Access::Put, Access::Get) => Err(forbidden("this address is for putting a file: ask for one to read it")),
         _ => Ok(grant),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attune_store::resolve::{Stores, StoresConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bad_address_is_no_key_without_a_scope() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Stores::objects(&StoresConfig::default(), folder.path()).await.unwrap();
+        let row = grant(&objects, "BAD", Access::Get).unwrap_err().code.row();
+        assert_eq!((row.status, row.code), (403, "signed_address"));
+        assert!(!row.title.contains("key"), "{}", row.title);
     }
 }
