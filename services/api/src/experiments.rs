@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The pipeline of requests that name none.
 pub const DEFAULT_PIPELINE: &str = "default";
 
 /// An experiment of the tenant's own: whose lists, and who makes them instead.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "pipeline": "home",
+    "arms": [{"name": "as it is", "share": 0.5, "pipeline": "home"}, {"name": "new", "share": 0.5, "pipeline": "home-new"}]
+}))]
 pub struct ExperimentSpec {
-    /// The requests that it is about are those for this pipeline.
+    /// The requests that it is about are those for this pipeline; `default` if absent.
     #[serde(default = "default_pipeline")]
+    #[schema(default = "default")]
     pub pipeline: String,
     /// Who gets what instead.
     pub arms: Vec<ArmSpec>,
@@ -22,7 +28,7 @@ pub struct ExperimentSpec {
 }
 
 /// One arm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArmSpec {
     /// What results call it.
@@ -34,11 +40,13 @@ pub struct ArmSpec {
 }
 
 /// How people are shared out by what came of the arms: each arm gets the chance that it is the best (Thompson sampling).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BanditSpec {
-    /// The share that no arm falls below, 0 to 1 / arms: one that nobody is shown is never known better.
+    /// The share that no arm falls below, 0 to 1 / arms: one that nobody is shown is never known better. 0.05 if
+    /// absent.
     #[serde(default = "floor")]
+    #[schema(default = 0.05)]
     pub floor: f64,
 }
 

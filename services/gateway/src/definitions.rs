@@ -2,8 +2,13 @@
 //! they are kept, so that one set of handlers answers for all three.
 
 use attune_api::{
+    ApiError,
     definitions::{Defined, SharedDefinitions},
-    rest::definitions::{Definition, DefinitionBody, DefinitionList, DefinitionQuery},
+    pointer::is_of_shape,
+    rest::{
+        definitions::{Definition, DefinitionBody, DefinitionList, DefinitionQuery},
+        specs::{ExperimentBody, PipelineBody, RuleBody, examples},
+    },
 };
 use axum::{
     Extension, Router,
@@ -12,6 +17,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, StatusCode, header};
+use serde_json::{Value, json};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{
@@ -41,7 +47,7 @@ pub(crate) fn routes(app: &App) -> Option<Router<App>> {
 
 /// The handlers of one kind, under the paths that the OpenAPI document gives them.
 macro_rules! handlers {
-    ($module:ident, $kind:expr, $all:literal, $one:literal, $put:literal) => {
+    ($module:ident, $kind:expr, $body:ident, $all:literal, $one:literal, $put:literal) => {
         pub(crate) mod $module {
             use super::*;
 
@@ -82,7 +88,7 @@ macro_rules! handlers {
             #[doc = $put]
             #[utoipa::path(
                 put, path = $one, tag = "Recommendation", params(("name" = String, Path, description = "Its name")),
-                request_body = DefinitionBody,
+                request_body = $body,
                 responses((status = 200, body = Definition), (status = 201, body = Definition)),
             )]
             pub(crate) async fn put(
@@ -115,6 +121,7 @@ macro_rules! handlers {
 handlers!(
     pipelines,
     Defined::Pipeline,
+    PipelineBody,
     "/v1/pipelines",
     "/v1/pipelines/{name}",
     "Makes or replaces a pipeline: `sources`, `blend`, `rules`, `diversity`, `exploration`. It is served within seconds, \
@@ -124,6 +131,7 @@ handlers!(
 handlers!(
     rules,
     Defined::Rule,
+    RuleBody,
     "/v1/rules",
     "/v1/rules/{name}",
     "Makes or replaces a rule: an `effect` (`pin`, `boost`, `bury`, `quota`) on the items of a `filter`, of `item_ids`, or \
@@ -132,6 +140,7 @@ handlers!(
 handlers!(
     experiments,
     Defined::Experiment,
+    ExperimentBody,
     "/v1/experiments",
     "/v1/experiments/{name}",
     "Makes or replaces an experiment: each of its `arms` has a `name`, a `share` of the people and a `pipeline`, which makes \
@@ -174,7 +183,9 @@ async fn put(
     headers: HeaderMap,
     Json(body): Json<DefinitionBody>,
 ) -> Result<Response, Refusal> {
-    let saved = service.define(&call.service(), kind, &name, body, etag::condition(&headers)?).await?;
+    let (condition, sent) = (etag::condition(&headers)?, json!({ "spec": &body.spec }));
+    let saved = service.define(&call.service(), kind, &name, body, condition).await;
+    let saved = saved.map_err(|error| explained(kind, &sent, error))?;
     let status = if saved.is_new { StatusCode::CREATED } else { StatusCode::OK };
     answer(saved.definition, status).await
 }
@@ -190,10 +201,120 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A refusal for whoever wrote the definition: at a place that what he sent has, unless that it lacks it is the fault,
+/// and where something is not written so, with how it is.
+fn explained(kind: Defined, sent: &Value, mut error: ApiError) -> ApiError {
+    for field in &mut error.fields {
+        let told = field.detail.clone();
+        if is_of_shape(&told)
+            && let Some(example) = example(kind, sent, &field.pointer)
+        {
+            field.detail = format!("{told}; for example {example}");
+        }
+        if !told.starts_with("missing field") {
+            field.pointer.truncate(there(sent, &field.pointer));
+        }
+        if error.detail == told {
+            error.detail = field.detail.clone();
+        }
+    }
+    error
+}
+
+/// How much of a pointer there is, in bytes.
+fn there(sent: &Value, pointer: &str) -> usize {
+    let ends = pointer.match_indices('/').map(|(end, _)| end).chain([pointer.len()]);
+    ends.take_while(|end| sent.pointer(&pointer[..*end]).is_some()).last().unwrap_or(0)
+}
+
+/// How the member that a pointer is in is written: as the one that was meant, where that is to be seen.
+fn example(kind: Defined, sent: &Value, pointer: &str) -> Option<String> {
+    let parts: Vec<&str> = pointer.split('/').collect();
+    let leads_there = |place: &str| {
+        let steps: Vec<&str> = place.split('/').collect();
+        steps.len() <= parts.len() && steps.iter().zip(&parts).all(|(step, part)| *step == "*" || step == part)
+    };
+    let places = examples::of(kind).iter().filter(|(place, _)| leads_there(place));
+    let (place, all) = places.max_by_key(|(place, _)| place.matches('/').count())?;
+    let member = sent.pointer(&parts[..place.split('/').count()].join("/"));
+    let name = member.and_then(|member| match member {
+        Value::String(name) => Some(name.as_str()),
+        Value::Object(members) if members.len() == 1 => members.keys().next().map(String::as_str),
+        _ => None,
+    });
+    let is_meant =
+        |example: &&&str| name.is_some_and(|name| example.trim_start_matches('{').starts_with(&format!("{name:?}")));
+    Some(all.iter().find(is_meant).map_or_else(|| all.join(" or "), |example| (*example).to_owned()))
+}
+
 async fn answer(definition: Definition, status: StatusCode) -> Result<Response, Refusal> {
     let tag = etag::of(definition.version);
     let mut response = json::answer(definition, JSON_BYTES).await?;
     *response.status_mut() = status;
     response.headers_mut().insert(header::ETAG, tag);
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use attune_api::{ErrorCode, pointer};
+
+    use super::*;
+
+    /// What is said of a member that the service reads as `T`.
+    fn told<T: serde::de::DeserializeOwned>(kind: Defined, spec: Value) -> (String, String) {
+        let mut error = pointer::from_value::<T>(spec.clone()).err().expect("a fault");
+        error.fields[0].pointer.insert_str(0, "/spec");
+        let error = explained(kind, &json!({ "spec": spec }), error);
+        assert_eq!(error.detail, error.fields[0].detail);
+        (error.fields[0].pointer.clone(), error.detail)
+    }
+
+    #[test]
+    fn a_refusal_shows_how_it_is_written() {
+        use attune_api::rest::specs::{PipelineSpec, RuleSpec};
+        let rule = |effect: Value| told::<RuleSpec>(Defined::Rule, json!({"effect": effect, "item_ids": ["p9"]}));
+        let (place, detail) = rule(json!("pin"));
+        assert_eq!(place, "/spec/effect");
+        assert!(detail.ends_with(r#"expected an object; for example {"pin": {"position": 1}}"#), "{detail}");
+        let (place, detail) = rule(json!({"pin": {}}));
+        assert_eq!(place, "/spec/effect/pin/position");
+        assert!(
+            detail.contains("missing field `position`") && detail.contains(r#"{"pin": {"position": 1}}"#),
+            "{detail}"
+        );
+        let (place, detail) = rule(json!({"bury": {}}));
+        assert!(place == "/spec/effect/bury" && detail.ends_with(r#"for example "bury""#), "{place} {detail}");
+        for effect in [json!("hide"), json!(5), json!({})] {
+            let (place, detail) = rule(effect);
+            assert!(place == "/spec/effect" && detail.contains("`quota`"), "{place} {detail}");
+            assert!(detail.contains(r#"or "bury" or"#) && detail.contains(r#""at_most": 2"#), "{detail}");
+        }
+        let (place, detail) = told::<RuleSpec>(Defined::Rule, json!({"item_ids": ["p9"]}));
+        assert!(place == "/spec/effect" && detail.contains("missing field `effect`"), "{place} {detail}");
+
+        let spec = json!({"sources": [], "diversity": 5});
+        let (place, detail) = told::<PipelineSpec>(Defined::Pipeline, spec);
+        assert_eq!(place, "/spec/diversity");
+        assert!(detail.ends_with(r#"integer `5`, expected an object; for example {"amount": 0.2}"#), "{detail}");
+        let spec = json!({"sources": [], "blend": {"ranks": {"weights": {"a": "much"}}}});
+        let (place, detail) = told::<PipelineSpec>(Defined::Pipeline, spec);
+        assert_eq!(place, "/spec/blend/ranks/weights/a");
+        assert!(detail.ends_with(r#"for example {"ranks": {"weights": {"related": 1}}}"#), "{detail}");
+    }
+
+    #[test]
+    fn a_place_is_one_that_was_sent() {
+        let sent = json!({"spec": {"arms": [{"name": "a"}]}});
+        let at = |pointer: &str| {
+            let error = ApiError::at(ErrorCode::Invalid, pointer, "experiment x has this pipeline already");
+            let error = explained(Defined::Experiment, &sent, error);
+            assert_eq!(error.detail, "experiment x has this pipeline already");
+            error.fields[0].pointer.clone()
+        };
+        assert_eq!(at("/spec/pipeline"), "/spec");
+        assert_eq!(at("/spec/arms/0/name"), "/spec/arms/0/name");
+        assert_eq!(at("/spec/arms/3/name"), "/spec/arms");
+        assert_eq!(at(""), "");
+    }
 }

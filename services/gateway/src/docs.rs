@@ -1,29 +1,26 @@
 //! `/openapi.json`, made from the code, and `/docs`, which shows it without the internet.
 
-use std::collections::BTreeMap;
+mod refusals;
 
 use attune_api::{
-    ApiError, Dialect, ErrorCode,
     dialect::{OpenAiErrorBody, Problem, TeiErrorBody},
     rest,
 };
 use axum::Router;
 use utoipa::{
     Modify, OpenApi,
-    openapi::{
-        Content, Ref, RefOr, Response, ResponseBuilder,
-        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
-    },
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::edge::dialect_of_path;
+use self::refusals::Errors;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Attune",
-        description = "Embeddings and sentiment over REST; the same over gRPC on the same port (reflection is on).",
+        description = "A personalization engine: items, people and what they do in; lists for people, search, reports, \
+                       embeddings and sentiment out. Most of it is also there over gRPC, on the same port (reflection is on).",
     ),
     paths(
         crate::openai::embeddings,
@@ -116,73 +113,6 @@ impl Modify for Keys {
     }
 }
 
-/// What every route behind a key may answer.
-const ERRORS: [ErrorCode; 6] = [
-    ErrorCode::Malformed,
-    ErrorCode::Unauthenticated,
-    ErrorCode::Forbidden,
-    ErrorCode::ModelNotFound,
-    ErrorCode::Internal,
-    ErrorCode::Unavailable,
-];
-
-/// And what one that takes texts may answer besides.
-const CALL_ERRORS: [ErrorCode; 8] = [
-    ErrorCode::RequestTimeout,
-    ErrorCode::BodyTooLarge,
-    ErrorCode::TextTooLarge,
-    ErrorCode::UnsupportedMediaType,
-    ErrorCode::Invalid,
-    ErrorCode::Empty,
-    ErrorCode::Overloaded,
-    ErrorCode::DeadlineExceeded,
-];
-
-/// Adds the errors of each route, from the table that the answers themselves are made from.
-struct Errors;
-
-impl Modify for Errors {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        for (path, item) in &mut openapi.paths.paths {
-            let dialect = dialect_of_path(path);
-            let calls = item
-                .post
-                .iter_mut()
-                .chain(&mut item.put)
-                .chain(&mut item.delete)
-                .map(|call| (call, [&ERRORS[..], &CALL_ERRORS].concat()));
-            let keyed = item.get.iter_mut().filter(|get| get.security.is_none()).map(|get| (get, ERRORS.to_vec()));
-            for (operation, codes) in calls.chain(keyed) {
-                operation.responses.responses.extend(error_responses(dialect, &codes));
-            }
-        }
-    }
-}
-
-/// A response for each status, described by the titles of all that it stands for.
-fn error_responses(dialect: Dialect, codes: &[ErrorCode]) -> BTreeMap<String, RefOr<Response>> {
-    let schema = match dialect {
-        Dialect::OpenAi => "OpenAiErrorBody",
-        Dialect::Tei => "TeiErrorBody",
-        Dialect::Native | Dialect::Grpc => "Problem",
-    };
-    let mut titles: BTreeMap<String, (&str, Vec<&str>)> = BTreeMap::new();
-    for code in codes {
-        let written = dialect.http(&ApiError::new(*code, ""), "");
-        let (_, titles) =
-            titles.entry(written.status.as_str().to_owned()).or_insert((written.content_type, Vec::new()));
-        if !titles.contains(&code.row().title) {
-            titles.push(code.row().title);
-        }
-    }
-    let response = |(status, (content_type, titles)): (String, (&str, Vec<&str>))| {
-        let content = Content::new(Some(Ref::from_schema_name(schema)));
-        let described = ResponseBuilder::new().description(titles.join("; "));
-        (status, described.content(content_type, content).build().into())
-    };
-    titles.into_iter().map(response).collect()
-}
-
 /// The OpenAPI 3.1 description of the REST routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     Document::openapi()
@@ -194,7 +124,18 @@ pub(crate) fn routes() -> Router {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use attune_api::Dialect;
+    use http::Method;
+    use serde_json::Value;
+
+    use super::{
+        refusals::{SIGNED, has_conditions, is_write},
+        *,
+    };
+    use crate::{
+        edge::dialect_of_path,
+        routes::{Once, ROUTES},
+    };
 
     #[test]
     fn the_description_is_openapi_3_1_and_names_every_route() {
@@ -220,5 +161,73 @@ mod tests {
         for schema in ["OutsideRequest", "OutsideAnswer", "OutsideItem", "OutsideTask"] {
             assert!(document["components"]["schemas"][schema].is_object(), "{schema} is what services are held to");
         }
+    }
+
+    /// Has an operation of the document such a header among its parameters?
+    fn takes(operation: &Value, header: &str) -> bool {
+        operation["parameters"].as_array().is_some_and(|all| {
+            let named =
+                all.iter().filter(|one| one["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(header)));
+            named.filter(|one| one["in"] == "header").count() == 1
+        })
+    }
+
+    #[test]
+    fn every_route_says_what_it_refuses_and_what_headers_it_takes() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        for route in ROUTES.iter().filter(|route| !route.is_grpc() && route.any_of().is_some()) {
+            let (path, method) = (route.path.replace("{*", "{"), route.method.as_str().to_lowercase());
+            let operation = &document["paths"][&path][&method];
+            let (is_native, is_get) = (dialect_of_path(&path) == Dialect::Native, route.method == Method::GET);
+            let has = |statuses: &[&str]| {
+                for status in statuses {
+                    assert!(operation["responses"][status].is_object(), "{method} {path} may answer {status}");
+                }
+            };
+            has(&["401", "403", "404", "429"]);
+            let has_body = operation["requestBody"].is_object();
+            let needs = [
+                (is_native, &["400", "500", "503", "504"][..]),
+                (is_native && has_body, &["408", "413", "415", "422"]),
+                (is_native && operation["parameters"].is_array(), &["422"]),
+                (is_write(route), &["409", "507"]),
+            ];
+            needs.into_iter().filter(|(is_needed, _)| *is_needed).for_each(|(_, statuses)| has(statuses));
+            if has_conditions(route, document["paths"][&path]["get"]["responses"]["304"].is_object()) {
+                assert!(is_get || operation["responses"]["412"].is_object(), "{method} {path}");
+                assert!(takes(operation, if is_get { "if-none-match" } else { "if-match" }), "{method} {path}");
+            }
+            assert_eq!(takes(operation, "idempotency-key"), route.once() == Once::Kept, "{method} {path}");
+        }
+        for (method, statuses) in [("get", &["403", "404"][..]), ("put", &["403", "408", "413", "507"])] {
+            let responses = &document["paths"][SIGNED][method]["responses"];
+            assert!(statuses.iter().all(|status| responses[status].is_object()), "{method}: {responses}");
+            assert!(responses["401"].is_null(), "the address is the key");
+        }
+        assert!(document["paths"]["/v1/items:search"]["get"]["responses"]["409"].is_null());
+        assert!(document["paths"]["/v1/items/{id}"]["delete"]["responses"]["415"].is_null(), "it has no body");
+    }
+
+    #[test]
+    fn definitions_are_described_with_examples() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        let schemas = &document["components"]["schemas"];
+        for (path, body, spec) in [
+            ("/v1/pipelines/{name}", "PipelineBody", "PipelineSpec"),
+            ("/v1/rules/{name}", "RuleBody", "RuleSpec"),
+            ("/v1/experiments/{name}", "ExperimentBody", "ExperimentSpec"),
+        ] {
+            let sent = &document["paths"][path]["put"]["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+            assert_eq!(sent, &format!("#/components/schemas/{body}"));
+            let described = &schemas[body]["properties"]["spec"].to_string();
+            assert!(described.contains(&format!("#/components/schemas/{spec}")), "{body}: {described}");
+            assert!(!schemas[spec]["example"].is_null() || schemas[spec]["examples"].is_array(), "{spec}");
+        }
+        for schema in
+            ["EffectSpec", "BlendSpec", "BandSpec", "ExplorationSpec", "LikenessSpec", "ArmSpec", "BanditSpec"]
+        {
+            assert!(schemas[schema].is_object(), "{schema}");
+        }
+        assert!(schemas["EffectSpec"]["oneOf"].to_string().contains("position"), "{}", schemas["EffectSpec"]);
     }
 }

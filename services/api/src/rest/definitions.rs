@@ -5,20 +5,10 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 /// What a pipeline, a rule or an experiment shall be. Unknown fields are refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefinitionBody {
-    /// The definition itself: of a pipeline `sources`, `outside`, `features`, `blend`, `rules`, `diversity`, `exploration`;
-    /// of a rule `filter`, `item_ids`, `pipelines`, `effect`; of an experiment `pipeline`, `arms` and `bandit`.
-    ///
-    /// `outside` of a pipeline has services of one's own, by the names that they have among `sources`:
-    /// `{"ours": {"url": "https://models.example.com/items", "task": "propose", "timeout_ms": 50}}`. Only hosts may be asked
-    /// that the server's configuration names. A service gets an `OutsideRequest` by `POST` and answers an `OutsideAnswer`;
-    /// one that `propose`s does so beside the other sources, one that `score`s is asked about the first `candidates` of what
-    /// they proposed, and its scores make it one more source. A service that is late, away or wrong has no say: the list is
-    /// then `degraded`, and `notes` have `source_late` or `source_failed`. There is always a source of the server's own
-    /// beside them.
-    #[schema(value_type = Object, example = json!({"sources": [{"source": "related"}, {"source": "popular"}]}))]
+    /// The definition itself, as [`specs`](super::specs) describes it.
     pub spec: Value,
     /// Whether it is in force; it is, if absent.
     #[serde(default = "yes")]
@@ -35,7 +25,7 @@ pub struct Definition {
     /// Its name.
     #[schema(example = "home")]
     pub name: String,
-    /// The definition itself.
+    /// The definition itself: a `PipelineSpec`, `RuleSpec` or `ExperimentSpec`.
     #[schema(value_type = Object)]
     pub spec: Value,
     /// Whether it is in force.

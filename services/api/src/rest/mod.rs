@@ -14,6 +14,7 @@ pub mod operations;
 pub mod outside;
 pub mod recommendation;
 pub mod sentiment;
+pub mod specs;
 pub mod tei;
 mod timestamp;
 pub mod tracking;

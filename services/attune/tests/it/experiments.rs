@@ -134,6 +134,12 @@ fn definitions_have_etags_scopes_pages_and_a_line_in_the_audit_log() {
     let newest_is_off = json!({"arms": [{"name": "a", "share": 1.0, "pipeline": "newest"}]});
     assert_eq!(refused(define(&server, "/v1/experiments/x", newest_is_off)), (422, json!("/spec/arms/0/pipeline")));
     assert_eq!(define(&server, "/v1/experiments/x", arms(0.5)).status, 201);
+    let second = define(&server, "/v1/experiments/y", arms(0.5));
+    assert_eq!(refused(second), (422, json!("/spec")), "the pipeline is not named");
+    let pin = define(&server, "/v1/rules/r", json!({"effect": "pin", "item_ids": ["p9"]}));
+    let said = pin.json()["detail"].as_str().unwrap().to_owned();
+    assert!(said.ends_with(r#"for example {"pin": {"position": 1}}"#), "{said}");
+    assert_eq!(refused(pin), (422, json!("/spec/effect")));
     let needed = call(&server, server.key(), "DELETE", "/v1/pipelines/another", &json!({}));
     assert_eq!(needed.status, 409, "{}", needed.text());
     let misspelt =

@@ -84,3 +84,31 @@ pub fn pipelines(in_force: &InForce, has_model: bool) -> Vec<PipelineFacts> {
     });
     facts.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use attune_api::definitions::Defined;
+    use attune_api::rest::specs::{self, examples};
+    use attune_recommendation::{Recipe, RuleSpec};
+    use serde_json::{Value, from_value, to_value};
+
+    /// The documentation of the gateway and the types of the service know nothing of each other.
+    #[test]
+    fn definitions_are_documented_as_they_are_read() {
+        for spec in examples::whole(Defined::Pipeline) {
+            let recipe = Recipe::read(spec.clone()).unwrap_or_else(|error| panic!("{spec}: {error}"));
+            let mut again = to_value(&recipe.spec).unwrap();
+            again["outside"] = to_value(&recipe.outside).unwrap();
+            from_value::<specs::PipelineSpec>(again.clone()).unwrap_or_else(|error| panic!("{again}: {error}"));
+        }
+        for spec in examples::whole(Defined::Rule) {
+            let read: RuleSpec = from_value(spec.clone()).unwrap_or_else(|error| panic!("{spec}: {error}"));
+            from_value::<specs::RuleSpec>(to_value(read).unwrap()).unwrap();
+        }
+        let documented: Value = to_value(attune_gateway::openapi()).unwrap();
+        let example = |schema: &str| documented["components"]["schemas"][schema]["example"].clone();
+        Recipe::read(example("PipelineSpec")).unwrap();
+        from_value::<RuleSpec>(example("RuleSpec")).unwrap();
+        from_value::<attune_api::experiments::ExperimentSpec>(example("ExperimentSpec")).unwrap();
+    }
+}
