@@ -82,16 +82,20 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         let serving = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        walk::run(&url, &key, &texts, &corpus).await?;
-        through_the_shop(&url, &key, &database, &folder).await?;
-        if !options.once {
+        let walked = async {
+            walk::run(&url, &key, &texts, &corpus).await?;
+            through_the_shop(&url, &key, &database, &folder).await
+        };
+        let walked = walked.await;
+        if walked.is_ok() && !options.once {
             how_to_call(&url, &key);
             serve::stop_signal()?.await;
         }
+        // Wherever the walk ended, the server stops as it should.
         let _ = stop.send(());
         serving.await??;
         traces.flush().await;
-        Ok(())
+        walked
     })
 }
 
