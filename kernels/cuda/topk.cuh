@@ -9,7 +9,8 @@
 //   threshold  the k-th best of the groups, minus slack: no item of the answer is screened lower
 //   screen     the items against the threshold, those that pass to the query's candidates
 //   (narrow)   now and then: a higher threshold from the candidates, those below it dropped
-//   finish     the same once more; the rest scored in f32, sorted, the first k written
+//   (score)    few queries: narrow once more, and what is left scored in f32 by the whole card
+//   finish     many queries: the same by one block each; what is scored sorted, the first k written
 //
 // Why slack is enough: if at least k items are screened at T or higher, the k-th best exact score is at least T - e, so an
 // item of the answer is screened at T - 2 e or higher. That holds for any T that k items reach, the k-th best or not, among
@@ -523,42 +524,20 @@ DEVICE void sort_falling(u64* keys, int count) {
     block_barrier();
 }
 
-// Candidates that can be sorted.
-const int SORTED_MAX = 4096;
-
-// From candidates to the answer: RESULTS has k pairs a query, row and score; STATUS says how many of them are there, or
-// PENDING: some were lost, and must be looked for with the raised threshold; or CROWDED: too many are as good as the k-th.
-// A query that is not PENDING is left as it is, and looks for nothing any more. Grid: queries.
-KERNEL(SELECT_THREADS, 2)
-topk_finish(u32* counts, u64* candidates, int capacity, const u32* __restrict__ offsets, const u32* __restrict__ excluded,
-            int k, const float* __restrict__ slack, float* thresholds, u32* lost, const float* __restrict__ queries,
-            const float* __restrict__ items, const u32* __restrict__ rows, int width, u32* status, u32* results) {
-    SHARED_BYTES(memory, SORTED_MAX * sizeof(u64) + sizeof(Selection));
-    u64* keys = (u64*)memory;
-    Selection& s = *(Selection*)(keys + SORTED_MAX);
-    const int query = blockIdx.x, lane = threadIdx.x % 16;
-    const u32 came = counts[query], missed = lost[query];
-    if (status[query] != PENDING) return;
-    u64* own = candidates + (size_t)query * capacity;
-    int count = came < (u32)capacity ? came : capacity;
-    const float least = reached_by(s, count, wanted(offsets, k), [&](int i) { return score_of(own[i]); });
-    const float limit = fmaxf(thresholds[query], least - slack[query]);
-    if (missed || came > (u32)capacity) {
-        block_barrier();
-        if (threadIdx.x == 0) thresholds[query] = limit, counts[query] = 0, lost[query] = 0;
-        return;
-    }
-    count = keep_from(s, own, count, limit);
-    // A warp has two runs of candidates, its first half's and its second half's; it ends where the first ends, so that all
-    // lanes are there for the sums.
-    const int run = SELECT_THREADS / 16, group = threadIdx.x / 16;
-    for (int start = group; start - group % 2 < count; start += run * SCORED_TOGETHER) {
+// Puts the exact scores of COUNT candidates in their places, -INFINITY where the query excludes them: every STRIDE-th of the
+// runs that a block takes, from the FIRST on. A warp has two runs of candidates, its first half's and its second half's; it
+// ends where the first ends, so that all lanes are there for the sums.
+DEVICE void score_exactly(u64* candidates, int count, int first, int stride, const u32* offsets, const u32* excluded,
+                          const float* queries, const float* items, const u32* rows, int width) {
+    const int run = SELECT_THREADS / 16, group = threadIdx.x / 16, lane = threadIdx.x % 16, query = blockIdx.x;
+    const int turn = run * SCORED_TOGETHER;
+    for (int start = group + first * turn; start - group % 2 < count; start += stride * turn) {
         const float* vectors[SCORED_TOGETHER];
         u32 found[SCORED_TOGETHER];
 #pragma unroll
         for (int r = 0; r < SCORED_TOGETHER; r++) {
             const int at = start + r * run;
-            found[r] = at < count ? (u32)own[at] : 0;
+            found[r] = at < count ? (u32)candidates[at] : 0;
             vectors[r] = items + (size_t)found[r] * width;
         }
         float scores[SCORED_TOGETHER];
@@ -567,8 +546,54 @@ topk_finish(u32* counts, u64* candidates, int capacity, const u32* __restrict__ 
         for (int r = 0; r < SCORED_TOGETHER; r++) {
             if (start + r * run >= count || lane != 0) continue;
             const bool out = holds(excluded, offsets[query], offsets[query + 1], rows[found[r]]);
-            own[start + r * run] = (u64)as_bits(out ? -INFINITY : scores[r]) << 32 | found[r];
+            candidates[start + r * run] = (u64)as_bits(out ? -INFINITY : scores[r]) << 32 | found[r];
         }
+    }
+}
+
+// Scores what topk_narrow has left. One block a query would wait for the vectors of thousands of candidates: few queries are
+// screened as levels, which let many through. Grid: queries, parts of the candidates.
+KERNEL(SELECT_THREADS, 2)
+topk_score(const u32* __restrict__ counts, u64* candidates, int capacity, const u32* __restrict__ offsets,
+           const u32* __restrict__ excluded, const float* __restrict__ queries, const float* __restrict__ items,
+           const u32* __restrict__ rows, int width, const u32* __restrict__ status) {
+    if (status[blockIdx.x] != PENDING) return;
+    u64* own = candidates + (size_t)blockIdx.x * capacity;
+    score_exactly(own, counts[blockIdx.x], blockIdx.y, gridDim.y, offsets, excluded, queries, items, rows, width);
+}
+
+// Candidates that can be sorted.
+const int SORTED_MAX = 4096;
+
+// From candidates to the answer: RESULTS has k pairs a query, row and score; STATUS says how many of them are there, or
+// PENDING: some were lost, and must be looked for with the raised threshold; or CROWDED: too many are as good as the k-th.
+// A query that is not PENDING is left as it is, and looks for nothing any more. SCORED: topk_score has been there, behind
+// topk_narrow. Grid: queries.
+KERNEL(SELECT_THREADS, 2)
+topk_finish(u32* counts, u64* candidates, int capacity, const u32* __restrict__ offsets, const u32* __restrict__ excluded,
+            int k, const float* __restrict__ slack, float* thresholds, u32* lost, const float* __restrict__ queries,
+            const float* __restrict__ items, const u32* __restrict__ rows, int width, int scored, u32* status, u32* results) {
+    SHARED_BYTES(memory, SORTED_MAX * sizeof(u64) + sizeof(Selection));
+    u64* keys = (u64*)memory;
+    Selection& s = *(Selection*)(keys + SORTED_MAX);
+    const int query = blockIdx.x;
+    const u32 came = counts[query], missed = lost[query];
+    if (status[query] != PENDING) return;
+    u64* own = candidates + (size_t)query * capacity;
+    int count = came < (u32)capacity ? came : capacity;
+    float limit = thresholds[query];
+    if (!scored) {
+        const float least = reached_by(s, count, wanted(offsets, k), [&](int i) { return score_of(own[i]); });
+        limit = fmaxf(limit, least - slack[query]);
+    }
+    if (missed || came > (u32)capacity) {
+        block_barrier();
+        if (threadIdx.x == 0) thresholds[query] = limit, counts[query] = 0, lost[query] = 0;
+        return;
+    }
+    if (!scored) {
+        count = keep_from(s, own, count, limit);
+        score_exactly(own, count, 0, 1, offsets, excluded, queries, items, rows, width);
     }
     block_barrier();
     if (count > SORTED_MAX) {
@@ -602,7 +627,7 @@ topk_finish(u32* counts, u64* candidates, int capacity, const u32* __restrict__ 
 }
 
 #define ATTUNE_TOPK_KERNELS(F) \
-    F(topk_prepare) F(topk_list) F(topk_threshold) F(topk_narrow) F(topk_finish) \
+    F(topk_prepare) F(topk_list) F(topk_threshold) F(topk_narrow) F(topk_score) F(topk_finish) \
     F(screen_64) F(screen_128) F(screen_256) F(screen_384) F(screen_512) F(screen_768) \
     F(screen_few_64) F(screen_few_128) F(screen_few_256) F(screen_few_384) F(screen_few_512) F(screen_few_768)
 

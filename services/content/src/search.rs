@@ -4,6 +4,7 @@
 //! that are answered: an index that lags behind cannot show what has just been hidden.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hasher;
 use std::time::{Duration, Instant};
 
 use attune_api::content::{SEARCH_HITS_DEFAULT, SEARCH_HITS_MAX};
@@ -14,6 +15,7 @@ use attune_ranking::attributes::{Kind, Schema};
 use attune_ranking::filter::{Expr, Filter, Literal, Operator, Scalar, parse};
 use attune_store::search::{FACETS_MAX, FacetQuery, Fragment, Page, QUERY_BYTES_MAX, Query};
 use attune_store::{ErrorKind, StoreError};
+use fnv::FnvHasher;
 
 use crate::engine::{self, no_embedder};
 use crate::shared::{OfTenant, Shared, defect, off_thread, tenant_of};
@@ -320,10 +322,10 @@ fn fuse(rankings: &[Ranking], depth: usize) -> Ranking {
 /// What the cursors of a search begin with: those of another are in another order.
 fn mark_of(request: &SearchRequest) -> String {
     let SearchRequest { q, filter, mode, .. } = request;
-    // FNV-1a (Fowler, Noll, Vo), 32 bits: the same in every process.
-    let said = format!("{mode:?} {q:?} {filter:?}");
-    let hash = said.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    format!("{hash:08x}")
+    // The same in every process.
+    let mut hasher = FnvHasher::default();
+    hasher.write(format!("{mode:?} {q:?} {filter:?}").as_bytes());
+    format!("{:016x}", hasher.finish())
 }
 
 /// The place in a list at which a page begins.

@@ -10,12 +10,7 @@ use attune_api::{
         specs::{ExperimentBody, PipelineBody, RuleBody, examples},
     },
 };
-use axum::{
-    Extension, Router,
-    extract::Path,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Extension, Router, extract::Path, response::Response, routing::get};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use tower_http::decompression::RequestDecompressionLayer;
@@ -169,8 +164,8 @@ async fn one(
 ) -> Result<Response, Refusal> {
     let definition = service.definition(&call.service(), kind, &name).await?;
     let tag = etag::of(definition.version);
-    if etag::is_known(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    if let Some(unchanged) = etag::unchanged(&headers, &tag) {
+        return Ok(unchanged);
     }
     answer(definition, StatusCode::OK).await
 }

@@ -1,9 +1,10 @@
 //! ETags and the conditions that name them (RFC 9110, section 13).
 
 use attune_api::{ApiError, ErrorCode, content::Condition, error::quoted, rest::content::Item};
+use axum::response::{IntoResponse, Response};
 use http::{
-    HeaderMap, HeaderValue,
-    header::{HeaderName, IF_MATCH, IF_NONE_MATCH},
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH},
 };
 
 use crate::errors::bad_header;
@@ -18,12 +19,9 @@ pub(crate) fn of(version: u64) -> HeaderValue {
 
 /// The ETag of an item: its reviews change what is read and not its version, which is what a write demands.
 pub(crate) fn of_item(item: &Item) -> HeaderValue {
-    let sums = [item.sentiment, item.sentiment_trend].map(|sum| sum.map_or(0, f64::to_bits));
-    // FNV-1a (Fowler, Noll, Vo), 64 bits.
-    let bytes = [item.review_count, sums[0], sums[1]].into_iter().flat_map(u64::to_le_bytes);
-    let reviews =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("\"{}{BESIDE}{reviews:x}\"", item.version).parse().expect("digits in quotes are a header")
+    let [sentiment, trend] = [item.sentiment, item.sentiment_trend].map(|mean| mean.map_or(0, f64::to_bits));
+    let reviews = format!("{:x}.{sentiment:x}.{trend:x}", item.review_count);
+    format!("\"{}{BESIDE}{reviews}\"", item.version).parse().expect("digits in quotes are a header")
 }
 
 /// What a write demands.
@@ -57,8 +55,12 @@ fn version_of(tag: &str) -> Result<u64, ApiError> {
     })
 }
 
-/// Whether who reads has it already.
-pub(crate) fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+/// The answer to who reads and has it already.
+pub(crate) fn unchanged(headers: &HeaderMap, etag: &HeaderValue) -> Option<Response> {
+    is_known(headers, etag).then(|| (StatusCode::NOT_MODIFIED, [(ETAG, etag.clone())]).into_response())
+}
+
+fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let is_it = |tag: &str| tag == "*" || tag.trim_start_matches("W/").as_bytes() == etag.as_bytes();
     tags.flat_map(|tags| tags.split(',')).any(|tag| is_it(tag.trim()))
@@ -113,6 +115,7 @@ mod tests {
         assert!(known("\"7\"") && known("\"6\", W/\"7\"") && known("*"));
         assert!(!known("\"77\"") && !known("7"));
     }
+
     #[test]
     fn an_item_has_another_etag_when_its_reviews_change_and_the_same_version() {
         let item = |review_count, sentiment| {

@@ -2,6 +2,7 @@
 
 use attune_api::{ApiError, ErrorCode, error::quoted};
 use axum::{extract::Request, middleware::Next, response::Response};
+use percent_encoding::percent_decode_str;
 
 use crate::errors::Refusal;
 
@@ -12,7 +13,8 @@ pub(crate) async fn require_text(request: Request, next: Next) -> Result<Respons
 }
 
 fn check(path: &str) -> Result<(), ApiError> {
-    if std::str::from_utf8(&decoded(path)).is_ok() {
+    // A percent sign without two digits of hexadecimal stands for itself.
+    if percent_decode_str(path).decode_utf8().is_ok() {
         return Ok(());
     }
     let detail = format!(
@@ -20,21 +22,6 @@ fn check(path: &str) -> Result<(), ApiError> {
         quoted(path)
     );
     Err(ApiError::new(ErrorCode::Malformed, detail))
-}
-
-/// A percent sign without two digits of hexadecimal stands for itself.
-fn decoded(path: &str) -> Vec<u8> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
-    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
-    while let Some((&first, after)) = rest.split_first() {
-        let byte = match after {
-            [high, low, ..] if first == b'%' => digit(high).zip(digit(low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    bytes
 }
 
 #[cfg(test)]

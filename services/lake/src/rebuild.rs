@@ -4,12 +4,14 @@
 //! end. Cut off in between, a rebuild leaves a lake that goes as far as it came, and its writer goes on from there.
 
 use std::collections::HashSet;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::json::LineDelimitedWriter;
 use attune_store::events::{EventLog, PAGE_MAX, Stretch};
 use attune_store::objects::Objects;
 use attune_store::{ErrorKind, Tenant};
+use fnv::FnvHasher;
 use tokio::task::spawn_blocking;
 
 use crate::codec::{LakeError, read};
@@ -110,11 +112,13 @@ fn digest(dataset: Dataset, bytes: bytes::Bytes) -> Result<u64, LakeError> {
     lines.finish()?;
     let lines = lines.into_inner();
     let rows = lines.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
-    Ok(rows.fold(0_u64, |sum, row| sum.wrapping_add(fnv(dataset, row))))
+    Ok(rows.fold(0_u64, |sum, row| sum.wrapping_add(hash_of(dataset, row))))
 }
 
-/// FNV-1a (Fowler, Noll, Vo), 64 bits, of a dataset's name and a row.
-fn fnv(dataset: Dataset, row: &[u8]) -> u64 {
-    let bytes = dataset.name().bytes().chain(row.iter().copied());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+/// Of a dataset's name and a row.
+fn hash_of(dataset: Dataset, row: &[u8]) -> u64 {
+    let mut hasher = FnvHasher::default();
+    hasher.write(dataset.name().as_bytes());
+    hasher.write(row);
+    hasher.finish()
 }

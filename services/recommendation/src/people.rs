@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use attune_store::relational::{Person, PersonId, Relational, Subject};
+use attune_store::relational::{PersonId, Relational, Subject};
 use attune_store::{StoreError, Tenant};
 use moka::sync::Cache;
 
@@ -28,8 +28,8 @@ impl People {
         Self { relational, known: Cache::builder().max_capacity(KNOWN_MAX).time_to_live(KNOWN_FOR).build() }
     }
 
-    /// The subject of a person, `None` of one who never was here or refuses to be profiled. What is remembered counts only while something is known
-    /// of the subject: who was forgotten and comes again is another subject.
+    /// The subject of a person, `None` of one who never was here or refuses to be profiled. What is remembered counts only
+    /// while something is known of the subject: who was forgotten and comes again is another subject.
     ///
     /// # Errors
     /// The store's own.
@@ -45,9 +45,9 @@ impl People {
             // He may be joined to somebody any moment, so that only known users are remembered.
             Some(user) => {
                 let user = self.relational.person(&key.0, &PersonId::User(user)).await?;
-                Ok(user.filter(may_be_profiled).map(|user| user.subject))
+                Ok(user.filter(|user| !user.refuses()).map(|user| user.subject))
             }
-            None if !may_be_profiled(&person) => Ok(None),
+            None if person.refuses() => Ok(None),
             None => {
                 if matches!(key.1, PersonId::User(_)) {
                     self.known.insert(key, person.subject);
@@ -56,9 +56,4 @@ impl People {
             }
         }
     }
-}
-
-/// Whether the person has not refused.
-fn may_be_profiled(person: &Person) -> bool {
-    person.consent != Some(false)
 }

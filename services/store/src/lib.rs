@@ -11,6 +11,7 @@ pub mod embedded;
 mod error;
 pub mod events;
 pub mod guard;
+mod hash;
 mod health;
 mod key;
 pub mod network;

@@ -76,7 +76,7 @@ impl People {
         };
         let known = |person: Person| {
             let behind = person.user.as_ref().and_then(|user| users.get(user)).unwrap_or(&person);
-            let known = Known { subject: behind.subject.to_string().into(), refuses: behind.consent == Some(false) };
+            let known = Known { subject: behind.subject.to_string().into(), refuses: behind.refuses() };
             (person.id, known)
         };
         Ok(people.into_iter().map(known).collect())

@@ -37,6 +37,7 @@ pub(super) enum TopkKernel {
     List,
     Threshold,
     Narrow,
+    Score,
     Finish,
     Screen64,
     Screen128,
@@ -53,11 +54,12 @@ pub(super) enum TopkKernel {
 }
 
 impl TopkKernel {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Prepare,
         Self::List,
         Self::Threshold,
         Self::Narrow,
+        Self::Score,
         Self::Finish,
         Self::Screen64,
         Self::Screen128,
@@ -79,6 +81,7 @@ impl TopkKernel {
             Self::List => c"topk_list",
             Self::Threshold => c"topk_threshold",
             Self::Narrow => c"topk_narrow",
+            Self::Score => c"topk_score",
             Self::Finish => c"topk_finish",
             Self::Screen64 => c"screen_64",
             Self::Screen128 => c"screen_128",

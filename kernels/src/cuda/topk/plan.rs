@@ -154,6 +154,14 @@ pub(super) fn select(kernel: TopkKernel, queries: usize) -> Shape {
     Shape { kernel: Kernel::Topk(kernel), grid: [queries as u32, 1, 1], threads: 512, shared_bytes: 0 }
 }
 
+/// For scoring the candidates of few queries, with a share of the card for each; `None` where one block each does it in
+/// passing.
+pub(super) fn score(queries: usize, multiprocessors: u32) -> Option<Shape> {
+    let parts = (multiprocessors / queries.max(1) as u32).max(1);
+    let grid = [queries as u32, parts, 1];
+    are_few(queries).then_some(Shape { kernel: Kernel::Topk(TopkKernel::Score), grid, threads: 512, shared_bytes: 0 })
+}
+
 /// Memory of a worker, in cells. It never grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Workspace {
@@ -275,6 +283,8 @@ mod tests {
         assert_eq!(grid(384, 1, 1_000_000), [1, 396, 1]);
         assert_eq!(grid(384, 100, 1_000_000), [2, 198, 1]);
         assert_eq!(grid(512, 200, 1_000), [4, 16, 1]);
+        let scoring = |queries| score(queries, 132).map(|shape| shape.grid);
+        assert_eq!([1, 16, 17].map(scoring), [Some([1, 132, 1]), Some([16, 8, 1]), None]);
         assert_eq!(grid(768, 33, 1_000_000), [2, 132, 1]);
     }
 

@@ -246,8 +246,7 @@ impl TopkWorker {
             self.screen(batch, round, None)?;
             self.passed("screen", limit)?;
         }
-        self.finish(batch)?;
-        self.passed("finish", limit)
+        self.finish(batch, limit)
     }
 
     /// In a search whose passes are timed: waits, and takes the time since the last.
@@ -285,7 +284,7 @@ impl TopkWorker {
             tracing::debug!(pending, attempt, "more candidates than room: the scan is done again");
             self.scans_again += 1;
             self.screen(batch, 0..items, None)?;
-            self.finish(batch)?;
+            self.finish(batch, limit)?;
         }
         let read = self.stream.staged(words * 4)?.as_chunks::<4>().0;
         let (statuses, results) = read.split_at(queries);
@@ -387,18 +386,44 @@ impl TopkWorker {
         unsafe { self.stream.launch(plan::select(TopkKernel::Narrow, batch.queries), &mut arguments) }
     }
 
-    fn finish(&mut self, batch: &Batch) -> Result<(), CudaError> {
+    /// Queues what makes answers of candidates.
+    fn finish(&mut self, batch: &Batch, limit: Duration) -> Result<(), CudaError> {
+        let scoring = plan::score(batch.queries, self.table.device.card().multiprocessors);
+        if let Some(shape) = scoring {
+            self.narrow(batch)?;
+            self.passed("narrow", limit)?;
+            self.score(batch, shape)?;
+            self.passed("score", limit)?;
+        }
+        self.select(batch, scoring.is_some())?;
+        self.passed("finish", limit)
+    }
+
+    fn score(&mut self, batch: &Batch, shape: Shape) -> Result<(), CudaError> {
+        let table = Arc::clone(&self.table);
+        let (mut counts, mut candidates) = (self.counts.address, self.candidates.address);
+        let (mut capacity, mut offsets) = (plan::capacity(batch.wanted) as i32, batch.offsets);
+        let (mut excluded, mut queries) = (batch.excluded, self.input.address);
+        let (mut items, mut rows, mut width) = (table.exact.address, table.rows.address, table.width as i32);
+        let mut status = self.status_address();
+        let mut arguments =
+            arguments![counts, candidates, capacity, offsets, excluded, queries, items, rows, width, status];
+        // SAFETY: the types are the kernel's; `narrow` left no more candidates than there is room for, items of the table.
+        unsafe { self.stream.launch(shape, &mut arguments) }
+    }
+
+    fn select(&mut self, batch: &Batch, is_scored: bool) -> Result<(), CudaError> {
         let table = Arc::clone(&self.table);
         let (mut counts, mut candidates) = (self.counts.address, self.candidates.address);
         let (mut capacity, mut offsets) = (plan::capacity(batch.wanted) as i32, batch.offsets);
         let (mut excluded, mut k) = (batch.excluded, batch.k as i32);
         let (mut slack, mut thresholds, mut lost) = (self.slack.address, self.thresholds.address, self.lost.address);
         let (mut queries, mut items, mut rows) = (self.input.address, table.exact.address, table.rows.address);
-        let (mut width, mut status) = (table.width as i32, self.status_address());
+        let (mut width, mut scored, mut status) = (table.width as i32, i32::from(is_scored), self.status_address());
         let mut results = self.output.address + 4 * batch.queries as u64;
         let mut arguments = arguments![
             counts, candidates, capacity, offsets, excluded, k, slack, thresholds, lost, queries, items, rows, width,
-            status, results
+            scored, status, results
         ];
         // SAFETY: the types are the kernel's; candidates are items of the table; the workspace has room for the answers.
         unsafe { self.stream.launch(plan::select(TopkKernel::Finish, batch.queries), &mut arguments) }

@@ -41,8 +41,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 Reads CSV with a header, JSON lines or Parquet (.csv, .jsonl, .ndjson, .parquet;
 the text formats also with .gz): user_id, item_id, type, timestamp (RFC 3339,
 UTC where it has no zone, or Unix seconds) and, where there are any, value and
-event_id. Rows that cannot be used are listed in FILE.rejected.jsonl, with the reason; FILE.import.json says how
-far it is. Killed, the same command goes on; what is sent twice counts once.
+event_id. Rows that cannot be used are listed in FILE.rejected.jsonl, with the
+reason; FILE.import.json says how far it is. Killed, the same command goes on;
+what is sent twice counts once.
 
 Examples:
   attune import events history.parquet --key att_...

@@ -16,7 +16,7 @@ use attune_store::{
 };
 use axum::{
     extract::{Path, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::{HeaderMap, StatusCode, header::ETAG};
 use serde_json::json;
@@ -68,8 +68,8 @@ pub(crate) async fn get(
 ) -> Result<Response, Refusal> {
     let record = record(&app, &tenant_of(&call, Some(&id))?).await?;
     let tag = etag::of(record.version.0);
-    if etag::is_known(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    if let Some(unchanged) = etag::unchanged(&headers, &tag) {
+        return Ok(unchanged);
     }
     tagged(record, StatusCode::OK).await
 }

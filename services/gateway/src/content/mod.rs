@@ -92,8 +92,8 @@ pub(crate) async fn item(
 ) -> Result<Response, Refusal> {
     let item = service.item(&call.service(), &id).await?;
     let tag = etag::of_item(&item);
-    if etag::is_known(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    if let Some(unchanged) = etag::unchanged(&headers, &tag) {
+        return Ok(unchanged);
     }
     answer_item(item, StatusCode::OK).await
 }

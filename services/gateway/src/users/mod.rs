@@ -11,7 +11,7 @@ use attune_api::{
 use axum::{
     Extension, Router,
     extract::Path,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use http::{HeaderMap, StatusCode, header};
@@ -69,8 +69,8 @@ pub(crate) async fn profile(
 ) -> Result<Response, Refusal> {
     let profile = service.profile(&call.service(), &id).await?;
     let tag = etag::of(profile.version);
-    if etag::is_known(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    if let Some(unchanged) = etag::unchanged(&headers, &tag) {
+        return Ok(unchanged);
     }
     answer(profile, StatusCode::OK).await
 }

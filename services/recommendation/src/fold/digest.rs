@@ -2,18 +2,24 @@
 //! of, which another replica need not have. Of what goes with what, the links count and not their strength, whose sums
 //! depend in their last bits on the order of partitions.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    hash::Hasher,
+};
+
+use fnv::FnvHasher;
 
 use super::{Names, State, User};
 
-/// FNV-1a (Fowler, Noll, Vo), 64 bits, of what is written to it.
-struct Digest(u64);
+/// A hash of what is written to it.
+#[derive(Default)]
+struct Digest(FnvHasher);
 
 impl Write for Digest {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write(text.as_bytes());
         // A byte that no text has ends it.
-        let bytes = text.bytes().chain([0xff]);
-        self.0 = bytes.fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        self.0.write_u8(0xff);
         Ok(())
     }
 }
@@ -21,9 +27,9 @@ impl Write for Digest {
 impl State {
     /// The same for the same users, counts and links, whatever their rows are.
     pub fn digest(&self) -> u64 {
-        let mut digest = Digest(0xcbf2_9ce4_8422_2325);
+        let mut digest = Digest::default();
         self.describe(&mut digest).expect("a digest takes all that is written to it");
-        digest.0
+        digest.0.finish()
     }
 
     fn describe(&self, digest: &mut Digest) -> fmt::Result {

@@ -1,7 +1,8 @@
 //! Names, and the rows that stand for them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hasher};
 
+use fnv::FnvHasher;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Names numbered in the order in which they came. They are found by a hash that is the same in every process, so that a
@@ -12,9 +13,11 @@ pub struct Names {
     rows: HashMap<u64, u32>,
 }
 
-/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+/// The same in every process and every version of this program: cursors hold it.
 pub fn hash_of(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let mut hasher = FnvHasher::default();
+    hasher.write(name.as_bytes());
+    hasher.finish()
 }
 
 impl Names {

@@ -1,22 +1,10 @@
 //! Which partition a subject's events go to.
 
-use crate::Tenant;
+use crate::{Tenant, hash::spread};
 
-const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0000_0100_0000_01b3;
-
-/// The partition of a subject, below `partitions`. It never changes, whichever backend holds the log: 64-bit FNV-1a over
-/// the tenant, a zero byte and the subject, mixed as MurmurHash3 ends, since FNV's low bits alone are uneven.
+/// The partition of a subject, below `partitions`. It never changes, whichever backend holds the log.
 pub fn partition_of(tenant: &Tenant, subject: &str, partitions: u32) -> u32 {
-    let bytes = tenant.as_str().bytes().chain([0]).chain(subject.bytes());
-    let hash = bytes.fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    (mixed(hash) % u64::from(partitions)) as u32
-}
-
-fn mixed(mut hash: u64) -> u64 {
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ (hash >> 33)
+    (spread([tenant.as_str(), "\0", subject]) % u64::from(partitions)) as u32
 }
 
 #[cfg(test)]

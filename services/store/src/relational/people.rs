@@ -45,6 +45,13 @@ pub struct Person {
     pub version: Version,
 }
 
+impl Person {
+    /// Whether the person refused to be profiled.
+    pub fn refuses(&self) -> bool {
+        self.consent == Some(false)
+    }
+}
+
 /// Reads people, and makes those that are new.
 #[async_trait]
 pub trait People {

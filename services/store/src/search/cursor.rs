@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hash::spread;
+
 /// A place in an order, between the last hit of one page and the first of the next. As text it is opaque to clients and
 /// safe in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +54,10 @@ impl FromStr for Cursor {
 #[error("this is no cursor: pass the one that the page before gave, unchanged")]
 pub struct CursorError;
 
-/// What decides among entries of equal rank: FNV-1a of the id (Fowler, Noll, Vo; 64 bits), mixed by the finaliser of
-/// MurmurHash3, so that ids that follow each other are not in the order of their hashes. It is stored, and must not change.
+/// What decides among entries of equal rank, so that ids that follow each other are not in the order of their names. It
+/// is stored, and must not change.
 pub(crate) fn tie(id: &str) -> i64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in id.bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    (hash ^ (hash >> 33)).cast_signed()
+    spread([id]).cast_signed()
 }
 
 #[cfg(test)]

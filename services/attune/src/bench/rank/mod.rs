@@ -160,15 +160,9 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         if let [filter] = &filters[..] {
             introduce(&segment, &vectors.queries, filter, options, threads)?;
         }
-        let mut checked = None;
+        let recall = recall(&segment, &vectors, &filters[0], options, threads)?;
         for &batch in &options.batches {
             let queries_per_s = speeds(&segment, &vectors.queries, &filters, batch, options, threads)?;
-            // Behind the first runs, since a filter that has come often is searched in another way.
-            let recall = match checked {
-                Some(recall) => recall,
-                None => recall(&segment, &vectors, &filters[0], options, threads)?,
-            };
-            checked = Some(recall);
             let record = Record { filter: share, batch, queries_per_s, recall };
             record.print();
             report.records.push(record);
