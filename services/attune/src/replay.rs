@@ -1,9 +1,11 @@
 //! `attune replay`: all that follows from the log, made again from it: what lists are made of, and the event lake.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use attune_gateway::DEFAULT_TENANT;
+use attune_lake::load_manifest;
 use attune_recommendation::Replayed;
 use attune_store::Tenant;
+use attune_store::events::{Bounds, PAGE_MAX, Stretch, lost_end};
 use attune_store::relational::all_tenants;
 use attune_store::resolve::Stores;
 use clap::{Args, ValueEnum};
@@ -21,8 +23,9 @@ makes of it: snapshots of what lists are made of, in this data folder, and the
 files of the event lake. Both should come out as they were, which is said; where
 not, something was lost, damaged or counted twice. Who was forgotten stays so.
 
-Stop the servers first. A log that has lost its beginning (by retention) is not
-replayed, since that would lose what only the derived state still knows.
+Stop the servers first. A log that has lost its beginning (by retention), its
+end or something in between is not replayed, since that would lose what only the
+derived state still knows; --accept-loss does so where it is not the beginning.
 
 Examples:
   attune replay
@@ -34,6 +37,9 @@ pub struct Options {
     /// This part alone
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Where the log is damaged, or ends before what is derived from it: make all of what it still has
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,6 +65,9 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
             None => all_tenants(&*stores.relational, DEFAULT_TENANT.parse().ok()).await?,
         };
         for tenant in &tenants {
+            if !options.accept_loss {
+                require_whole(&stores, tenant).await.with_context(|| format!("the log of {tenant}"))?;
+            }
             if options.only != Some(Part::Lake) {
                 lists(config, &stores, tenant).await.with_context(|| format!("the lists of {tenant}"))?;
             }
@@ -68,6 +77,29 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// # Errors
+/// What is derived from the log knows more than the log does, by damage or because the log has lost its end.
+async fn require_whole(stores: &Stores, tenant: &Tenant) -> Result<()> {
+    const ADVICE: &str = "restore it, or make everything of what it still has by --accept-loss";
+    let log = &*stores.events;
+    // What is damaged in old segments shows when they are read.
+    let mut all = Stretch::open(log, tenant, |bounds| bounds.first).await?;
+    while all.next(PAGE_MAX).await?.is_some() {}
+    let damage = log.damage(tenant).await?;
+    if let Some(damage) = damage.iter().find(|damage| damage.lost.is_some()) {
+        bail!("{}; nothing was changed: {ADVICE}", damage.detail);
+    }
+    // A manifest that cannot be read is made again, and tells nothing.
+    let reached = load_manifest(&*stores.objects, tenant).await.map_or_else(|_| Vec::new(), |lake| lake.reached());
+    if let Some((bound, reached)) = lost_end(&log.bounds(tenant).await?, &reached) {
+        let Bounds { partition, next, .. } = bound;
+        bail!(
+            "partition {partition} ends at {next}, and the lake has it up to {reached}; nothing was changed: {ADVICE}"
+        );
+    }
+    Ok(())
 }
 
 async fn lists(config: &Config, stores: &Stores, tenant: &Tenant) -> Result<()> {
@@ -99,13 +131,42 @@ fn told(what: &str, digest: u64, before: Result<u64, String>) {
 
 #[cfg(test)]
 mod tests {
+    use attune_lake::manifest::FORMAT;
+    use attune_lake::{MANIFEST_KEY, Manifest};
+    use attune_store::events::{NewEvent, Position};
+    use attune_store::objects::Condition;
+    use attune_store::resolve::StoresConfig;
+
     use super::*;
 
     #[test]
     fn a_tenant_that_is_not_there_is_not_replayed() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { data: folder.path().to_owned(), ..Config::default() };
-        let error = run(&config, &Options { tenant: Some("nope".parse().unwrap()), only: None }).unwrap_err();
+        let error = run(&config, &Options { tenant: Some("nope".parse().unwrap()), only: None, accept_loss: false })
+            .unwrap_err();
         assert_eq!(error.to_string(), "there is no tenant \"nope\"");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_ends_before_the_lake_does_is_not_replayed() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = Stores::open(&StoresConfig::default(), folder.path()).await.unwrap();
+        let tenant: Tenant = DEFAULT_TENANT.parse().unwrap();
+        let event = |number: u32| NewEvent { subject: format!("s-{number}"), payload: "{}".into() };
+        stores.events.append(&tenant, (0..8).map(event).collect()).await.unwrap();
+        assert!(require_whole(&stores, &tenant).await.is_ok());
+        for (reached, is_whole) in [(8, true), (9, false)] {
+            let lake = Manifest { format: FORMAT, next: [(0, reached)].into(), ..Manifest::default() };
+            let lake = serde_json::to_vec(&lake).unwrap().into();
+            stores.objects.put(&tenant, MANIFEST_KEY, lake, Condition::None).await.unwrap();
+            let told = require_whole(&stores, &tenant).await.map_err(|error| error.to_string());
+            assert_eq!(told.is_ok(), is_whole, "{told:?}");
+            assert!(is_whole || told.unwrap_err().contains("--accept-loss"));
+        }
+        let at = Position { partition: 0, offset: 9 };
+        stores.events.reserve(&tenant, &[at]).await.unwrap();
+        let error = require_whole(&stores, &tenant).await.unwrap_err().to_string();
+        assert!(error.contains("the events 8 to 8 are not there"), "{error}");
     }
 }

@@ -44,6 +44,19 @@ pub enum LakeError {
         /// The first record that is kept.
         first: u64,
     },
+    /// The log has lost its end, and gives numbers of lost records to new ones.
+    #[error(
+        "the log of partition {partition} ends at record {next}, and the lake has it up to {reached}: restore the log, or \
+         stop the servers and make the lake anew of what the log has by `attune replay --accept-loss`"
+    )]
+    Ends {
+        /// Where the log ends.
+        next: u64,
+        /// How far the lake goes.
+        reached: u64,
+        /// Of which partition.
+        partition: u32,
+    },
     /// Somebody else writes.
     #[error("the lake was written meanwhile: stop the servers first")]
     Busy,

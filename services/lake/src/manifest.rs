@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use attune_store::events::Position;
 use serde::{Deserialize, Serialize};
 
 /// Where the manifest is, among a tenant's objects.
@@ -98,6 +99,11 @@ impl DataFile {
 }
 
 impl Manifest {
+    /// How far into the log the lake goes.
+    pub fn reached(&self) -> Vec<Position> {
+        self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect()
+    }
+
     /// The files of a dataset whose rows may lie in a time, both ends included, in Unix milliseconds.
     pub fn files_within(&self, dataset: Dataset, from_ms: i64, to_ms: i64) -> impl Iterator<Item = &DataFile> {
         self.files

@@ -8,7 +8,7 @@ use arrow::array::{RecordBatch, TimestampMillisecondArray, UInt64Array};
 use arrow::error::ArrowError;
 use attune_api::moment::now_ms;
 use attune_store::Tenant;
-use attune_store::events::Event as Logged;
+use attune_store::events::{Event as Logged, Position};
 use attune_store::objects::{Condition, Objects, PAGE_MAX};
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
@@ -64,6 +64,11 @@ impl Tail {
     /// The offset from which a partition is to be read on.
     pub fn next(&self, partition: u32) -> u64 {
         self.manifest.next.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// How far the lake goes.
+    pub fn reached(&self) -> Vec<Position> {
+        self.manifest.reached()
     }
 
     /// Takes the next record of the log.

@@ -11,7 +11,7 @@ use attune_api::catalogue::{ITEMS_MAX, SharedCatalogue};
 use attune_api::progress::Sign;
 use attune_api::{ApiError, Call};
 use attune_store::StoreError;
-use attune_store::events::{Bounds, Consumer, EventLog, Position};
+use attune_store::events::{Bounds, Consumer, EventLog, Position, lost_end};
 use attune_store::relational::Relational;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -19,6 +19,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::RecommendationConfig;
 use crate::definitions::InForce;
 use crate::departed;
+use crate::fold::State;
 use crate::model::{self, Change, Trained, TrainedModels};
 use crate::replay;
 use crate::replica::{Entered, Replica};
@@ -181,7 +182,7 @@ impl Follower {
         self.restored().await;
         self.look().await?;
         self.follow_model().await?;
-        let bounds = self.log.bounds(&tenant).await?;
+        let bounds = self.bounds().await?;
         let mut consumer = self.log.read(&tenant, &self.from(&bounds)).await?;
         let now = Instant::now();
         let catalogue_s = (now - begun).as_secs_f64();
@@ -220,6 +221,23 @@ impl Follower {
             sign.done_with(appended_ms.into_iter());
             self.deal_with(&mut since, is_ready).await?;
         }
+    }
+
+    /// Where the log begins and ends. Where it has lost what the state still knows, no new event has its numbers; a log that
+    /// cannot see to that is the truth, and the state is made of it anew.
+    async fn bounds(&self) -> Result<Vec<Bounds>, Fault> {
+        let tenant = &self.replica.tenant;
+        let position = |(&partition, &offset): (&u32, &u64)| Position { partition, offset };
+        let reached: Vec<Position> = self.replica.state().next().iter().map(position).collect();
+        self.log.reserve(tenant, &reached).await?;
+        let bounds = self.log.bounds(tenant).await?;
+        if let Some((bound, reached)) = lost_end(&bounds, &reached) {
+            let Bounds { partition, next, .. } = bound;
+            tracing::error!(%tenant, partition, next, reached, "the log has lost its end: lists are made of what is left");
+            let items = self.replica.state().items().clone();
+            self.replica.restore(State::of(items, &self.replica.rules));
+        }
+        Ok(bounds)
     }
 
     /// Where to go on: after what the state has, or at the first event that is kept.

@@ -43,7 +43,8 @@ the text formats also with .gz): user_id, item_id, type, timestamp (RFC 3339,
 UTC where it has no zone, or Unix seconds) and, where there are any, value and
 event_id. Rows that cannot be used are listed in FILE.rejected.jsonl, with the
 reason; FILE.import.json says how far it is. Killed, the same command goes on;
-what is sent twice counts once.
+what is sent twice counts once. So do rows far apart that are equal in every
+column: who may do the same twice at one time has event_id tell it apart.
 
 Examples:
   attune import events history.parquet --key att_...
@@ -301,7 +302,7 @@ fn report(ledger: &Ledger, before: &Progress, seconds: f64) {
     let rate = (rows - before.rows) as f64 / seconds.max(1e-3);
     let [rows, accepted, duplicates] = [rows, accepted, duplicates].map(term::grouped);
     say!(
-        "{rows} rows: {accepted} kept, {duplicates} kept before, {} left out; {seconds:.1} s, {} rows/s",
+        "{rows} rows: {accepted} kept, {duplicates} known already, {} left out; {seconds:.1} s, {} rows/s",
         term::grouped(rejected),
         term::grouped(rate as u64)
     );

@@ -47,7 +47,7 @@ fn a_history_is_imported_and_bad_rows_are_listed() {
     let arguments = arguments(&path, &url, server.key());
     let output = run(&arguments);
     assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("2,500 rows: 2,475 kept, 0 kept before, 25 left out"), "{}", said(&output));
+    assert!(said(&output).contains("2,500 rows: 2,475 kept, 0 known already, 25 left out"), "{}", said(&output));
     let rejects = std::fs::read_to_string(folder.path().join("history.csv.rejected.jsonl")).unwrap();
     let rows: Vec<u64> =
         rejects.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["row"].as_u64().unwrap()).collect();
@@ -57,7 +57,7 @@ fn a_history_is_imported_and_bad_rows_are_listed() {
     let again = run(&arguments);
     assert!(again.status.success() && said(&again).contains("imported"), "{}", said(&again));
     let restarted = run(&[&arguments[..], &["--restart"]].concat());
-    assert!(said(&restarted).contains("0 kept, 2,475 kept before, 25 left out"), "{}", said(&restarted));
+    assert!(said(&restarted).contains("0 kept, 2,475 known already, 25 left out"), "{}", said(&restarted));
     let wrong = run(&["import", "events", path.to_str().unwrap(), "--url", &url, "--key", "att_nonsense", "--restart"]);
     assert!(!wrong.status.success());
     assert!(said(&wrong).contains("user_id") || said(&wrong).contains("key"), "{}", said(&wrong));

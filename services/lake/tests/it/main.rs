@@ -153,6 +153,28 @@ async fn exactly_the_events_of_the_log_are_there_whatever_is_killed_and_fails() 
 }
 
 #[tokio::test]
+async fn what_comes_after_a_log_lost_its_end_comes_into_the_lake() {
+    let mut world = World::new().await;
+    world.append((0..200).map(|id| click(id % 7, id)).collect()).await;
+    let writer = world.writer(AT_ONCE);
+    world.caught_up(200).await;
+    writer.stop().await;
+
+    // As from a backup that was made before.
+    let restored = World::new().await;
+    world.events = Arc::clone(&restored.events);
+    world.append((0..50).map(|id| click(id % 7, id)).collect()).await;
+    let writer = world.writer(AT_ONCE);
+    while world.events.bounds(&tenant()).await.unwrap().iter().any(|bound| bound.next < 200) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.append((200..230).map(|id| click(id % 7, id)).collect()).await;
+    world.caught_up(230).await;
+    writer.stop().await;
+    assert_eq!(world.rows(Dataset::Events).await.len(), 230, "what only the lake has stays, and the new is there");
+}
+
+#[tokio::test]
 async fn two_writers_at_once_write_one_lake() {
     let world = World::new().await;
     let writers = [world.writer(AT_ONCE), world.writer(AT_ONCE)];

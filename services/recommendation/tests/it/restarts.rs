@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 
 use attune_api::log::Record;
 use attune_api::recommendation::Recommendation;
 use attune_api::rest::recommendation::{RecommendRequest, TrendingRequest};
 use attune_ranking::data::Worth;
 use attune_recommendation::RecommendationConfig;
+use attune_store::embedded::events::Log;
+use attune_store::events::{EventLog, Settings};
 use attune_store::relational::{PersonId, Write};
 
 use crate::shop::{Shop, call, config, ids};
@@ -61,6 +64,22 @@ async fn a_start_goes_on_from_the_snapshot_or_replays() {
     shop.restart(other).await;
     let ask = RecommendRequest { user_id: Some("zoe".into()), k: Some(30), ..RecommendRequest::default() };
     assert!(ids(&shop.ask(ask).await).contains(&"film-2"), "clicked films return");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_after_the_log_lost_its_end_counts() {
+    let mut shop = Shop::open().await;
+    shop.stop().await;
+    let before = shop.log.bounds(&shop.tenant).await.unwrap();
+    shop.log = Arc::new(Log::open(&shop.folder.path().join("restored"), Settings::default()).await.unwrap());
+    shop.start(config()).await;
+    assert_eq!(shop.log.bounds(&shop.tenant).await.unwrap()[0].next, before[0].next);
+    let popular = async |shop: &Shop| said(shop).await.get(&("", "film-2".to_owned(), "popular".to_owned())).copied();
+    let was = popular(&shop).await;
+    for person in 0..5 {
+        shop.act(&format!("newcomer-{person}"), "purchase", 2).await;
+    }
+    shop.until("five purchases count", async || popular(&shop).await > was).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

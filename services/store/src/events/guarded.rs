@@ -45,6 +45,10 @@ impl EventLog for Guarded<dyn EventLog> {
         self.guard.call("forget", Retry::Safe, || self.inner.forget(tenant, ids)).await
     }
 
+    async fn reserve(&self, tenant: &Tenant, reached: &[Position]) -> Result<(), StoreError> {
+        self.guard.call("reserve", Retry::Safe, || self.inner.reserve(tenant, reached)).await
+    }
+
     async fn damage(&self, tenant: &Tenant) -> Result<Vec<Damage>, StoreError> {
         self.guard.call("damage", Retry::Safe, || self.inner.damage(tenant)).await
     }

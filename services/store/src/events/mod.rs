@@ -155,6 +155,14 @@ pub struct DeadLetterPage {
     pub next: Option<u64>,
 }
 
+/// A partition that ends before what somebody has read of it, and how far that was: a log that has lost its end.
+pub fn lost_end<'b>(bounds: &'b [Bounds], reached: &[Position]) -> Option<(&'b Bounds, u64)> {
+    bounds.iter().find_map(|bound| {
+        let reached = reached.iter().find(|position| position.partition == bound.partition)?.offset;
+        (reached > bound.next).then_some((bound, reached))
+    })
+}
+
 /// Bytes of a log that could not be read, and what became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -230,6 +238,17 @@ pub trait EventLog: Send + Sync {
         let positions = self.append(tenant, events).await?;
         self.forget(tenant, &ids).await?;
         Ok(positions)
+    }
+
+    /// Gives out no offset below these any more. Who reads the log names how far he had come before he reads on: a log that
+    /// has lost its end (files that were deleted, a backup that is older than what was made of it) would else give the
+    /// numbers of lost events to new ones, which he takes for known. A log that cannot lose its end by itself does nothing;
+    /// [`EventLog::bounds`] tells whether it has.
+    ///
+    /// # Errors
+    /// As [`EventLog::append`].
+    async fn reserve(&self, _tenant: &Tenant, _reached: &[Position]) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// What was found damaged in this tenant's events since the log was opened.

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::frame::{Body, HEAD_BYTES, Head};
-use super::recover::recover;
+use super::recover::{missing, recover};
 use super::segment::{self, Extent, SEGMENT_HEAD_BYTES, Segment};
 use crate::clock::wall_ms;
 use crate::embedded::disk::{Disk, WriteFile, make_folders};
@@ -69,6 +69,7 @@ impl Journal {
     pub(super) fn open(disk: Arc<dyn Disk>, folder: String, segment_bytes: u64) -> io::Result<Arc<Self>> {
         make_folders(&*disk, &folder)?;
         let found = recover(&*disk, &folder)?;
+        found.damage.iter().for_each(tell);
         let mut active = None;
         if let Some((last, full)) = found.segments.split_last() {
             for segment in full.iter().filter(|one| !matches!(segment::read_index(&*disk, &one.name), Ok(Some(_)))) {
@@ -212,6 +213,18 @@ impl Journal {
         Ok(file)
     }
 
+    /// Goes on at a number, where it is ahead: those before it were given out, and what they stood for is lost.
+    pub(super) fn reserve(&self, next: u64) -> io::Result<()> {
+        let mut writer = locked(&self.writer);
+        let end = *self.durable.borrow();
+        if next > end {
+            *writer = Some(self.begin_segment(next)?);
+            self.report(missing(&self.folder, end..next));
+            self.durable.send_replace(next);
+        }
+        Ok(())
+    }
+
     /// Removes what need not be kept any longer at this time; returns the number of segments removed.
     pub(super) fn retain(&self, retention: Retention, now_ms: i64) -> io::Result<usize> {
         let oldest_ms = retention.age.map_or(i64::MIN, |age| now_ms.saturating_sub(age.as_millis() as i64));
@@ -270,10 +283,11 @@ impl Journal {
         self.durable.subscribe()
     }
 
-    /// Remembers damage, once.
+    /// Remembers damage and says so, once.
     pub(super) fn report(&self, damage: Damage) {
         let mut known = locked(&self.damage);
         if known.len() < DAMAGE_MAX && !known.contains(&damage) {
+            tell(&damage);
             known.push(damage);
         }
     }
@@ -282,6 +296,13 @@ impl Journal {
     pub(super) fn damage(&self) -> Vec<Damage> {
         locked(&self.damage).clone()
     }
+}
+
+/// Into the log of the process, since nobody asks for damage that he has not heard of.
+fn tell(Damage { detail, lost, set_aside }: &Damage) {
+    let lost = lost.as_ref().map(|lost| lost.end - lost.start);
+    tracing::warn!(lost_events = lost, set_aside, "the event log is damaged: {detail}");
+    metrics::counter!("attune_event_log_damage_total").increment(1);
 }
 
 /// Lets the next caller commit, and answers those who wait, if a commit ends with a panic.

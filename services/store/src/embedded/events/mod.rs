@@ -302,6 +302,20 @@ impl EventLog for Log {
         self.append_letters("forget", tenant, body).await
     }
 
+    async fn reserve(&self, tenant: &Tenant, reached: &[Position]) -> Result<(), StoreError> {
+        let log = self.tenant("reserve", tenant).await?;
+        // Partitions share one sequence.
+        let next = reached.iter().map(|position| position.offset).max().unwrap_or(0);
+        if next <= log.events.bounds().1 {
+            return Ok(());
+        }
+        blocking("reserve", move || {
+            let sorry = |error| disk_failure(StoreKind::Events, "reserve", "a segment cannot be begun", &error);
+            log.events.reserve(next).map_err(sorry)
+        })
+        .await
+    }
+
     async fn damage(&self, tenant: &Tenant) -> Result<Vec<Damage>, StoreError> {
         Ok(self.tenant("damage", tenant).await?.damage())
     }

@@ -44,7 +44,8 @@ pub(super) fn recover(disk: &dyn Disk, folder: &str) -> io::Result<Found> {
     Ok(found)
 }
 
-fn missing(folder: &str, lost: Range<u64>) -> Damage {
+/// Events between what is there before and behind them.
+pub(super) fn missing(folder: &str, lost: Range<u64>) -> Damage {
     let detail = format!("{folder}: the events {} to {} are not there", lost.start, lost.end - 1);
     Damage { detail, lost: Some(lost), set_aside: None }
 }

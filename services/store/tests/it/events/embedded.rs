@@ -281,6 +281,34 @@ async fn old_segments_go_and_numbers_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_lost_its_end_gives_no_number_twice() {
+    let (disk, tenant) = (SimDisk::default(), new_tenant());
+    let at = |partition, offset| Position { partition, offset };
+    let lost = |log: Log| {
+        let tenant = tenant.clone();
+        async move { log.damage(&tenant).await.unwrap().into_iter().map(|one| one.lost).collect::<Vec<_>>() }
+    };
+    let log = on(&disk).await;
+    log.append(&tenant, numbered(0, 3)).await.unwrap();
+    log.reserve(&tenant, &[at(0, 3), at(1, 2)]).await.unwrap();
+    assert_eq!(log.damage(&tenant).await.unwrap(), [], "nobody has read what is not there");
+    log.reserve(&tenant, &[at(0, 10), at(1, 7)]).await.unwrap();
+    assert!(log.bounds(&tenant).await.unwrap().iter().all(|bound| bound.next == 10));
+    assert_eq!(lost(log).await, [Some(3..10)]);
+
+    disk.crash(Unsynced::Gone);
+    let log = on(&disk).await;
+    let mut reader = log.read(&tenant, &[at(0, 0)]).await.unwrap();
+    log.reserve(&tenant, &[at(0, 2)]).await.unwrap();
+    assert_eq!(log.append(&tenant, numbered(3, 2)).await.unwrap()[0].offset, 10);
+    let offsets = |events: Vec<Event>| events.iter().map(|event| event.position.offset).collect::<Vec<_>>();
+    assert_eq!(offsets(all(&log, &tenant).await), [0, 1, 2, 10, 11]);
+    assert!(reader.poll(100, Duration::ZERO).await.is_ok(), "a reader passes over what is not there");
+    drop(reader);
+    assert_eq!(lost(log).await, [Some(3..10)], "every start says so");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oldest_go_when_there_are_too_many_bytes() {
     let (disk, tenant) = (SimDisk::default(), new_tenant());
     let settings = Settings { retention: Retention { age: None, bytes: Some(3_000) }, ..Settings::default() };
