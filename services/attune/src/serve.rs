@@ -157,7 +157,7 @@ impl Server {
 fn stores_config(config: &Config, address: SocketAddr) -> StoresConfig {
     let mut stores = config.stores.clone();
     if stores.public_url == StoresConfig::default().public_url && !address.ip().is_unspecified() {
-        stores.public_url = format!("http://{address}");
+        stores.public_url = config.url(address);
     }
     stores
 }
@@ -240,8 +240,9 @@ pub fn report(config: &Config, server: &Server) {
         say!("  {} {}", label("model"), describe(&model));
     }
     say!("  {} {}", label("data"), config.data.display());
-    say!("  {} {}", label("REST, gRPC"), styled(Style::Cyan, format!("http://{}", server.address)));
-    say!("  {} {}", label("docs"), styled(Style::Cyan, format!("http://{}/docs", server.address)));
+    let url = config.url(server.address);
+    say!("  {} {}", label("REST, gRPC"), styled(Style::Cyan, &url));
+    say!("  {} {}", label("docs"), styled(Style::Cyan, format!("{url}/docs")));
     if let Some(key) = &server.key {
         let kept = if server.is_demo { "for this run only" } else { "shown this once: only its hash is kept" };
         say!("  {} {} ({kept})", label("admin key"), key.secret);
@@ -264,4 +265,21 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>> {
             _ = signal::ctrl_c() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presigned_addresses_are_those_at_which_the_port_answers() {
+        let address = "10.0.0.7:8443".parse().unwrap();
+        let mut config = Config::default();
+        assert_eq!(stores_config(&config, address).public_url, "http://10.0.0.7:8443");
+        config.server.tls.certificate = "chain.pem".into();
+        config.server.tls.key = "key.pem".into();
+        assert_eq!(stores_config(&config, address).public_url, "https://10.0.0.7:8443");
+        config.stores.public_url = "https://shop.example".to_owned();
+        assert_eq!(stores_config(&config, address).public_url, "https://shop.example");
+    }
 }
