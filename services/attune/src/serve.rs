@@ -66,7 +66,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the port, verifies and loads the models, opens the keys.
+    /// Takes the port, reads what the configuration names, verifies and loads the models, opens the keys.
     ///
     /// # Errors
     /// Whatever of these fails, in words for the person who typed the command.
@@ -78,6 +78,7 @@ impl Server {
             !demo || address.ip().is_loopback(),
             "--demo shows its key and is for this machine alone: {address} is not a loopback address; use 127.0.0.1"
         );
+        let (gateway, outside) = (compose::gateway(config)?, compose::outside(config)?);
         let folder = stores_folder(config, demo, address)?;
         std::fs::create_dir_all(&folder).with_context(|| unusable(&folder))?;
         let stores = Stores::open(&stores_config(config, address), &folder).await?;
@@ -103,10 +104,10 @@ impl Server {
         };
         // Where the cache is in this process, nobody shares it, and counting there would be counting twice.
         let shared = (config.stores.cache.scheme() != "memory").then(|| Arc::clone(&stores.cache));
-        let (services, background) = compose::services(config, &stores, &inference, &folder)?;
+        let (services, background) = compose::services(config, &stores, &inference, outside, &folder)?;
         Ok(Self {
             listener,
-            gateway: compose::gateway(config).map_err(Error::msg)?,
+            gateway,
             inference,
             front: Front { keys, tokens, shared, tables },
             services,

@@ -1,6 +1,7 @@
 //! TLS of the port, with certificates that may be renewed while it is open.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
@@ -35,26 +36,29 @@ pub struct TlsError {
 
 /// What is offered to clients that connect now. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Tls {
+pub struct Tls {
     files: TlsFiles,
     current: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
 impl Tls {
     /// Reads the files.
+    ///
+    /// # Errors
+    /// They cannot be read, or are no certificate with its key.
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let config = read(&files)?;
         Ok(Self { files, current: Arc::new(RwLock::new(Arc::new(config))) })
     }
 
     /// For one connection.
-    pub fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)).into()
     }
 
     /// Reads the files again whenever they change, until it is dropped. Files that are not good, as while they are being
     /// written, change nothing; connections that are open stay as they are.
-    pub async fn keep_current(self) {
+    pub(crate) async fn keep_current(self) {
         let mut seen = changed(&self.files);
         loop {
             tokio::time::sleep(LOOK).await;
@@ -71,6 +75,12 @@ impl Tls {
                 Err(error) => tracing::warn!(%error, "the certificate stays as it is"),
             }
         }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
     }
 }
 

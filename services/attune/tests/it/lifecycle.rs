@@ -1,6 +1,7 @@
 //! A server's life: ready, busy, drained, started again.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,37 @@ fn a_start_that_fails_makes_no_key() {
     config(folder.path());
     let server = Server::start_in(folder, &[]);
     assert_eq!(server.embed(&["the key that was printed"]).len(), 1);
+}
+
+/// Wrong files among those that a start reads, and at last right ones.
+#[test]
+fn a_start_that_cannot_offer_what_it_should_never_says_that_it_is_ready() {
+    let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/tests/it/certificates");
+    let tls = |key: &str| {
+        let (certificate, key) = (certificates.join("one.pem"), certificates.join(key));
+        format!("[server.tls]\ncertificate = '{}'\nkey = '{}'\n", certificate.display(), key.display())
+    };
+    let outside = "[[outside.hosts]]\norigin = \"https://models.example\"\ntoken_file = '/nowhere/token'\n".to_owned();
+    for (wrong, why) in [(tls("two.key"), "server.tls"), (outside, "/nowhere/token")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = config(folder.path());
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &wrong).unwrap();
+        let data = folder.path().join("data");
+        let (config, data) = (path.to_str().unwrap(), data.to_str().unwrap());
+        let failed = run(&["serve", "--listen", "127.0.0.1:0", "--config", config, "--data", data]);
+        let (printed, said) = (String::from_utf8_lossy(&failed.stdout), String::from_utf8_lossy(&failed.stderr));
+        assert_eq!(failed.status.code(), Some(1), "{said}");
+        assert!(said.contains(why), "{why}: {said}");
+        assert!(printed.is_empty(), "neither that it is ready nor a key: {printed}");
+        assert!(!folder.path().join("data/keys").exists(), "{why}: a key was made that nobody saw");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path());
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &tls("one.key")).unwrap();
+    let server = Server::start_in(folder, &[]);
+    assert!(server.key.is_some(), "{}", server.report);
+    let said = format!("https://{}", server.address);
+    assert!(server.report.contains(&said) && !server.report.contains("http://"), "{}", server.report);
 }
 
 #[test]
