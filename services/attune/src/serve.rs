@@ -7,12 +7,14 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use attune_gateway::{DEFAULT_TENANT, Drained, Front, GatewayConfig, KeyStore, NewKey, Services, TablesNow, Tokens};
 use attune_inference::{Inference, ModelInfo};
+use attune_outside::HttpOutside;
 use attune_store::relational::Relational;
 use attune_store::resolve::{Stores, StoresConfig};
 use clap::Args;
@@ -30,7 +32,8 @@ use crate::{compose, logging, replicas};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The first start prints an admin key, once; only its hash is kept, in the data
-folder. SIGTERM and Ctrl-C answer what is in flight and then stop.
+folder. SIGTERM and Ctrl-C answer what is in flight and then stop, and give up a
+start that is not over.
 
 Examples:
   attune serve
@@ -65,12 +68,23 @@ pub struct Server {
     guest: Option<Guest>,
 }
 
-impl Server {
-    /// Takes the port, reads what the configuration names, verifies and loads the models, opens the keys.
-    ///
-    /// # Errors
-    /// Whatever of these fails, in words for the person who typed the command.
-    pub async fn prepare(config: &Config, demo: bool) -> Result<Self> {
+/// What takes long is done: a start that is given up until here has made nothing that anybody would miss.
+struct Loaded {
+    listener: TcpListener,
+    address: SocketAddr,
+    gateway: GatewayConfig,
+    outside: Option<Arc<HttpOutside>>,
+    /// Where the paths of the stores begin.
+    folder: PathBuf,
+    stores: Stores,
+    inference: Inference,
+    tables: Option<Arc<TablesNow>>,
+    tokens: Option<Tokens>,
+}
+
+impl Loaded {
+    /// Takes the port, reads what the configuration names, opens the stores, verifies and loads the models.
+    async fn load(config: &Config, demo: bool) -> Result<Self> {
         attune_gateway::install_metrics();
         let listener = listen(&config.server.listen).await?;
         let address = listener.local_addr()?;
@@ -95,7 +109,22 @@ impl Server {
             true => None,
             false => Some(Tokens::open(issuers, Arc::clone(&stores.relational)).await?),
         };
-        // Last: a key that was made for a start that then fails would never be seen.
+        Ok(Self { listener, address, gateway, outside, folder, stores, inference, tables, tokens })
+    }
+}
+
+impl Server {
+    /// Takes the port, opens the stores, loads the models, and opens the keys.
+    ///
+    /// # Errors
+    /// Whatever of these fails, in words for the person who typed the command.
+    pub async fn prepare(config: &Config, demo: bool) -> Result<Self> {
+        Self::of(Loaded::load(config, demo).await?, config, demo).await
+    }
+
+    /// Opens the keys, last: a key that was made for a start that then fails would never be seen.
+    async fn of(loaded: Loaded, config: &Config, demo: bool) -> Result<Self> {
+        let Loaded { listener, address, gateway, outside, folder, stores, inference, tables, tokens } = loaded;
         let guest = (demo && config.stores.relational.is_server()).then(|| Guest::new(Arc::clone(&stores.relational)));
         let rows = Arc::clone(&stores.relational);
         let (keys, key) = match demo {
@@ -208,21 +237,34 @@ fn unusable(data: &Path) -> String {
 /// # Errors
 /// It could not start.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
-    let start = Instant::now();
-    runtime()?.block_on(async {
-        let traces = logging::init(config)?;
-        let stop = stop_signal()?;
-        let server = Server::prepare(config, options.demo).await?;
-        report(config, &server);
-        say!("ready in {} ms", start.elapsed().as_millis());
-        let drained = server.run(stop).await;
-        traces.flush().await;
-        match drained? {
-            Drained::Answered => say!("stopped: everything in flight was answered"),
-            Drained::CutOff => say!("stopped: what took longer than server.drain_s_max was cut off"),
+    let runtime = runtime()?;
+    match runtime.block_on(until_told(config, options.demo))? {
+        Some(Drained::Answered) => say!("stopped: everything in flight was answered"),
+        Some(Drained::CutOff) => say!("stopped: what took longer than server.drain_s_max was cut off"),
+        None => {
+            say!("stopped before it was ready");
+            // Nobody waits for models that are being loaded for nobody.
+            runtime.shutdown_background();
         }
-        Ok(())
-    })
+    }
+    Ok(())
+}
+
+/// Starts and serves until a signal says stop; how the drain ended, or nothing where it was told before it was ready.
+async fn until_told(config: &Config, demo: bool) -> Result<Option<Drained>> {
+    let start = Instant::now();
+    let traces = logging::init(config)?;
+    let mut stop = pin!(stop_signal()?);
+    let loaded = tokio::select! {
+        loaded = Loaded::load(config, demo) => loaded?,
+        () = &mut stop => return Ok(None),
+    };
+    let server = Server::of(loaded, config, demo).await?;
+    report(config, &server);
+    say!("ready in {} ms", start.elapsed().as_millis());
+    let drained = server.run(stop).await;
+    traces.flush().await;
+    drained.map(Some)
 }
 
 /// The runtime of every command that serves or calls.
