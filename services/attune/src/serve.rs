@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::signal;
 
 use crate::background::Background;
-use crate::config::{Config, ServerFlags};
+use crate::config::{Config, Roles, ServerFlags};
 use crate::guest::Guest;
 use crate::scanner;
 use crate::term::{Style, styled};
@@ -58,6 +58,7 @@ pub struct Server {
     services: Services,
     /// The configuration's file, whose replicas are followed.
     file: Option<PathBuf>,
+    roles: Roles,
     background: Background,
     /// Where it listens.
     pub address: SocketAddr,
@@ -142,6 +143,7 @@ impl Server {
             services,
             background,
             file: config.file.clone(),
+            roles: config.roles.clone(),
             address,
             key,
             is_demo: demo,
@@ -164,7 +166,7 @@ impl Server {
             attune_gateway::serve(self.listener, self.gateway, self.inference, self.front, self.services, shutdown);
         let follow = async move {
             match &self.file {
-                Some(file) => replicas::follow(file, &upstreams).await,
+                Some(file) => replicas::follow(file, &self.roles, &upstreams).await,
                 None => std::future::pending().await,
             }
         };
