@@ -66,6 +66,7 @@ mod tests {
         let content = "[upstreams]\ncontent = [\"10.0.0.2:8080\"]\n";
         assert!(told("gateway", content).contains("content had no replicas when this process started"));
         assert!(told("gateway", "[upstreams]\nusers = [\"10.0.0.2\"]\n").contains("host:port"));
+        assert!(told("gateway", "").contains("a gateway alone"));
         assert!(told("gateway", "[upstreams]\nuser = []\n").contains("unknown field `user`"));
     }
 }

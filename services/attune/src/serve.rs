@@ -93,6 +93,9 @@ impl Loaded {
             !demo || address.ip().is_loopback(),
             "--demo shows its key and is for this machine alone: {address} is not a loopback address; use 127.0.0.1"
         );
+        for role in config.upstreams.lacking(&config.roles) {
+            tracing::warn!("{role} is neither in roles nor in [upstreams]: nobody answers its requests");
+        }
         let (gateway, outside) = (compose::gateway(config)?, compose::outside(config)?);
         let folder = stores_folder(config, demo, address)?;
         std::fs::create_dir_all(&folder).with_context(|| unusable(&folder))?;
