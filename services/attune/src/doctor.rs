@@ -229,7 +229,8 @@ fn store(surveyed: &Surveyed) -> Finding {
         State::Absent(path) => good(format!("{uri}: {} will be made", path.display())),
         State::Fails(error) => (Verdict::Bad, resolve::explain(uri, error)),
         State::Answers { health, latency } => {
-            let finding = format!("{uri}: {health}, answers in {:.1} ms", latency.as_secs_f64() * 1e3);
+            let answers = format!("{uri}: {health}, answers in {:.1} ms", latency.as_secs_f64() * 1e3);
+            let finding = std::iter::once(&answers).chain(&health.remarks).cloned().collect::<Vec<_>>().join("; ");
             match &health.warnings[..] {
                 [] => good(finding),
                 warnings => (Verdict::Warning, format!("{finding}; {}", warnings.join("; "))),
