@@ -156,7 +156,9 @@ fn describe(key: &ApiKey) -> String {
         (None, expires_ms) => format!("until {}", at(expires_ms, "revoked")),
     };
     let used = at(key.used_ms, "never");
-    format!("{}  {:<18} {}; last used {used}; {}", key.id, key.scopes.join(","), state, key.title)
+    // Whoever may make keys writes titles, and they are not to steer the terminal of who reads them.
+    let title = key.title.replace(char::is_control, "\u{fffd}");
+    format!("{}  {:<18} {}; last used {used}; {title}", key.id, key.scopes.join(","), state)
 }
 
 fn said(error: ApiError) -> anyhow::Error {
