@@ -104,8 +104,8 @@ pub fn outside(config: &Config) -> Result<Option<Arc<HttpOutside>>, attune_outsi
 }
 
 /// The services that this process has, over its stores and models, what they do besides answering, and where the others
-/// are. What lists are made of is kept in `folder`, and rows of reports that are sorted. Whom `outside` knows may be asked
-/// for a say in them.
+/// are. What lists are made of is kept in `folder`, and rows of reports that are sorted. Whom `outside` knows may be
+/// asked for a say in lists.
 ///
 /// # Errors
 /// A replica's address is none, or the system refuses threads.

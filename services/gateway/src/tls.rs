@@ -97,8 +97,8 @@ impl Watch {
         Self { seen: changed(&tls.files), tls, wrong: None }
     }
 
-    /// Reads files that are others than those in use, as often as it is asked: certificate and key are not written at once,
-    /// and the second may come with the time of the first. What is wrong with them is news once.
+    /// Reads files that are others than those in use, as often as it is asked: certificate and key are not written at
+    /// once, and the second may come with the time of the first. What is wrong with them is news once.
     fn look(&mut self) -> Option<News> {
         let now = changed(&self.tls.files);
         if now == self.seen {

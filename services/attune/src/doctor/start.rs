@@ -47,8 +47,8 @@ pub async fn named(config: &Config) -> Vec<(String, Finding)> {
     findings
 }
 
-/// What is kept, where there is any: whether keys can be checked, and lakes be read. A store that cannot be opened has a line
-/// of its own.
+/// What is kept, where there is any: whether keys can be checked, and lakes be read. A store that cannot be opened has
+/// a line of its own.
 pub async fn kept(config: &Config, with_keys: bool) -> Vec<(String, Finding)> {
     let absent = Stores::absent(&config.stores, &config.data);
     let is_there = |store: StoreKind| !absent.iter().any(|(one, _)| *one == store);

@@ -1,5 +1,5 @@
-//! `attune doctor` with the real binary: what a start could not read is bad. Its part `data`: a sound installation is told
-//! nothing, and each fault that is planted in a copy of it is found, by its code.
+//! `attune doctor` with the real binary: what a start could not read is bad. Its part `data`: a sound installation is
+//! told nothing, and each fault that is planted in a copy of it is found, by its code.
 
 mod plant;
 

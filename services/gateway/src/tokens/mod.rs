@@ -136,8 +136,8 @@ impl Tokens {
         Ok(Self { inner: Arc::new(Inner { issuers, rows, remembered, tenants }) })
     }
 
-    /// Reads the keys of an issuer once, as [`open`](Self::open) would. What is wrong with an address keeps nothing from
-    /// opening, and is the answer.
+    /// Reads the keys of an issuer once, as [`open`](Self::open) would. What is wrong with an address keeps nothing
+    /// from opening, and is the answer.
     ///
     /// # Errors
     /// As [`open`](Self::open).

@@ -14,8 +14,8 @@ pub const LOOK_MAX: Duration = Duration::from_secs(2);
 /// Steps of SQLite between two looks at the clock.
 const STEPS: i32 = 1_000;
 
-/// What a store says of itself, after a look through its file that may take so long. What its file holds beyond that is not
-/// known, and a remark.
+/// What a store says of itself, after a look through its file that may take so long. What its file holds beyond that
+/// is not known, and a remark.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a page is not what it should be.
