@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use attune_analytics::{AnalyticsService, Bandits};
 use attune_api::catalogue::SharedCatalogue;
 use attune_api::users::{KeepsOfPeople, KeepsOfTenants};
 use attune_content::{ContentService, Models, Workers};
-use attune_gateway::{DEFAULT_TENANT, GatewayConfig, Role, Services, TlsFiles, Upstreams};
+use attune_gateway::{DEFAULT_TENANT, GatewayConfig, Role, Services, Tls, TlsError, TlsFiles, Upstreams};
 use attune_inference::schedule::Limits;
 use attune_inference::{EngineChoice, Inference, InferenceConfig, ModelSpec, PrecisionChoice, TextLimits};
 use attune_lake::LakeWriter;
@@ -61,13 +61,13 @@ pub fn precision(from: Precision) -> PrecisionChoice {
     }
 }
 
-/// The limits of the wire side.
+/// The limits of the wire side, and its certificate.
 ///
 /// # Errors
-/// A sentence with the key that makes no sense.
-pub fn gateway(config: &Config) -> Result<GatewayConfig, String> {
+/// A sentence with the key that makes no sense, or with the file that cannot be used.
+pub fn gateway(config: &Config) -> Result<GatewayConfig> {
     let from = &config.server;
-    let (limits, proxies) = (config.limits.rates(), config.front.proxies()?);
+    let (limits, proxies) = (config.limits.rates(), config.front.proxies().map_err(Error::msg)?);
     let mut gateway = GatewayConfig { limits, proxies, ..GatewayConfig::default() };
     gateway.requests.body_bytes_max = from.body_bytes_max;
     gateway.requests.in_flight_max = from.in_flight_max;
@@ -78,15 +78,34 @@ pub fn gateway(config: &Config) -> Result<GatewayConfig, String> {
     gateway.connections.head_max = Duration::from_secs(from.head_s_max);
     gateway.connections.idle_max = Duration::from_secs(from.idle_s_max);
     gateway.cors_origins.clone_from(&from.cors_origins);
-    let (certificate, key) = (from.tls.certificate.clone(), from.tls.key.clone());
-    gateway.tls = (!key.as_os_str().is_empty()).then_some(TlsFiles { certificate, key });
+    gateway.tls = tls(config)?;
     gateway.drain.notice = Duration::from_millis(from.drain_notice_ms);
     gateway.drain.drain_max = Duration::from_secs(from.drain_s_max);
     Ok(gateway)
 }
 
+/// What the port offers to whoever connects, where it is not plain.
+///
+/// # Errors
+/// A file that cannot be used.
+pub fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
+    let from = &config.server.tls;
+    let files = || TlsFiles { certificate: from.certificate.clone(), key: from.key.clone() };
+    from.is_set().then(|| Tls::open(files())).transpose()
+}
+
+/// Whom those who make lists may ask; nobody where none are made.
+///
+/// # Errors
+/// A host's token cannot be read.
+pub fn outside(config: &Config) -> Result<Option<Arc<HttpOutside>>, attune_outside::ConfigError> {
+    let makes_lists = config.roles.has(Role::Recommendation);
+    makes_lists.then(|| HttpOutside::new(&config.outside).map(Arc::new)).transpose()
+}
+
 /// The services that this process has, over its stores and models, what they do besides answering, and where the others
-/// are. What lists are made of is kept in `folder`, and rows of reports that are sorted.
+/// are. What lists are made of is kept in `folder`, and rows of reports that are sorted. Whom `outside` knows may be
+/// asked for a say in lists.
 ///
 /// # Errors
 /// A replica's address is none, or the system refuses threads.
@@ -94,6 +113,7 @@ pub fn services(
     config: &Config,
     stores: &Stores,
     inference: &Inference,
+    outside: Option<Arc<HttpOutside>>,
     folder: &Path,
 ) -> Result<(Services, Background)> {
     let has = |role| config.roles.has(role);
@@ -105,7 +125,7 @@ pub fn services(
         let of_people: Vec<Arc<dyn KeepsOfPeople>> = vec![tracking.clone(), content.clone()];
         users(config, stores, of_people, vec![content.clone()])
     });
-    let lists = has(Role::Recommendation).then(|| recommendation(config, stores, content.clone(), folder));
+    let lists = has(Role::Recommendation).then(|| recommendation(config, stores, content.clone(), outside, folder));
     let (recommendation, following) = lists.transpose()?.unzip();
     let analytics = has(Role::Analytics).then(|| analytics(config, stores, content.clone(), folder)).transpose()?;
     let analytics = analytics.map(Arc::new);
@@ -135,6 +155,7 @@ fn recommendation(
     config: &Config,
     stores: &Stores,
     catalogue: SharedCatalogue,
+    outside: Option<Arc<HttpOutside>>,
     folder: &Path,
 ) -> Result<(Arc<Recommender>, Following)> {
     let seams = Seams {
@@ -143,7 +164,7 @@ fn recommendation(
         relational: Arc::clone(&stores.relational),
         catalogue,
         models: Some(Arc::new(recommenders(config, stores))),
-        outside: Some(Arc::new(HttpOutside::new(&config.outside)?)),
+        outside: outside.map(|outside| outside as _),
         folder: folder.join("recommendation"),
     };
     let started = Recommender::start(config.recommendation.clone(), config.worth.clone(), seams);

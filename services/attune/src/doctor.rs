@@ -4,6 +4,7 @@
 //! script can ask.
 
 mod data;
+mod start;
 
 use std::fmt::Display;
 use std::fs;
@@ -31,8 +32,10 @@ const MEMORY_BYTES_MIN: u64 = 600 << 20;
 /// What can be typed after `attune doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends with status 1 where something would keep the server from starting. Give it
-the flags and the configuration that the server gets.
+Ends with status 1 where something would keep the server from starting, or where
+what it keeps cannot be read: the certificate, tokens, the secret of keys, a page
+of a database (a large one is looked at for some seconds), the list of a lake's
+files. Give it the flags and the configuration that the server gets.
 
 `attune doctor data` says why lists are not personal, what was seen and what to
 do, and ends with status 1 where something keeps them from being so. It reads the
@@ -101,7 +104,13 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
 fn machine(config: &Config, all: bool) -> Result<usize> {
     let mut bad = 0;
     let mut findings = if all { checks(config) } else { Vec::new() };
-    findings.extend(stores(config)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    findings.extend(runtime.block_on(async {
+        let mut findings = if all { start::named(config).await } else { Vec::new() };
+        findings.extend(stores(config).await);
+        findings.extend(start::kept(config, all).await);
+        findings
+    }));
     for (name, (verdict, finding)) in findings {
         say!("{} {name:<16} {finding}", mark(verdict));
         bad += usize::from(verdict == Verdict::Bad);
@@ -217,10 +226,9 @@ fn port(listen: &str) -> Finding {
 }
 
 /// Asks every store how it is.
-fn stores(config: &Config) -> Result<Vec<(String, Finding)>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let surveyed = runtime.block_on(Stores::survey(&config.stores, &config.data));
-    Ok(surveyed.into_iter().map(|one| (format!("store {}", one.store), store(&one))).collect())
+async fn stores(config: &Config) -> Vec<(String, Finding)> {
+    let surveyed = Stores::survey(&config.stores, &config.data).await;
+    surveyed.into_iter().map(|one| (format!("store {}", one.store), store(&one))).collect()
 }
 
 fn store(surveyed: &Surveyed) -> Finding {
@@ -229,7 +237,8 @@ fn store(surveyed: &Surveyed) -> Finding {
         State::Absent(path) => good(format!("{uri}: {} will be made", path.display())),
         State::Fails(error) => (Verdict::Bad, resolve::explain(uri, error)),
         State::Answers { health, latency } => {
-            let finding = format!("{uri}: {health}, answers in {:.1} ms", latency.as_secs_f64() * 1e3);
+            let answers = format!("{uri}: {health}, answers in {:.1} ms", latency.as_secs_f64() * 1e3);
+            let finding = std::iter::once(&answers).chain(&health.remarks).cloned().collect::<Vec<_>>().join("; ");
             match &health.warnings[..] {
                 [] => good(finding),
                 warnings => (Verdict::Warning, format!("{finding}; {}", warnings.join("; "))),

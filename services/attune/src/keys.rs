@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use attune_api::rest::Timestamp;
 use attune_api::{ApiError, Scope};
 use attune_gateway::{DEFAULT_TENANT, KeySpec, KeyStore};
 use attune_store::relational::{ApiKey, Relational};
 use attune_store::resolve::Stores;
-use attune_store::{PAGE_ROWS_MAX, PageRequest, Tenant};
+use attune_store::{PAGE_ROWS_MAX, PageRequest, StoreKind, Tenant};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
@@ -79,8 +79,11 @@ struct Whose {
 /// Does what was typed.
 ///
 /// # Errors
-/// The store cannot be opened, or refuses.
+/// The store cannot be opened, or refuses; or there is none, and the command makes no first key.
 pub fn run(config: &Config, command: &Command) -> Result<()> {
+    if !matches!(command, Command::Create(_)) {
+        require_installation(config, &[StoreKind::Relational])?;
+    }
     serve::runtime()?.block_on(async {
         let rows = Stores::relational(&config.stores, &config.data).await?;
         let (keys, first) = KeyStore::open(Arc::clone(&rows), &config.data).await?;
@@ -125,6 +128,19 @@ async fn revoke(keys: &KeyStore, options: &Revoke) -> Result<()> {
     Ok(())
 }
 
+/// For commands that look at what there is: opening a store that is not there would make it.
+///
+/// # Errors
+/// One of these is not there.
+pub fn require_installation(config: &Config, stores: &[StoreKind]) -> Result<()> {
+    let absent = Stores::absent(&config.stores, &config.data);
+    if let Some((store, path)) = absent.iter().find(|(store, _)| stores.contains(store)) {
+        let path = path.display();
+        bail!("there is no installation to look at: {path} ({store}) is not there; name another with --data");
+    }
+    Ok(())
+}
+
 /// # Errors
 /// There is no such tenant.
 pub async fn require_tenant(rows: &dyn Relational, tenant: &Tenant) -> Result<()> {
@@ -140,7 +156,9 @@ fn describe(key: &ApiKey) -> String {
         (None, expires_ms) => format!("until {}", at(expires_ms, "revoked")),
     };
     let used = at(key.used_ms, "never");
-    format!("{}  {:<18} {}; last used {used}; {}", key.id, key.scopes.join(","), state, key.title)
+    // Whoever may make keys writes titles, and they are not to steer the terminal of who reads them.
+    let title = key.title.replace(char::is_control, "\u{fffd}");
+    format!("{}  {:<18} {}; last used {used}; {title}", key.id, key.scopes.join(","), state)
 }
 
 fn said(error: ApiError) -> anyhow::Error {
@@ -159,8 +177,15 @@ mod tests {
     fn a_tenant_that_is_not_there_has_no_keys_to_list() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { data: folder.path().to_owned(), ..Config::default() };
-        let list =
-            |tenant: &str| run(&config, &Command::List(List { whose: Whose { tenant: tenant.parse().unwrap() } }));
+        let whose = |tenant: &str| Whose { tenant: tenant.parse().unwrap() };
+        let list = |tenant: &str| run(&config, &Command::List(List { whose: whose(tenant) }));
+        let none = list(DEFAULT_TENANT).unwrap_err().to_string();
+        assert!(none.contains("no installation") && none.contains("--data"), "{none}");
+        let is_empty = || std::fs::read_dir(folder.path()).unwrap().next().is_none();
+        assert!(is_empty(), "and none is made, with a key that nobody looks for there");
+        let create =
+            Create { title: "a".to_owned(), scopes: vec![Scope::Read], days: None, whose: whose(DEFAULT_TENANT) };
+        run(&config, &Command::Create(create)).unwrap();
         list(DEFAULT_TENANT).unwrap();
         assert_eq!(list("nope").unwrap_err().to_string(), "there is no tenant \"nope\"");
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use attune_kernels::ISA_VARIABLE;
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::config::{self, Config, Limits};
+use crate::config::{self, Config, Limits, Tls};
 use crate::models::install::models_folder;
 
 /// Where such servers keep their data, one after the other: in the data folder, until it is dropped.
@@ -74,7 +74,8 @@ impl OwnServer {
         let began = Instant::now();
         let file = NamedTempFile::with_suffix(".toml")?;
         // What is measured is the server, not how much one key may ask for: a GPU answers more than that.
-        let quiet = Config { log: "warn".into(), limits: Limits::none(), ..config.clone() };
+        let mut quiet = Config { log: "warn".into(), limits: Limits::none(), ..config.clone() };
+        quiet.server.tls = Tls::default();
         std::fs::write(file.path(), toml::to_string(&quiet)?)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("serve").args(flags).arg("--config").arg(file.path());

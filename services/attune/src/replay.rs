@@ -4,14 +4,14 @@ use anyhow::{Context, Result, bail};
 use attune_gateway::DEFAULT_TENANT;
 use attune_lake::load_manifest;
 use attune_recommendation::Replayed;
-use attune_store::Tenant;
 use attune_store::events::{Bounds, PAGE_MAX, Stretch, lost_end};
 use attune_store::relational::all_tenants;
 use attune_store::resolve::Stores;
+use attune_store::{StoreKind, Tenant};
 use clap::{Args, ValueEnum};
 
 use crate::config::Config;
-use crate::keys::require_tenant;
+use crate::keys::{require_installation, require_tenant};
 use crate::serve;
 use crate::term::{self, grouped};
 
@@ -53,8 +53,9 @@ enum Part {
 /// Replays.
 ///
 /// # Errors
-/// A store cannot be opened, or the log cannot be replayed.
+/// There is no installation, a store cannot be opened, or the log cannot be replayed.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
+    require_installation(config, &[StoreKind::Relational, StoreKind::Events])?;
     serve::runtime()?.block_on(async {
         let stores = Stores::open(&config.stores, &config.data).await?;
         let tenants = match &options.tenant {
@@ -143,9 +144,14 @@ mod tests {
     fn a_tenant_that_is_not_there_is_not_replayed() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { data: folder.path().to_owned(), ..Config::default() };
-        let error = run(&config, &Options { tenant: Some("nope".parse().unwrap()), only: None, accept_loss: false })
-            .unwrap_err();
-        assert_eq!(error.to_string(), "there is no tenant \"nope\"");
+        let options = Options { tenant: Some("nope".parse().unwrap()), only: None, accept_loss: false };
+        let replay = || run(&config, &options).unwrap_err();
+        let none = replay().to_string();
+        assert!(none.contains("no installation") && none.contains("--data"), "{none}");
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "and none is made");
+        let made = async { drop(Stores::open(&config.stores, &config.data).await.unwrap()) };
+        serve::runtime().unwrap().block_on(made);
+        assert_eq!(replay().to_string(), "there is no tenant \"nope\"");
     }
 
     #[tokio::test]

@@ -7,12 +7,14 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use attune_gateway::{DEFAULT_TENANT, Drained, Front, GatewayConfig, KeyStore, NewKey, Services, TablesNow, Tokens};
 use attune_inference::{Inference, ModelInfo};
+use attune_outside::HttpOutside;
 use attune_store::relational::Relational;
 use attune_store::resolve::{Stores, StoresConfig};
 use clap::Args;
@@ -20,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::signal;
 
 use crate::background::Background;
-use crate::config::{Config, ServerFlags};
+use crate::config::{Config, Roles, ServerFlags};
 use crate::guest::Guest;
 use crate::scanner;
 use crate::term::{Style, styled};
@@ -30,7 +32,8 @@ use crate::{compose, logging, replicas};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The first start prints an admin key, once; only its hash is kept, in the data
-folder. SIGTERM and Ctrl-C answer what is in flight and then stop.
+folder. SIGTERM and Ctrl-C answer what is in flight and then stop, and give up a
+start that is not over.
 
 Examples:
   attune serve
@@ -55,6 +58,7 @@ pub struct Server {
     services: Services,
     /// The configuration's file, whose replicas are followed.
     file: Option<PathBuf>,
+    roles: Roles,
     background: Background,
     /// Where it listens.
     pub address: SocketAddr,
@@ -65,12 +69,23 @@ pub struct Server {
     guest: Option<Guest>,
 }
 
-impl Server {
-    /// Takes the port, verifies and loads the models, opens the keys.
-    ///
-    /// # Errors
-    /// Whatever of these fails, in words for the person who typed the command.
-    pub async fn prepare(config: &Config, demo: bool) -> Result<Self> {
+/// What takes long is done: a start that is given up until here has made nothing that anybody would miss.
+struct Loaded {
+    listener: TcpListener,
+    address: SocketAddr,
+    gateway: GatewayConfig,
+    outside: Option<Arc<HttpOutside>>,
+    /// Where the paths of the stores begin.
+    folder: PathBuf,
+    stores: Stores,
+    inference: Inference,
+    tables: Option<Arc<TablesNow>>,
+    tokens: Option<Tokens>,
+}
+
+impl Loaded {
+    /// Takes the port, reads what the configuration names, opens the stores, verifies and loads the models.
+    async fn load(config: &Config, demo: bool) -> Result<Self> {
         attune_gateway::install_metrics();
         let listener = listen(&config.server.listen).await?;
         let address = listener.local_addr()?;
@@ -78,6 +93,10 @@ impl Server {
             !demo || address.ip().is_loopback(),
             "--demo shows its key and is for this machine alone: {address} is not a loopback address; use 127.0.0.1"
         );
+        for role in config.upstreams.lacking(&config.roles) {
+            tracing::warn!("{role} is neither in roles nor in [upstreams]: nobody answers its requests");
+        }
+        let (gateway, outside) = (compose::gateway(config)?, compose::outside(config)?);
         let folder = stores_folder(config, demo, address)?;
         std::fs::create_dir_all(&folder).with_context(|| unusable(&folder))?;
         let stores = Stores::open(&stores_config(config, address), &folder).await?;
@@ -94,7 +113,22 @@ impl Server {
             true => None,
             false => Some(Tokens::open(issuers, Arc::clone(&stores.relational)).await?),
         };
-        // Last: a key that was made for a start that then fails would never be seen.
+        Ok(Self { listener, address, gateway, outside, folder, stores, inference, tables, tokens })
+    }
+}
+
+impl Server {
+    /// Takes the port, opens the stores, loads the models, and opens the keys.
+    ///
+    /// # Errors
+    /// Whatever of these fails, in words for the person who typed the command.
+    pub async fn prepare(config: &Config, demo: bool) -> Result<Self> {
+        Self::of(Loaded::load(config, demo).await?, config, demo).await
+    }
+
+    /// Opens the keys, last: a key that was made for a start that then fails would never be seen.
+    async fn of(loaded: Loaded, config: &Config, demo: bool) -> Result<Self> {
+        let Loaded { listener, address, gateway, outside, folder, stores, inference, tables, tokens } = loaded;
         let guest = (demo && config.stores.relational.is_server()).then(|| Guest::new(Arc::clone(&stores.relational)));
         let rows = Arc::clone(&stores.relational);
         let (keys, key) = match demo {
@@ -103,15 +137,16 @@ impl Server {
         };
         // Where the cache is in this process, nobody shares it, and counting there would be counting twice.
         let shared = (config.stores.cache.scheme() != "memory").then(|| Arc::clone(&stores.cache));
-        let (services, background) = compose::services(config, &stores, &inference, &folder)?;
+        let (services, background) = compose::services(config, &stores, &inference, outside, &folder)?;
         Ok(Self {
             listener,
-            gateway: compose::gateway(config).map_err(Error::msg)?,
+            gateway,
             inference,
             front: Front { keys, tokens, shared, tables },
             services,
             background,
             file: config.file.clone(),
+            roles: config.roles.clone(),
             address,
             key,
             is_demo: demo,
@@ -134,7 +169,7 @@ impl Server {
             attune_gateway::serve(self.listener, self.gateway, self.inference, self.front, self.services, shutdown);
         let follow = async move {
             match &self.file {
-                Some(file) => replicas::follow(file, &upstreams).await,
+                Some(file) => replicas::follow(file, &self.roles, &upstreams).await,
                 None => std::future::pending().await,
             }
         };
@@ -157,7 +192,7 @@ impl Server {
 fn stores_config(config: &Config, address: SocketAddr) -> StoresConfig {
     let mut stores = config.stores.clone();
     if stores.public_url == StoresConfig::default().public_url && !address.ip().is_unspecified() {
-        stores.public_url = format!("http://{address}");
+        stores.public_url = config.url(address);
     }
     stores
 }
@@ -207,21 +242,34 @@ fn unusable(data: &Path) -> String {
 /// # Errors
 /// It could not start.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
-    let start = Instant::now();
-    runtime()?.block_on(async {
-        let traces = logging::init(config)?;
-        let stop = stop_signal()?;
-        let server = Server::prepare(config, options.demo).await?;
-        report(config, &server);
-        say!("ready in {} ms", start.elapsed().as_millis());
-        let drained = server.run(stop).await;
-        traces.flush().await;
-        match drained? {
-            Drained::Answered => say!("stopped: everything in flight was answered"),
-            Drained::CutOff => say!("stopped: what took longer than server.drain_s_max was cut off"),
+    let runtime = runtime()?;
+    match runtime.block_on(until_told(config, options.demo))? {
+        Some(Drained::Answered) => say!("stopped: everything in flight was answered"),
+        Some(Drained::CutOff) => say!("stopped: what took longer than server.drain_s_max was cut off"),
+        None => {
+            say!("stopped before it was ready");
+            // Nobody waits for models that are being loaded for nobody.
+            runtime.shutdown_background();
         }
-        Ok(())
-    })
+    }
+    Ok(())
+}
+
+/// Starts and serves until a signal says stop; how the drain ended, or nothing where it was told before it was ready.
+async fn until_told(config: &Config, demo: bool) -> Result<Option<Drained>> {
+    let start = Instant::now();
+    let traces = logging::init(config)?;
+    let mut stop = pin!(stop_signal()?);
+    let loaded = tokio::select! {
+        loaded = Loaded::load(config, demo) => loaded?,
+        () = &mut stop => return Ok(None),
+    };
+    let server = Server::of(loaded, config, demo).await?;
+    report(config, &server);
+    say!("ready in {} ms", start.elapsed().as_millis());
+    let drained = server.run(stop).await;
+    traces.flush().await;
+    drained.map(Some)
 }
 
 /// The runtime of every command that serves or calls.
@@ -240,8 +288,9 @@ pub fn report(config: &Config, server: &Server) {
         say!("  {} {}", label("model"), describe(&model));
     }
     say!("  {} {}", label("data"), config.data.display());
-    say!("  {} {}", label("REST, gRPC"), styled(Style::Cyan, format!("http://{}", server.address)));
-    say!("  {} {}", label("docs"), styled(Style::Cyan, format!("http://{}/docs", server.address)));
+    let url = config.url(server.address);
+    say!("  {} {}", label("REST, gRPC"), styled(Style::Cyan, &url));
+    say!("  {} {}", label("docs"), styled(Style::Cyan, format!("{url}/docs")));
     if let Some(key) = &server.key {
         let kept = if server.is_demo { "for this run only" } else { "shown this once: only its hash is kept" };
         say!("  {} {} ({kept})", label("admin key"), key.secret);
@@ -264,4 +313,21 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>> {
             _ = signal::ctrl_c() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presigned_addresses_are_those_at_which_the_port_answers() {
+        let address = "10.0.0.7:8443".parse().unwrap();
+        let mut config = Config::default();
+        assert_eq!(stores_config(&config, address).public_url, "http://10.0.0.7:8443");
+        config.server.tls.certificate = "chain.pem".into();
+        config.server.tls.key = "key.pem".into();
+        assert_eq!(stores_config(&config, address).public_url, "https://10.0.0.7:8443");
+        config.stores.public_url = "https://shop.example".to_owned();
+        assert_eq!(stores_config(&config, address).public_url, "https://shop.example");
+    }
 }

@@ -92,6 +92,21 @@ impl App {
         *self.draining.borrow()
     }
 
+    /// Whether a role's requests have nobody to answer them, neither here nor in a process that is known.
+    pub fn lacks(&self, role: Role) -> bool {
+        let services = &self.services;
+        let is_here = match role {
+            // Routes of models are there without any, and the trainer has none.
+            Role::Inference | Role::Trainer => true,
+            Role::Recommendation => services.recommendation.is_some(),
+            Role::Tracking => services.tracking.is_some(),
+            Role::Content => services.content.is_some(),
+            Role::Users => services.users.is_some(),
+            Role::Analytics => services.analytics.is_some(),
+        };
+        !is_here && !services.upstreams.has(role)
+    }
+
     /// How the segments are that GPUs search.
     pub fn card_tables(&self) -> Vec<ReadyTables> {
         self.tables.iter().map(|now| now()).collect()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{address::Proxies, limits::RateLimits, tls::TlsFiles};
+use crate::{address::Proxies, limits::RateLimits, tls::Tls};
 
 /// How the gateway serves. The default is what `attune serve` runs with.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub struct GatewayConfig {
     /// What one connection may do.
     pub connections: ConnectionLimits,
     /// The certificate of the port; without it, it is plain.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Tls>,
     /// How a shutdown goes.
     pub drain: DrainLimits,
 }

@@ -7,6 +7,8 @@ use http::StatusCode;
 use std::time::Duration;
 use tonic::{Code, Status};
 
+use crate::{app::App, upstream::Role};
+
 /// After how long a request refused by a full gateway, or by one that drains, may come again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -118,6 +120,17 @@ pub(crate) fn draining() -> ApiError {
 pub(crate) fn bad_header(name: &str, value: &str, wanted: &str) -> ApiError {
     let detail = format!("header `{name}` is {}; it must be {wanted}", quoted(value));
     ApiError::new(ErrorCode::Malformed, detail)
+}
+
+/// Nothing is at that path, or nothing is there in this process.
+pub(crate) fn no_route(app: &App, path: &str) -> ApiError {
+    match Role::of(path).filter(|role| app.lacks(*role)) {
+        None => from_status(StatusCode::NOT_FOUND),
+        Some(role) => {
+            let detail = format!("no such route here: this server has no service {role}, and knows no replica of it");
+            ApiError::new(ErrorCode::NotFound, detail)
+        }
+    }
 }
 
 /// What the framework answered by itself (no route, another method) as one of ours.

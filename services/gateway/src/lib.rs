@@ -62,6 +62,6 @@ pub use metrics::install as install_metrics;
 pub use routes::{ROUTES, Route};
 pub use serve::{Drained, Front, TablesNow, in_process, serve};
 pub use services::Services;
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use tokens::{TOKEN_ALGORITHMS, TokenAlgorithm, TokenConfig, TokenError, Tokens};
 pub use upstream::{AddressError, Addresses, Role, RoleError, Upstreams};

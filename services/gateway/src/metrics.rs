@@ -45,6 +45,7 @@ const GPU_TABLE_FAILURES: &str = "attune_gpu_table_failures_total";
 const LAG: &str = "attune_background_lag_seconds";
 const STARTING: &str = "attune_background_starting";
 const RECORDS: &str = "attune_background_records_total";
+const CERTIFICATE_STALE: &str = "attune_tls_certificate_stale";
 const READY: &str = "attune_ready";
 const BUILD: &str = "attune_build_info";
 const RESIDENT: &str = "attune_resident_memory_bytes";
@@ -117,6 +118,10 @@ fn describe() {
     );
     describe_gauge!(STARTING, "1 while what goes on in the background still reads what was before it");
     describe_counter!(RECORDS, "Records of the log that what goes on in the background has dealt with");
+    describe_gauge!(
+        CERTIFICATE_STALE,
+        "1 while the files of the certificate are others than those in use, and cannot be used"
+    );
     describe_gauge!(READY, "1 when requests should be sent here");
     describe_gauge!(BUILD, "1, with the version as a label");
     describe_gauge!(RESIDENT, "Memory of the process that is in RAM");
@@ -215,6 +220,10 @@ pub(crate) fn connections(open: usize) {
 
 pub(crate) fn connection_closed(reason: &'static str) {
     counter!(CONNECTIONS_CLOSED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn certificate_is_stale(is_stale: bool) {
+    gauge!(CERTIFICATE_STALE).set(f64::from(u8::from(is_stale)));
 }
 
 /// Routes that balancers and scrapers ask all day: not worth a line in the log.

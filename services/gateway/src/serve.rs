@@ -40,7 +40,7 @@ use crate::{
     keys::KeyStore,
     metrics,
     services::Services,
-    tls::{Tls, TlsError},
+    tls::Tls,
     tokens::Tokens,
 };
 
@@ -83,9 +83,6 @@ pub enum ServeError {
         /// What there is.
         known: String,
     },
-    /// The certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
 }
 
 /// Serves until `shutdown` completes, then drains: `/readyz` says no, new connections are refused, requests in flight
@@ -105,7 +102,7 @@ pub async fn serve(
 ) -> Result<Drained, ServeError> {
     metrics::install();
     let (stop, stopping) = watch::channel(false);
-    let tls = config.tls.clone().map(Tls::open).transpose()?;
+    let tls = config.tls.clone();
     let app = App::new(config, inference, front, services, stopping);
     app.check_defaults()?;
     let (health, reporter) = health::grpc_routes(&app).await?;

@@ -7,9 +7,9 @@ use std::time::Instant;
 use arrow::array::{RecordBatch, TimestampMillisecondArray, UInt64Array};
 use arrow::error::ArrowError;
 use attune_api::moment::now_ms;
-use attune_store::Tenant;
 use attune_store::events::{Event as Logged, Position};
 use attune_store::objects::{Condition, Objects, PAGE_MAX};
+use attune_store::{ErrorKind, Tenant};
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
@@ -49,13 +49,19 @@ impl Tail {
     }
 
     /// An empty lake that replaces the one that is there with its first commit, and the files of that one, which are to be
-    /// removed afterwards.
+    /// removed afterwards. A manifest that is damaged names none: its files go by age, as what nobody names.
     pub async fn anew(
         objects: Arc<dyn Objects>,
         tenant: Tenant,
         settings: LakeSettings,
     ) -> Result<(Self, Vec<DataFile>), LakeError> {
-        let (old, version) = versioned(&*objects, &tenant).await?;
+        let (old, version) = match versioned(&*objects, &tenant).await {
+            Err(LakeError::Store(error)) if error.kind == ErrorKind::Corrupt => {
+                objects.delete(&tenant, MANIFEST_KEY).await?;
+                (Manifest::default(), None)
+            }
+            read => read?,
+        };
         let manifest = Manifest { format: FORMAT, ..Manifest::default() };
         let (windows, pending) = Default::default();
         Ok((Self { objects, tenant, settings, manifest, version, windows, pending }, old.files))

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use attune_ranking::data::{Worth, WorthError};
 use serde::{Deserialize, Serialize};
 
+/// More threads than any machine has processors.
+const THREADS_MAX: usize = 1_024;
+
 /// `[recommendation]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -46,6 +49,9 @@ pub struct RecommendationConfig {
 /// A setting that makes no sense.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
+    /// More threads than can be of use.
+    #[error("recommendation.threads is {0}, it must be 0 to {THREADS_MAX}")]
+    Threads(usize),
     /// A number outside its range.
     #[error("recommendation.{name} is {value}: {need}")]
     Number {
@@ -96,6 +102,9 @@ impl RecommendationConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         const COUNT: &str = "at least 1 is needed";
         const TIME: &str = "a finite number above 0 is needed";
+        if self.threads > THREADS_MAX {
+            return Err(ConfigError::Threads(self.threads));
+        }
         let counts = [
             ("queue_max", self.queue_max as u64),
             ("sources_ms_max", self.sources_ms_max),
@@ -134,5 +143,8 @@ mod tests {
         assert!(wrong.check().unwrap_err().to_string().contains("recommendation.seen_days is -1"));
         let wrong = RecommendationConfig { queue_max: 0, ..RecommendationConfig::default() };
         assert!(wrong.check().unwrap_err().to_string().contains("queue_max"));
+        let threads = |threads| RecommendationConfig { threads, ..RecommendationConfig::default() };
+        assert_eq!(threads(THREADS_MAX).check(), Ok(()));
+        assert!(threads(100_000).check().unwrap_err().to_string().contains("threads is 100000, it must be 0 to 1024"));
     }
 }

@@ -9,6 +9,8 @@ pub struct Health {
     pub server: String,
     /// Its version, as it states it.
     pub version: String,
+    /// What else is worth knowing, a part of a sentence each.
+    pub remarks: Vec<String>,
     /// What will go wrong sooner or later if it stays as it is, a sentence each with what to do.
     pub warnings: Vec<String>,
 }
@@ -16,7 +18,13 @@ pub struct Health {
 impl Health {
     /// A store with nothing to complain of.
     pub fn new(server: impl Into<String>, version: impl Into<String>) -> Self {
-        Self { server: server.into(), version: version.into(), warnings: Vec::new() }
+        Self { server: server.into(), version: version.into(), remarks: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// The same with a remark.
+    pub fn remark(mut self, remark: impl Into<String>) -> Self {
+        self.remarks.push(remark.into());
+        self
     }
 
     /// The same with a warning.

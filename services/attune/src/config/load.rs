@@ -73,8 +73,18 @@ pub fn load(
 /// The file cannot be read, a key is unknown, or a value has the wrong type; with the place.
 pub fn read(path: &Path) -> Result<Config> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    // The parser's error shows the line and marks the place.
-    toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.to_string().trim_end()))
+    toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {}", path.display(), told(&text, &error)))
+}
+
+/// What is wrong, and where. The line itself, which the parser would show, may have the password of a store in it.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map(|before| {
+        let (line, column) =
+            (before.split('\n').count(), before.rsplit('\n').next().map_or(0, |line| line.chars().count()));
+        format!("line {line}, column {}: ", column + 1)
+    });
+    format!("{}{}", place.unwrap_or_default(), error.message().trim_end())
 }
 
 fn with_environment(config: &Config, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config> {
@@ -190,6 +200,15 @@ mod tests {
         let file = file("log = \"info\"\n[server]\nlisten = \"127.0.0.1:1\"\nlissten = 3\n");
         let error = load(Some(file.path()), [], &Overrides::default()).unwrap_err().to_string();
         assert!(error.contains("line 4") && error.contains("unknown field `lissten`"), "{error}");
+    }
+
+    #[test]
+    fn a_mistake_beside_a_password_is_told_without_it() {
+        for line in ["relatonal = \"postgres://u:hunter2@h/db\"", "relational = \"postgres://u:hunter2@h/db"] {
+            let file = file(&format!("[stores]\n{line}\n"));
+            let error = format!("{:#}", load(Some(file.path()), [], &Overrides::default()).unwrap_err());
+            assert!(error.contains(": line ") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod load;
 mod roles;
 mod telemetry;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail, ensure};
@@ -140,6 +141,13 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its private key in PEM.
     pub key: PathBuf,
+}
+
+impl Tls {
+    /// Whether the port has a certificate. [`Config::check`] sees to it that there is a key as well.
+    pub fn is_set(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
 }
 
 /// `[inference]`
@@ -388,6 +396,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// What addresses of the server begin with that listens at `address`.
+    pub fn url(&self, address: impl fmt::Display) -> String {
+        let scheme = if self.server.tls.is_set() { "https" } else { "http" };
+        format!("{scheme}://{address}")
     }
 
     /// Where a model or adapter of the configuration is: paths as they are, names below `DATA/models`.

@@ -110,15 +110,28 @@ impl Replicas {
     }
 
     /// # Errors
-    /// An entry that is no address, or a service that is here as well.
+    /// An entry that is no address, a service that is here as well, or no service anywhere.
     pub fn check(&self, roles: &Roles) -> Result<()> {
         let addresses = self.addresses();
+        ensure!(
+            !(roles.0.is_empty() && addresses.is_empty()),
+            "a gateway alone needs somebody to send requests to: name the replicas of services in `upstreams`, in the \
+             file, or services of this process in `roles`"
+        );
         for role in addresses.keys() {
             let remedy = "take it out of `roles`, or its replicas out of `upstreams`";
             ensure!(!roles.has(*role), "{role} is a service of this process and has upstreams as well: {remedy}");
         }
         Upstreams::new(addresses)?;
         Ok(())
+    }
+
+    /// The services that neither this process has nor one behind it, where any is.
+    pub fn lacking(&self, roles: &Roles) -> Vec<Role> {
+        let addresses = self.addresses();
+        // The trainer is asked for nothing; and a replica, for nothing but what it has.
+        let is_lacking = |role: &Role| *role != Role::Trainer && !roles.has(*role) && !addresses.contains_key(role);
+        if addresses.is_empty() { Vec::new() } else { Role::ALL.into_iter().filter(is_lacking).collect() }
     }
 }
 
@@ -143,7 +156,18 @@ mod tests {
         let replicas = Replicas { content: vec!["10.0.0.1:8080".into()], ..Replicas::default() };
         assert!(replicas.check(&"gateway".parse().unwrap()).is_ok());
         assert!(replicas.check(&Roles::default()).unwrap_err().to_string().contains("content is a service"));
+        let none = Replicas::default();
+        assert!(none.check(&"gateway".parse().unwrap()).unwrap_err().to_string().contains("`upstreams`"));
+        assert!(none.check(&"tracking".parse().unwrap()).is_ok(), "it is one of the replicas");
         let nonsense = Replicas { content: vec!["10.0.0.1".into()], ..Replicas::default() };
         assert!(nonsense.check(&"gateway".parse().unwrap()).unwrap_err().to_string().contains("host:port"));
+    }
+
+    #[test]
+    fn who_stands_before_others_is_told_whom_he_does_not_know() {
+        let replicas = Replicas { content: vec!["10.0.0.1:8080".into()], ..Replicas::default() };
+        let some: Roles = "gateway,inference,tracking,users".parse().unwrap();
+        assert_eq!(replicas.lacking(&some), [Role::Recommendation, Role::Analytics]);
+        assert!(Replicas::default().lacking(&some).is_empty(), "it is one of the replicas");
     }
 }

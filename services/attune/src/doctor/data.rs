@@ -30,6 +30,7 @@ use serde::Serialize;
 
 use crate::bench::write_json;
 use crate::config::Config;
+use crate::keys::require_installation;
 use crate::serve;
 use crate::term::{Style, grouped, styled};
 
@@ -137,13 +138,8 @@ fn named(tenants: &[Tenant]) -> String {
 
 impl Around {
     async fn of(config: &Config, now_ms: i64) -> Result<Self> {
+        require_installation(config, &NEEDED)?;
         let absent = Stores::absent(&config.stores, &config.data);
-        if let Some((store, path)) = absent.iter().find(|(store, _)| NEEDED.contains(store)) {
-            let path = path.display();
-            anyhow::bail!(
-                "there is no installation to look at: {path} ({store}) is not there; name another with --data"
-            );
-        }
         let has_log = !absent.iter().any(|(store, _)| *store == StoreKind::Events);
         let stores = Opened {
             rows: Stores::relational(&config.stores, &config.data).await?,

@@ -45,11 +45,12 @@ event_id. Rows that cannot be used are listed in FILE.rejected.jsonl, with the
 reason; FILE.import.json says how far it is. Killed, the same command goes on;
 what is sent twice counts once. So do rows far apart that are equal in every
 column: who may do the same twice at one time has event_id tell it apart.
+Keep the key in ATTUNE_KEY: everybody on this machine sees what is typed.
 
 Examples:
-  attune import events history.parquet --key att_...
+  attune import events history.parquet
   attune import events ratings.csv --map user_id=user --map timestamp=time \\
-               --url http://attune.internal:8080 --key att_...")]
+               --url http://attune.internal:8080")]
 pub struct Options {
     /// The file
     #[arg(value_name = "FILE")]

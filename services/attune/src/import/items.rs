@@ -46,11 +46,12 @@ written a|b|c. Both may end in .gz.
 
 Killed, the same command goes on behind the last batch that was answered: how
 far it is stands in FILE.import.json. Rows that were not kept are listed with
-the reason in FILE.rejected.jsonl.
+the reason in FILE.rejected.jsonl. Keep the key in ATTUNE_KEY: everybody on this
+machine sees what is typed.
 
 Examples:
-  attune import items films.jsonl --key att_...
-  attune import items shop.csv --map id=sku --url http://attune.internal:8080 --key att_...")]
+  attune import items films.jsonl
+  attune import items shop.csv --map id=sku --url http://attune.internal:8080")]
 pub struct Options {
     /// The file
     #[arg(value_name = "FILE")]

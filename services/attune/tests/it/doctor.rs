@@ -1,5 +1,5 @@
-//! `attune doctor data` with the real binary: a sound installation is told nothing, and each fault that is planted in a
-//! copy of it is found, by its code.
+//! `attune doctor` with the real binary: what a start could not read is bad. Its part `data`: a sound installation is
+//! told nothing, and each fault that is planted in a copy of it is found, by its code.
 
 mod plant;
 
@@ -21,6 +21,9 @@ use plant::{ITEMS, PEOPLE, Planted, views};
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 const HOUR_S: i64 = 3_600;
+/// How lines of the doctor begin.
+const GOOD: &str = "ok  ";
+const BAD: &str = "BAD ";
 
 /// Plants a fault in an installation, and says what is to be added to the configuration and to the command.
 type Plant = fn(&Planted) -> (&'static str, Vec<String>);
@@ -110,6 +113,55 @@ fn later(seconds: i64) -> Vec<String> {
 
 fn nothing_more() -> (&'static str, Vec<String>) {
     ("", Vec::new())
+}
+
+/// What the doctor says of everything but data; each of these names has a line with that mark.
+fn looked_over(folder: &Path, configuration: &str, mark: &str, names: &[&str]) -> String {
+    let (path, data) = (folder.join("attune.toml"), folder.join("data"));
+    fs::write(&path, configuration).unwrap();
+    let fixed = ["doctor", "--listen", "127.0.0.1:0", "--config", path.to_str().unwrap()];
+    let output = run(&[&fixed[..], &["--data", data.to_str().unwrap()]].concat());
+    let text = said(&output);
+    for name in names {
+        let begins = format!("{mark} {name} ");
+        assert!(text.lines().any(|line| line.starts_with(&begins)), "{begins:?}: {text}");
+    }
+    assert!(mark != BAD || output.status.code() == Some(1), "{text}");
+    text
+}
+
+#[test]
+fn files_that_a_start_could_not_read_are_bad() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/tests/it/certificates");
+    let (token, keys) = (folder.path().join("token"), folder.path().join("keys.json"));
+    fs::write(&token, "secret").unwrap();
+    let key = json!({"kty": "oct", "kid": "k", "k": "YSBzZWNyZXQgdGhhdCBib3RoIHNpZGVzIGtub3cuLi4"});
+    fs::write(&keys, json!({"keys": [key]}).to_string()).unwrap();
+    let configuration = |key: &str, token: &Path, keys: &Path| {
+        let (certificate, key) = (certificates.join("one.pem"), certificates.join(key));
+        let tls = format!("[server.tls]\ncertificate = '{}'\nkey = '{}'\n", certificate.display(), key.display());
+        let jwt = format!("[auth.jwt]\nkeys = '{}'\nissuer = 'https://id.example'\n", keys.display());
+        let host = format!("origin = 'https://models.example'\ntoken_file = '{}'\n", token.display());
+        format!("{tls}{jwt}[[outside.hosts]]\n{host}")
+    };
+    let (names, nowhere) = (["certificate", "token keys", "outside"], Path::new("/nowhere"));
+    looked_over(folder.path(), &configuration("one.key", &token, &keys), GOOD, &names);
+    let text = looked_over(folder.path(), &configuration("two.key", nowhere, nowhere), BAD, &names);
+    assert!(["(server.tls)", "outside.hosts", "(auth.jwt.keys)"].iter().all(|key| text.contains(key)), "{text}");
+}
+
+#[test]
+fn a_secret_and_a_lake_that_cannot_be_read_are_bad() {
+    let folder = copied();
+    looked_over(folder.path(), "", GOOD, &["keys", "lake"]);
+    for name in ["keys/keys.secret", "stores/objects/default/data/+lake/=manifest.json"] {
+        let path = folder.path().join("data").join(name);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    let text = looked_over(folder.path(), "", BAD, &["keys", "lake"]);
+    assert!(text.contains("keys.secret is damaged") && text.contains("manifest"), "{text}");
 }
 
 #[test]

@@ -19,13 +19,14 @@ fn keys_are_made_listed_and_revoked_by_hand() {
     };
     let status = |key: &str| http::call(server.address, "GET", "/v1/models", Some(key), "").unwrap().status;
 
-    let (is_made, said) = keys(&["create", "--title", "shop", "--scope", "read", "--days", "30"]);
+    let (is_made, said) = keys(&["create", "--title", "shop\n\u{1b}[31m", "--scope", "read", "--days", "30"]);
     assert!(is_made, "{said}");
     let word = |after: &str| said.split_whitespace().skip_while(|word| *word != after).nth(1).unwrap().to_owned();
     let (id, key) = (word("id"), word("key"));
     assert_eq!(status(&key), 200);
     let (_, list) = keys(&["list"]);
     assert!(list.contains(&id) && list.contains("shop") && !list.contains(&key), "{list}");
+    assert!(!list.contains('\u{1b}') && list.lines().all(|line| line.contains("; last used ")), "{list:?}");
 
     let (is_revoked, said) = keys(&["revoke", &id]);
     assert!(is_revoked, "{said}");

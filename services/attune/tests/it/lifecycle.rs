@@ -1,6 +1,8 @@
 //! A server's life: ready, busy, drained, started again.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,6 +110,74 @@ fn a_start_that_fails_makes_no_key() {
     config(folder.path());
     let server = Server::start_in(folder, &[]);
     assert_eq!(server.embed(&["the key that was printed"]).len(), 1);
+}
+
+/// Wrong files among those that a start reads, and at last right ones.
+#[test]
+fn a_start_that_cannot_offer_what_it_should_never_says_that_it_is_ready() {
+    let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/tests/it/certificates");
+    let tls = |key: &str| {
+        let (certificate, key) = (certificates.join("one.pem"), certificates.join(key));
+        format!("[server.tls]\ncertificate = '{}'\nkey = '{}'\n", certificate.display(), key.display())
+    };
+    let outside = "[[outside.hosts]]\norigin = \"https://models.example\"\ntoken_file = '/nowhere/token'\n".to_owned();
+    for (wrong, why) in [(tls("two.key"), "server.tls"), (outside, "/nowhere/token")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = config(folder.path());
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &wrong).unwrap();
+        let data = folder.path().join("data");
+        let (config, data) = (path.to_str().unwrap(), data.to_str().unwrap());
+        let failed = run(&["serve", "--listen", "127.0.0.1:0", "--config", config, "--data", data]);
+        let (printed, said) = (String::from_utf8_lossy(&failed.stdout), String::from_utf8_lossy(&failed.stderr));
+        assert_eq!(failed.status.code(), Some(1), "{said}");
+        assert!(said.contains(why), "{why}: {said}");
+        assert!(printed.is_empty(), "neither that it is ready nor a key: {printed}");
+        assert!(!folder.path().join("data/keys").exists(), "{why}: a key was made that nobody saw");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path());
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &tls("one.key")).unwrap();
+    let server = Server::start_in(folder, &[]);
+    assert!(server.key.is_some(), "{}", server.report);
+    let said = format!("https://{}", server.address);
+    assert!(server.report.contains(&said) && !server.report.contains("http://"), "{}", server.report);
+}
+
+/// A store that takes connections and never says a word holds the start up for an hour.
+#[test]
+fn sigterm_ends_a_start_that_is_not_over() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path());
+    let uri = format!("postgres://ann@{}/db", silent.local_addr().unwrap());
+    let stores = format!("[stores]\nopen_s_max = 3600\nrelational = '{uri}'\n");
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &stores).unwrap();
+    let data = folder.path().join("data");
+    let (path, data) = (path.to_str().unwrap(), data.to_str().unwrap());
+    let mut child = attune(&["serve", "--listen", "127.0.0.1:0", "--config", path, "--data", data]).spawn().unwrap();
+    let (begun, mut connection) = (Instant::now(), None);
+    let status = loop {
+        if connection.is_none()
+            && let Ok((stream, _)) = silent.accept()
+        {
+            // It has come as far as that store.
+            connection = Some(stream);
+            assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        }
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if begun.elapsed() > Duration::from_secs(60) => {
+                child.kill().unwrap();
+                panic!("the start goes on; it came to the store: {}", connection.is_some());
+            }
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let output = child.wait_with_output().unwrap();
+    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(status.success(), "{said}");
+    assert_eq!(printed, "stopped before it was ready\n", "{said}");
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Server {
                 .for_each(|line| *kept.lock().unwrap() += &(line + "\n"));
         });
         let word_after = |mark: &str| report.split_once(mark).and_then(|(_, rest)| rest.split_whitespace().next());
-        let address = word_after("http://").expect("the report names the address").parse().unwrap();
+        let address = word_after("://").expect("the report names the address").parse().unwrap();
         let key = report.split_whitespace().find(|word| word.starts_with("att_")).map(str::to_owned);
         Self { child, address, key, report, folder, log }
     }

@@ -43,7 +43,7 @@ pub(crate) struct Caller {
 pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     let Some(line) = path.and_then(|path| routes::find(path.as_str())) else {
-        return Refusal(errors::from_status(http::StatusCode::NOT_FOUND)).into_response();
+        return Refusal(errors::no_route(&app, request.uri().path())).into_response();
     };
     let Some(access) = line.access(request.method()) else { return other_method(line.methods()) };
     let Access::Needs(any_of) = access else { return next.run(request).await };

@@ -151,6 +151,18 @@ impl KeyStore {
         Ok((store, first))
     }
 
+    /// Looks whether [`open`](Self::open) would open them, and makes nothing; whether there are any yet.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn check(rows: &dyn Relational, data_folder: &Path) -> Result<bool, KeyStoreError> {
+        let (folder, tenant) = (data_folder.join(FOLDER), default_tenant());
+        let has_file = !import::read(&folder)?.is_empty();
+        let has_any = has_file || !rows.keys(&tenant, PageRequest::first(1)).await?.rows.is_empty();
+        HashSecret::read(&folder, !has_any)?;
+        Ok(has_any)
+    }
+
     /// Keys whose secret ends with the process, and with it every key, and one admin key of a new tenant: for `--demo` and
     /// tests.
     ///

@@ -29,25 +29,33 @@ impl HashSecret {
     /// The one in `folder`. A new secret beside old hashes would lock everybody out without a word, so one is made only
     /// where there are no keys yet.
     pub fn open(folder: &Path, may_create: bool) -> Result<Self, KeyStoreError> {
+        if let Some(secret) = Self::read(folder, may_create)? {
+            return Ok(secret);
+        }
+        let path = folder.join(FILE);
+        let secret = text::random().map_err(KeyStoreError::random)?;
+        fs::create_dir_all(folder).map_err(|error| io_error("create", folder, error))?;
+        write_private(&path, &secret)?;
+        Ok(Self::new(&secret))
+    }
+
+    /// The one in `folder`; nothing where there is none and may be none.
+    pub fn read(folder: &Path, may_be_absent: bool) -> Result<Option<Self>, KeyStoreError> {
         let path = folder.join(FILE);
         match fs::read(&path) {
             Ok(bytes) => {
                 let reason = format!("it has {} bytes instead of {SECRET_BYTES}", bytes.len());
                 let secret: [u8; SECRET_BYTES] = bytes.try_into().map_err(|_| damaged(&path, reason))?;
-                return Ok(Self::new(&secret));
+                Ok(Some(Self::new(&secret)))
             }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("read", &path, error)),
-            Err(_) if !may_create => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("read", &path, error)),
+            Err(_) if may_be_absent => Ok(None),
+            Err(_) => {
                 let reason = "it is missing, and without it no stored key can be checked: servers that share a store of \
                               keys need the same file";
-                return Err(damaged(&path, reason.to_owned()));
+                Err(damaged(&path, reason.to_owned()))
             }
-            Err(_) => {}
         }
-        let secret = text::random().map_err(KeyStoreError::random)?;
-        fs::create_dir_all(folder).map_err(|error| io_error("create", folder, error))?;
-        write_private(&path, &secret)?;
-        Ok(Self::new(&secret))
     }
 
     /// What is kept of a key.

@@ -102,12 +102,17 @@ async fn only_the_servers_user_may_read_the_secret() {
 #[tokio::test]
 async fn a_lost_secret_is_told_and_not_replaced() {
     let rows = rows().await;
-    rows.open().await.unwrap();
     let path = rows.folder.path().join(FOLDER).join(secret::FILE);
+    let check = || KeyStore::check(&*rows.rows, rows.folder.path());
+    assert!(!check().await.unwrap() && !path.exists(), "a look makes none");
+    rows.open().await.unwrap();
+    assert!(check().await.unwrap());
     fs::write(&path, "short").unwrap();
     assert!(matches!(rows.open().await, Err(KeyStoreError::Damaged { .. })));
+    assert!(matches!(check().await, Err(KeyStoreError::Damaged { .. })));
     fs::remove_file(&path).unwrap();
     assert!(matches!(rows.open().await, Err(KeyStoreError::Damaged { .. })));
+    assert!(matches!(check().await, Err(KeyStoreError::Damaged { .. })));
     assert!(!path.exists());
 }
 

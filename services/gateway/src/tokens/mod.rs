@@ -136,6 +136,15 @@ impl Tokens {
         Ok(Self { inner: Arc::new(Inner { issuers, rows, remembered, tenants }) })
     }
 
+    /// Reads the keys of an issuer once, as [`open`](Self::open) would. What is wrong with an address keeps nothing
+    /// from opening, and is the answer.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn check(config: &TokenConfig) -> Result<Option<TokenError>, TokenError> {
+        Source::first(&config.keys, config.algorithms.clone()).await.map(|(_, missing)| missing)
+    }
+
     /// A tenant was deleted here.
     pub(crate) fn forget_tenant(&self, tenant: &Tenant) {
         self.inner.tenants.invalidate(tenant.as_str());

@@ -50,17 +50,24 @@ impl Source {
     /// Reads the keys for `algorithms`, and again every `refresh` for as long as somebody has this. A file that cannot be read is a
     /// mistake; an address that does not answer may do so later.
     pub async fn open(place: &str, algorithms: Vec<Algorithm>, refresh: Duration) -> Result<Arc<Self>, TokenError> {
-        let place = Place::of(place)?;
-        let source = Arc::new(Self { place, algorithms, current: RwLock::default(), asked: Mutex::default() });
-        let first = source.read().await;
-        if let Err(error) = &first {
-            match source.place {
-                Place::File(_) => return Err(error.clone()),
-                Place::Address(..) => tracing::warn!(%error, "no token is valid until its keys are there"),
-            }
+        let (source, missing) = Self::first(place, algorithms).await?;
+        if let Some(error) = &missing {
+            tracing::warn!(%error, "no token is valid until its keys are there");
         }
-        tokio::spawn(keep_reading(Arc::downgrade(&source), refresh, first.is_ok()));
+        let source = Arc::new(source);
+        tokio::spawn(keep_reading(Arc::downgrade(&source), refresh, missing.is_none()));
         Ok(source)
+    }
+
+    /// Reads the keys for the first time; of an address, also why there are none yet.
+    pub async fn first(place: &str, algorithms: Vec<Algorithm>) -> Result<(Self, Option<TokenError>), TokenError> {
+        let place = Place::of(place)?;
+        let source = Self { place, algorithms, current: RwLock::default(), asked: Mutex::default() };
+        let Err(error) = source.read().await else { return Ok((source, None)) };
+        match source.place {
+            Place::File(_) => Err(error),
+            Place::Address(..) => Ok((source, Some(error))),
+        }
     }
 
     pub fn current(&self) -> Arc<Read> {

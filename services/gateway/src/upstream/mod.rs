@@ -79,6 +79,11 @@ impl Upstreams {
         Ok(())
     }
 
+    /// Whether requests of that role have been sent on since the start.
+    pub fn has(&self, role: Role) -> bool {
+        self.pools.contains_key(&role)
+    }
+
     pub(crate) fn pool(&self, role: Role) -> Option<&Arc<Pool>> {
         self.pools.get(&role)
     }

@@ -252,6 +252,10 @@ async fn unknown_routes_and_methods_are_problems_too() {
     let server = Server::start().await;
     assert_problem(&server.ask(Ask::get("/v1/nowhere")).await, 404, "not_found", None);
     assert_problem(&server.ask(Ask::get("/")).await, 404, "not_found", None);
+    // One that others have is told as such: whoever calls a wrong server should not look for a typing mistake.
+    let answer = server.ask(Ask::post("/v1/events", "{}")).await;
+    assert_problem(&answer, 404, "not_found", None);
+    assert!(answer.json()["detail"].as_str().unwrap().contains("no service tracking"), "{}", answer.json());
     let answer = server.ask(Ask::get("/v1/sentiment")).await;
     assert_problem(&answer, 405, "method_not_allowed", None);
     assert_eq!(answer.header("allow"), "POST");

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use attune_gateway::{GatewayConfig, TlsFiles};
+use attune_gateway::{GatewayConfig, Tls, TlsFiles};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -29,12 +29,12 @@ fn pair(name: &str) -> (String, String) {
     (read("pem"), read("key"))
 }
 
-fn write(folder: &Path, name: &str) -> TlsFiles {
+fn write(folder: &Path, name: &str) -> Tls {
     let files = TlsFiles { certificate: folder.join("chain.pem"), key: folder.join("key.pem") };
     let (certificate, key) = pair(name);
     fs::write(&files.certificate, certificate).unwrap();
     fs::write(&files.key, key).unwrap();
-    files
+    Tls::open(files).unwrap()
 }
 
 /// A client that trusts this certificate alone. The status of its answer, or why there is none.

@@ -30,7 +30,7 @@ struct World {
     objects: Arc<dyn Objects>,
     /// What goes wrong with the objects.
     faults: Arc<Faults>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn tenant() -> Tenant {
@@ -43,7 +43,7 @@ impl World {
         let faults = Arc::default();
         let stores = testing::open_with(folder.path(), StoreKind::Objects, &faults).await.unwrap();
         let Stores { relational, events, objects, .. } = stores;
-        Self { relational, events, objects, faults, _folder: folder }
+        Self { relational, events, objects, faults, folder }
     }
 
     fn writer(&self, settings: LakeSettings) -> LakeWriter {
@@ -286,6 +286,11 @@ async fn a_rebuild_makes_the_same_lake_and_brings_nobody_back() {
     assert_eq!(rebuilt_again, rebuilt, "an absent lake is one that the log is ahead of");
     let file = world.manifest().await.files.remove(0);
     world.objects.delete(&tenant(), &file.key).await.unwrap();
+    let mended = rebuild(&*world.events, &world.objects, &tenant()).await.unwrap();
+    assert!(mended.before.is_err() && mended.after == rebuilt.after, "{mended:?}");
+    let manifest = world.folder.path().join("objects/acme/data/+lake/=manifest.json");
+    let bytes = std::fs::read(&manifest).unwrap();
+    std::fs::write(&manifest, &bytes[..bytes.len() / 2]).unwrap();
     let mended = rebuild(&*world.events, &world.objects, &tenant()).await.unwrap();
     assert!(mended.before.is_err() && mended.after == rebuilt.after, "{mended:?}");
     // Its writer goes on behind it.

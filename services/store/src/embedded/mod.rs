@@ -5,6 +5,7 @@ pub mod disk;
 pub mod documents;
 pub mod events;
 mod format;
+pub(crate) mod integrity;
 pub mod objects;
 pub mod relational;
 pub mod search;

@@ -19,6 +19,7 @@ pub use uri::{StoreUri, UriError};
 
 use crate::cache::Cache;
 use crate::documents::Documents;
+use crate::embedded::integrity;
 use crate::events::EventLog;
 use crate::objects::Objects;
 use crate::relational::Relational;
@@ -154,8 +155,8 @@ impl Stores {
         StoreKind::ALL.into_iter().filter_map(absent).collect()
     }
 
-    /// Opens every store by itself and asks it how it is, whatever becomes of the others. Makes no file and no folder
-    /// where there is none.
+    /// Opens every store by itself and asks it how it is, whatever becomes of the others. Files of SQLite are looked
+    /// through, for a time. Makes no file and no folder where there is none.
     pub async fn survey(config: &StoresConfig, data: &Path) -> Vec<Surveyed> {
         let opener = &Opener::new(config, data);
         let survey = StoreKind::ALL.map(|store| async move {
@@ -163,13 +164,25 @@ impl Stores {
             if let Some(path) = opener.file(store).filter(|path| !path.exists()) {
                 return Surveyed { store, uri, state: State::Absent(path) };
             }
-            let state = match within(config, store, health(opener, store)).await {
+            let state = match examined(config, opener, store).await {
                 Ok((health, latency)) => State::Answers { health, latency },
                 Err(error) => State::Fails(error),
             };
             Surveyed { store, uri, state }
         });
         futures::future::join_all(survey).await
+    }
+}
+
+async fn examined(
+    config: &StoresConfig,
+    opener: &Opener<'_>,
+    store: StoreKind,
+) -> Result<(Health, Duration), StoreError> {
+    let (health, latency) = within(config, store, health(opener, store)).await?;
+    match opener.file(store).filter(|_| config.uri(store).scheme() == "sqlite") {
+        Some(path) => Ok((integrity::examine(store, &path, health, integrity::LOOK_MAX).await?, latency)),
+        None => Ok((health, latency)),
     }
 }
 

@@ -7,6 +7,8 @@ use std::thread;
 
 use attune_store::resolve::{State, StoreUri, Stores, StoresConfig, explain};
 use attune_store::{ErrorKind, StoreKind};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor};
 
 /// Every store at one address of the network, where nothing good is.
 fn everything_at(address: &str, open_s_max: u64) -> StoresConfig {
@@ -67,6 +69,27 @@ async fn a_survey_makes_nothing_and_finds_what_is_there() {
     for one in Stores::survey(&config, data.path()).await {
         assert!(matches!(one.state, State::Answers { .. }), "{one:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_survey_finds_a_damaged_page_where_the_store_still_answers() {
+    let data = tempfile::tempdir().unwrap();
+    let (config, path) = (StoresConfig::default(), data.path().join("stores/documents.db"));
+    fs::create_dir(data.path().join("stores")).unwrap();
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    let rows = "CREATE TABLE others AS WITH RECURSIVE count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count \
+                WHERE n < 5000) SELECT n, hex(zeroblob(100)) AS text FROM count";
+    connection.execute(rows).await.unwrap();
+    connection.close().await.unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[50 * 4_096..51 * 4_096].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let surveyed = Stores::survey(&config, data.path()).await;
+    let documents = surveyed.iter().find(|one| one.store == StoreKind::Documents).unwrap();
+    let State::Fails(error) = &documents.state else { panic!("{documents:?}") };
+    assert_eq!(error.kind, ErrorKind::Corrupt, "{error}");
+    Stores::documents(&config, data.path()).await.unwrap().health().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
