@@ -88,6 +88,8 @@ fn files_of_ones_own_are_judged_and_bad_ones_named() {
     };
     let zero = write("zero.csv", "item_id,propensity,reward\na,1,0\nb,0,1\n");
     assert!(wrong(&zero, "uniform").contains("row 2: propensity 0 is not above 0"), "{}", wrong(&zero, "uniform"));
+    let tiny = write("tiny.csv", "item_id,propensity,reward\na,1,0\na,1e-300,1\n");
+    assert!(wrong(&tiny, "uniform").contains("row 2 would weigh "), "{}", wrong(&tiny, "uniform"));
     let fine = write("fine.csv", "item_id,propensity,reward\na,1,0\n");
     let other = write("other.csv", "item_id,chance\nz,1\n");
     assert!(wrong(&fine, &other).contains("would have shown nothing"), "{}", wrong(&fine, &other));
