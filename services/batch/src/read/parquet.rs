@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray, UInt64Array,
 };
 use arrow::compute::cast;
@@ -121,6 +121,8 @@ enum Column {
     Text(StringArray),
     Integer(Int64Array),
     Unsigned(UInt64Array),
+    /// Whole numbers, as databases without integers keep ids.
+    Whole(Decimal128Array),
     Number(Float64Array),
     Time(TimestampMillisecondArray),
     Flag(BooleanArray),
@@ -138,6 +140,7 @@ impl Column {
             DataType::Utf8 => Self::Text(data.into()),
             DataType::Int64 => Self::Integer(data.into()),
             DataType::UInt64 => Self::Unsigned(data.into()),
+            DataType::Decimal128(..) => Self::Whole(data.into()),
             DataType::Float64 => Self::Number(data.into()),
             DataType::Boolean => Self::Flag(data.into()),
             _ => Self::Time(data.into()),
@@ -149,6 +152,7 @@ impl Column {
             Self::Text(array) if array.is_valid(row) => Value::Text(array.value(row)),
             Self::Integer(array) if array.is_valid(row) => Value::Integer(array.value(row).into()),
             Self::Unsigned(array) if array.is_valid(row) => Value::Integer(array.value(row).into()),
+            Self::Whole(array) if array.is_valid(row) => Value::Integer(array.value(row)),
             Self::Number(array) if array.is_valid(row) => Value::Number(array.value(row)),
             Self::Flag(array) if array.is_valid(row) => Value::Flag(array.value(row)),
             Self::Lists(lists) => lists[row].as_ref().map_or(Value::Absent, |list| Value::List(list)),
@@ -179,13 +183,16 @@ fn lists(array: &ArrayRef, item: &DataType) -> Result<Vec<Option<Vec<Json>>>, ar
 fn read_as(found: &DataType, any_type: bool) -> Option<DataType> {
     use DataType::{
         Boolean, Date32, Date64, Decimal128, Dictionary, FixedSizeList, Float16, Float32, Float64, Int8, Int16, Int32,
-        Int64, LargeList, LargeUtf8, List, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+        Int64, LargeList, LargeUtf8, List, Null, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
     };
     match found {
         Utf8 | LargeUtf8 | Utf8View => Some(Utf8),
         Int8 | Int16 | Int32 | Int64 => Some(Int64),
         UInt8 | UInt16 | UInt32 | UInt64 => Some(UInt64),
+        Decimal128(_, 0) => Some(found.clone()),
         Float16 | Float32 | Float64 | Decimal128(..) => Some(Float64),
+        // A column that nobody filled.
+        Null => Some(Utf8),
         Timestamp(_, zone) => Some(Timestamp(TimeUnit::Millisecond, zone.clone())),
         Date32 | Date64 => Some(Timestamp(TimeUnit::Millisecond, None)),
         Dictionary(_, inner) => read_as(inner, any_type),

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Array, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, Decimal128Array, Float32Array, Float64Array, Int64Array, LargeStringArray, ListArray, NullArray,
+    RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::datatypes::Int32Type;
 use attune_batch::read::{
-    Batch, BatchLimits, ColumnMap, Event, ROW_BYTES_MAX, ReadError, Reader, Row, TEXT_BYTES_MAX, Text,
+    Batch, BatchLimits, ColumnMap, Event, ROW_BYTES_MAX, ReadError, Reader, Row, TEXT_BYTES_MAX, Text, User,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -225,6 +225,45 @@ fn parquet_gives_the_columns_that_are_wanted_and_its_number_of_rows() {
     assert!(reader.next_batch(ALL).unwrap().is_some_and(|rest| rest.rows.len() == 748));
     assert!(reader.next_batch(ALL).unwrap().is_none());
     assert_eq!(reader.file_bytes(), path.metadata().unwrap().len());
+}
+
+#[test]
+fn a_parquet_column_that_nobody_filled_is_one_that_is_not_there() {
+    let files = Files::new();
+    let nothing = || Arc::new(NullArray::new(2)) as ArrayRef;
+    let path = files.parquet(vec![
+        ("user_id", Arc::new(StringArray::from(vec!["a", "b"]))),
+        ("item_id", Arc::new(StringArray::from(vec!["x", "y"]))),
+        ("type", Arc::new(StringArray::from(vec!["view", "view"]))),
+        ("value", nothing()),
+        ("timestamp", Arc::new(Int64Array::from(vec![1, 2]))),
+        ("event_id", nothing()),
+        ("history", nothing()),
+    ]);
+    let events = all::<Event>(&path, &[]);
+    assert_eq!((events.rows.len(), events.rejected.len()), (2, 0));
+    assert!(events.rows.iter().all(|row| row.row.value.is_none() && row.row.event_id.is_none()));
+    assert!(all::<User>(&path, &[]).rows.iter().all(|row| row.row.history.is_empty()));
+    let batch = all::<Text>(&path, &["text=value"]);
+    assert_eq!(reasons(&batch), [(1, "text is missing or empty"), (2, "text is missing or empty")]);
+}
+
+#[test]
+fn whole_numbers_are_ids_however_parquet_keeps_them() {
+    let files = Files::new();
+    // Above 2^53, where a float would round.
+    let decimals = Decimal128Array::from(vec![Some(9_007_199_254_740_993), None, Some(-7)]);
+    let path = files.parquet(vec![
+        ("text", Arc::new(StringArray::from(vec!["a", "b", "c"]))),
+        ("id", Arc::new(decimals.with_precision_and_scale(38, 0).unwrap())),
+        ("float", Arc::new(Float64Array::from(vec![Some(1.0), None, Some(1.5)]))),
+    ]);
+    let ids: Vec<_> = texts(&path, &[]).into_iter().map(|(_, id, _)| id).collect();
+    assert_eq!(ids, [Some("9007199254740993".to_owned()), None, Some("-7".to_owned())]);
+    let batch = all::<Text>(&path, &["id=float"]);
+    assert_eq!((batch.rows[0].row.id.as_deref(), batch.rows[1].row.id.as_deref()), (Some("1"), None));
+    let reason = "id is a number with a fraction, or one too large to be exact: store it as text or as a whole number";
+    assert_eq!(reasons(&batch), [(3, reason)]);
 }
 
 #[test]
