@@ -72,8 +72,7 @@ pub enum ReadError {
         flag: &'static str,
     },
     /// A column of a type that nothing can be made of.
-    #[error("column {theirs:?} of {path} is of type {found}, which cannot be read as {ours}: text, numbers and times \
-             can",
+    #[error("column {theirs:?} of {path} is of type {found}, which cannot be read as {ours}: {takes} can",
         path = path.display())]
     ColumnType {
         /// The file.
@@ -84,6 +83,8 @@ pub enum ReadError {
         theirs: String,
         /// Its type.
         found: String,
+        /// What can be read as that.
+        takes: &'static str,
     },
     /// `--map` names a column that these rows do not have.
     #[error("{flag} {ours}=...: there is no {ours:?} among {}", known.join(", "))]

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Array, Float32Array, Float64Array, Int64Array, LargeStringArray, ListArray, NullArray,
-    RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+    Array, ArrayRef, Decimal128Array, Float32Array, Float64Array, Int64Array, LargeStringArray, ListArray, NullArray,
+    RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::datatypes::Int32Type;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Int32Type};
 use attune_batch::read::{
-    Batch, BatchLimits, ColumnMap, Event, ROW_BYTES_MAX, ReadError, Reader, Row, TEXT_BYTES_MAX, Text, User,
+    Batch, BatchLimits, ColumnMap, Done, Event, ROW_BYTES_MAX, ReadError, Reader, Row, TEXT_BYTES_MAX, Text, User,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -264,6 +265,40 @@ fn whole_numbers_are_ids_however_parquet_keeps_them() {
     assert_eq!((batch.rows[0].row.id.as_deref(), batch.rows[1].row.id.as_deref()), (Some("1"), None));
     let reason = "id is a number with a fraction, or one too large to be exact: store it as text or as a whole number";
     assert_eq!(reasons(&batch), [(3, reason)]);
+}
+
+#[test]
+fn a_parquet_history_of_structs_is_one_of_objects() {
+    let files = Files::new();
+    let field = |name: &str, kind: DataType| Arc::new(Field::new(name, kind, true));
+    let items: ArrayRef = Arc::new(Int64Array::from(vec![7, 8]));
+    let kinds: ArrayRef = Arc::new(StringArray::from(vec![Some("rating"), None]));
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(5_250_000), None]));
+    let things = StructArray::from(vec![
+        (field("item_id", DataType::Int64), items),
+        (field("type", DataType::Utf8), kinds),
+        (field("timestamp", times.data_type().clone()), times),
+    ]);
+    let thing = field("element", things.data_type().clone());
+    let history = ListArray::new(thing, OffsetBuffer::from_lengths([2, 0]), Arc::new(things), None);
+    let path =
+        files.parquet(vec![("user_id", Arc::new(StringArray::from(vec!["a", "b"]))), ("history", Arc::new(history))]);
+    let users = all::<User>(&path, &[]).rows;
+    let done = |item: &str, kind: Option<&str>, timestamp_ms| Done {
+        item_id: item.to_owned(),
+        kind: kind.map(str::to_owned),
+        value: None,
+        timestamp_ms,
+    };
+    assert_eq!(users[0].row.history, [done("7", Some("rating"), Some(5_250)), done("8", None, None)]);
+    assert!(users[1].row.history.is_empty());
+    // A list of lists is none of what a history can be.
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)])]);
+    let inner = Arc::new(Field::new("element", lists.data_type().clone(), true));
+    let nested = ListArray::new(inner, OffsetBuffer::from_lengths([1]), Arc::new(lists), None);
+    let path = files.parquet(vec![("user_id", Arc::new(StringArray::from(vec!["a"]))), ("history", Arc::new(nested))]);
+    let error = refusal::<User>(&path, &[]).to_string();
+    assert!(error.ends_with("and lists of these or of structs of them can"), "{error}");
 }
 
 #[test]
