@@ -148,7 +148,7 @@ pub(super) fn read(config: &Config, flags: &Flags) -> Result<(History, About, BT
                 "{} is not there: fetch it with `attune models pull movielens-100k`, or name your own --events",
                 path.display()
             );
-            let history = History::movielens(&path)?;
+            let history = History::read(&path, &ColumnMap::default())?;
             let users = Attributes::movielens_users(&path.with_extension("user"), &history.users)?;
             let items = Attributes::movielens_items(&path.with_extension("item"), &history.items)?;
             about = About { users: Some(users.table), items: Some(items.table) };

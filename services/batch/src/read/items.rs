@@ -12,7 +12,7 @@ use attune_ranking::attributes::{Kind, time_from_text};
 use serde_json::{Map, Value as Json};
 
 use super::columns::{ColumnMap, Field};
-use super::csv::{CsvSource, header};
+use super::csv::{CsvSource, Form, header};
 use super::error::ReadError;
 use super::json::Objects;
 use super::source::Source;
@@ -109,7 +109,7 @@ fn cells(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>) -> Result
     let required = ["id", "title"].map(Field::required);
     map.places(path, &required, &header)?;
     let fields: Vec<Field<'_>> = header.iter().map(|name| Field::optional(name)).collect();
-    let open = || CsvSource::open(path, &fields, &ColumnMap::default());
+    let open = || CsvSource::open(path, Form::Csv, &fields, &ColumnMap::default());
     let mut seen: Vec<Seen> = header.iter().map(|_| Seen::default()).collect();
     let mut source = open()?;
     while let Some(row) = source.next()? {
