@@ -5,7 +5,7 @@ mod recommend;
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use attune_batch::job::{self, JobOptions, Output, PART_ROWS_DEFAULT, Progress, Summary};
 use attune_batch::read::{ColumnMap, Row, Text};
 use attune_batch::task::{Embed, Sentiment, Task};
@@ -25,7 +25,8 @@ Reads CSV with a header, JSON lines or Parquet (.csv, .jsonl, .ndjson, .parquet;
 the text formats also with .gz): a column text, and an id where there is one.
 Writes a folder of parts that pandas, DuckDB and Spark read as one table, with
 the columns row, id, then embedding, or label, score and scores, then truncated.
-Rows that cannot be read are listed in OUTPUT.rejected.jsonl, with the reason.
+Rows that cannot be read are listed in OUTPUT.rejected.jsonl, with the reason;
+where that is all of them, the command fails.
 
 recommend reads a column user_id and, where there is one, history: a list of item
 ids (in CSV in JSON, or with spaces between), or of objects with item_id and any
@@ -105,7 +106,13 @@ fn complete<R: Row>(task: &mut dyn Task<Row = R>, job: &JobOptions, label: &str)
     let mut bar = Bar::new(label);
     let summary = job::run(task, job, |progress| bar.show(progress));
     bar.finish();
-    report(job, summary?, start.elapsed().as_secs_f64());
+    let summary = summary?;
+    report(job, summary, start.elapsed().as_secs_f64());
+    ensure!(
+        summary.rows == 0 || summary.rejected < summary.rows,
+        "no row of {label} could be used: {} says why",
+        job.output.rejected_path().display()
+    );
     Ok(())
 }
 

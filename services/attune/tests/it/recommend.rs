@@ -154,6 +154,8 @@ fn a_filter_over_a_file_of_items_decides_what_may_be_recommended() {
         let nothing =
             place.score(model, "users.csv", "none.jsonl", &[&words[..], &["--filter", "price > 99"]].concat());
         assert!(said(&nothing).contains("2 rows, 2 rejected"), "{}", said(&nothing));
+        assert_eq!(nothing.status.code(), Some(1));
+        assert!(said(&nothing).contains("no row of ") && said(&nothing).contains("none.jsonl.rejected.jsonl says why"));
         fs::remove_dir_all(place.path("none.jsonl")).unwrap();
         for (filter, why) in
             [("price <", "--filter price <"), ("size < 3", "no column \"size\""), ("price == \"a\"", "price")]
