@@ -7,6 +7,7 @@
 mod term;
 
 mod background;
+mod belongs;
 mod bench;
 mod cli;
 mod client;

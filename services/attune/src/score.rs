@@ -3,6 +3,7 @@
 
 mod recommend;
 
+use std::fmt;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +17,7 @@ use indicatif::ProgressBar;
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, EngineFlags, Model};
-use crate::{compose, serve, term};
+use crate::{belongs, compose, serve, term};
 
 /// What can be typed after `attune score`.
 #[derive(Debug, Args)]
@@ -86,11 +87,20 @@ enum TaskName {
     Recommend,
 }
 
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.to_possible_value().expect("no task is hidden");
+        write!(f, "--task {}", name.get_name())
+    }
+}
+
 /// Scores the file, shows a bar, and prints what it came to.
 ///
 /// # Errors
-/// The model is missing, the input cannot be read or the output cannot be written.
+/// An option is of another task, the model is missing, the input cannot be read or the output cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
+    const OF_LISTS: &[TaskName] = &[TaskName::Recommend];
+    belongs::check(options.task, &options.recommend.given().map(|(flag, is_given)| (flag, is_given, OF_LISTS)))?;
     let job = options.job()?;
     if options.task == TaskName::Recommend {
         let mut task = recommend::load(config, options.model.as_deref(), &options.recommend)?;

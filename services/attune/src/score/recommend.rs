@@ -21,12 +21,12 @@ use crate::worth::WorthFlag;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recommendations")]
 pub struct Flags {
-    /// Items a list
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    k: usize,
-    /// Leave out what a user has met, in training or in the history of his row
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    exclude_seen: bool,
+    /// Items a list [default: 10]
+    #[arg(long, value_name = "N")]
+    k: Option<usize>,
+    /// Leave out what a user has met, in training or in the history of his row [default: true]
+    #[arg(long, value_name = "BOOL")]
+    exclude_seen: Option<bool>,
     /// Recommend only items for which this holds, such as: category == "news" and price < 20
     #[arg(long, value_name = "EXPR", requires = "items")]
     filter: Option<String>,
@@ -44,6 +44,23 @@ pub struct Flags {
     worth: WorthFlag,
 }
 
+impl Flags {
+    /// The flags, and whether each was given.
+    pub fn given(&self) -> [(&'static str, bool); 7] {
+        [
+            ("--k", self.k.is_some()),
+            ("--exclude-seen", self.exclude_seen.is_some()),
+            ("--filter", self.filter.is_some()),
+            ("--items", self.items.is_some()),
+            ("--items-map", !self.items_columns.is_empty()),
+            ("--kind", !self.kinds.is_empty()),
+            ("--worth", self.worth.is_given()),
+        ]
+    }
+}
+
+/// Items a list, where nobody says.
+const K: usize = 10;
 const MODEL_HINT: &str =
     "--task recommend needs --model: the name of a recommender, or its folder; `attune train` makes one";
 
@@ -55,8 +72,8 @@ pub fn load(config: &Config, model: Option<&str>, flags: &Flags) -> Result<Recom
     let folder = recommender::resolve(&config.data, model.context(MODEL_HINT)?)?;
     let recommender = Recommender::load(&folder)?;
     let mut options = RecommendOptions {
-        k: flags.k,
-        exclude_seen: flags.exclude_seen,
+        k: flags.k.unwrap_or(K),
+        exclude_seen: flags.exclude_seen.unwrap_or(true),
         filter: None,
         worth: None,
         settings: BTreeMap::new(),

@@ -215,6 +215,29 @@ fn what_cannot_be_trained_on_is_told() {
 }
 
 #[test]
+fn options_that_would_do_nothing_are_refused() {
+    let place = Place::new();
+    let (users, events, out) =
+        (place.write("users.csv", "text\nhello\n"), place.path("events.csv"), place.path("out.jsonl"));
+    let score = |task: &str, flags: &[&str]| {
+        place.why(&[&["score", "--task", task, "--input", &users, "--output", &out], flags].concat())
+    };
+    for flags in [&["--k", "3"][..], &["--exclude-seen", "false"], &["--worth", "alike"]] {
+        let told = score("sentiment", flags);
+        let need = format!("{} does nothing with --task sentiment, it is for --task recommend", flags[0]);
+        assert!(told.contains(&need), "{told}");
+    }
+    let filter = ["--filter", "price < 3", "--items", "absent.csv"];
+    assert!(score("embed", &filter).contains("--filter does nothing with --task embed"), "{}", score("embed", &filter));
+    assert!(!Path::new(&out).exists());
+
+    let tenant = place.run(&["train", "popular", "--events", &events, "--tenant", "other"]);
+    assert_eq!(tenant.status.code(), Some(2), "{}", said(&tenant));
+    let told = said(&tenant);
+    assert!(told.contains("cannot be used with") && told.contains("--tenant"), "{told}");
+}
+
+#[test]
 fn bad_models_and_lengths_are_told_before_anything_is_written() {
     let place = Place::new();
     place.write("users.csv", "user_id\nu1\n");
