@@ -36,17 +36,10 @@ const SEED: u64 = 12_345;
 pub struct LoggedFlags {
     /// Rows that were shown: item_id, propensity, reward, perhaps position (from 1) and list_id [default: Open Bandit]
     #[arg(long, value_name = "FILE")]
-    rows: Option<PathBuf>,
-    /// What is asked about: uniform, or a file of item_id, chance and perhaps position
-    #[arg(long, value_name = "FILE", default_value = "uniform")]
+    pub(super) rows: Option<PathBuf>,
+    /// What is asked about of these rows: uniform, or a file of item_id, chance and perhaps position
+    #[arg(long, value_name = "FILE", default_value = "uniform", requires = "rows")]
     policy: String,
-}
-
-impl LoggedFlags {
-    /// Whether a file of rows was named.
-    pub fn has_rows(&self) -> bool {
-        self.rows.is_some()
-    }
 }
 
 /// A policy, judged by the log of another.

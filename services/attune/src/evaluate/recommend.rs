@@ -22,6 +22,9 @@ use crate::movielens;
 use crate::train::told;
 use crate::worth::WorthFlag;
 
+/// Splits, where nobody says.
+const SEEDS: u64 = 5;
+
 /// Flags of recommenders.
 #[derive(Debug, Args)]
 pub struct Flags {
@@ -31,28 +34,28 @@ pub struct Flags {
     /// A column of a file under its own name: ours=theirs
     #[arg(long, value_name = "OURS=THEIRS")]
     pub map: Vec<String>,
-    /// Splits, each with a seed of its own; protocols that split by time have one
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(super) seeds: u64,
+    /// Splits, each with a seed of its own; protocols that split by time have one [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) seeds: Option<u64>,
     /// What events are worth.
     #[command(flatten)]
     pub(super) worth: WorthFlag,
     /// Judge on the validation part, to choose settings
     #[arg(long, conflicts_with = "served")]
-    validation: bool,
+    pub(super) validation: bool,
     /// Ask a server, over REST: one of its own for each split, which is told the training events, trains what --model says
     /// [default: trainer.model] and makes lists as it always does
     #[arg(long)]
-    served: bool,
+    pub(super) served: bool,
     /// Say whether the second of two results written with --json differs from the first
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with = "protocol")]
     compare: Vec<PathBuf>,
 }
 
 impl Flags {
-    /// Whether a model is asked in this process, about the test part.
-    pub(super) fn is_plain(&self) -> bool {
-        !self.served && !self.validation
+    /// How many splits.
+    pub(super) fn seeds(&self) -> u64 {
+        self.seeds.unwrap_or(SEEDS)
     }
 }
 
@@ -67,7 +70,6 @@ pub fn run(
     flags: &Flags,
     json: Option<&Path>,
 ) -> Result<()> {
-    ensure!(flags.seeds > 0, "--seeds must be above 0");
     let (history, about, films) = read(config, flags)?;
     let worth = flags.worth.or(&Worth::alike(), config)?;
     let outcomes = if flags.served {
@@ -94,7 +96,7 @@ fn splits(
     mut judge: impl FnMut(u64) -> Result<Outcome>,
 ) -> Result<Vec<Outcome>> {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for seed in 0..flags.seeds {
+    for seed in 0..flags.seeds() {
         let outcome = judge(seed)?;
         let first = seed == 0;
         // A split that does not depend on the seed is judged once.
