@@ -162,18 +162,24 @@ pub(super) fn read(config: &Config, flags: &Flags) -> Result<(History, About, BT
     Ok((history, about, films))
 }
 
-/// Mean and standard deviation of each figure over the splits.
+/// Mean and standard deviation of each figure over the splits that asked anybody.
 fn print_seeds(outcomes: &[Outcome]) {
     say!("mean of {} splits, and their standard deviation:", outcomes.len());
-    for (number, group) in outcomes[0].groups.iter().enumerate() {
+    for (number, first) in outcomes[0].groups.iter().enumerate() {
+        let groups = outcomes.iter().map(|outcome| &outcome.groups[number]);
+        let asked: Vec<&GroupOutcome> = groups.filter(|group| !group.users.is_empty()).collect();
+        if asked.is_empty() {
+            say!("{:<12} nobody to ask", first.name);
+            continue;
+        }
         for metric in Metric::ALL {
-            let means: Vec<f64> = outcomes.iter().map(|outcome| mean(&outcome.groups[number], metric)).collect();
+            let means: Vec<f64> = asked.iter().map(|group| mean(group, metric)).collect();
             let centre = means.iter().sum::<f64>() / means.len() as f64;
             let squares = means.iter().map(|mean| (mean - centre).powi(2)).sum::<f64>();
-            let deviation = (squares / (means.len() - 1) as f64).sqrt();
+            let deviation = (squares / (means.len() - 1).max(1) as f64).sqrt();
             say!(
                 "{:<12} {:<12} {centre:.4} +- {deviation:.4}",
-                group.name,
+                first.name,
                 format!("{}@{}", metric.name(), outcomes[0].k)
             );
         }
