@@ -19,6 +19,7 @@ use super::served::Served;
 use crate::bench::{workers, write_json};
 use crate::config::Config;
 use crate::movielens;
+use crate::term;
 use crate::train::told;
 use crate::worth::WorthFlag;
 
@@ -99,8 +100,8 @@ fn splits(
     for seed in 0..flags.seeds() {
         let outcome = judge(seed)?;
         let first = seed == 0;
-        // A split that does not depend on the seed is judged once.
-        if !first && outcome.groups == outcomes[0].groups {
+        // A split that does not depend on the seed is judged once; in few data a later one may be the first by chance.
+        if seed == 1 && outcome.groups == outcomes[0].groups {
             break;
         }
         if first {
@@ -123,6 +124,12 @@ fn splits(
 /// never asked: it has seen the events that it would be asked about.
 pub(super) fn settings(config: &Config, model: &str, protocol: &Protocol) -> Result<(String, Settings)> {
     if let Ok(kind) = model.parse::<Kind>() {
+        if let Ok(trained) = recommender::resolve(&config.data, model) {
+            term::detail(&format!(
+                "{model} is judged with its default options; --model {} means those that were trained with",
+                trained.display()
+            ));
+        }
         let in_time = matches!(protocol.rule, Rule::LeaveLastOut | Rule::GlobalTime { .. });
         return Ok((
             model.to_owned(),

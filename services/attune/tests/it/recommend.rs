@@ -314,7 +314,11 @@ fn worth_is_data_and_a_trained_folder_can_be_judged() {
     let alike = place.run(&[&judge[..], &[one.to_str().unwrap()]].concat());
     assert!(alike.status.success() && said(&alike).contains("trained anew on each split"), "{}", said(&alike));
     assert!(said(&alike).contains("every event counts alike"), "{}", said(&alike));
+    // The name of a kind is the kind, also where a recommender is called so, and that is told.
     let told = place.run(&[&judge[..], &["als", "--worth", &worth]].concat());
+    let current = one.parent().unwrap().to_str().unwrap();
+    assert!(said(&told).contains("als is judged with its default options; --model "), "{}", said(&told));
+    assert!(said(&told).contains(current), "{}", said(&told));
     assert!(said(&told).contains("events are worth what --worth says"), "{}", said(&told));
 }
 
