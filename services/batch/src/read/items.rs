@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json};
 use super::columns::{ColumnMap, Field};
 use super::csv::{CsvSource, Form, header};
 use super::error::ReadError;
-use super::json::Objects;
+use super::json::{JsonSource, Objects};
 use super::source::Source;
 use super::value::Value;
 
@@ -31,7 +31,11 @@ pub struct Items {
 
 enum Rows {
     Objects(Objects, BTreeMap<String, String>),
-    Cells { source: Box<CsvSource>, columns: Vec<Column> },
+    /// A column that is none of ours is passed over.
+    Cells {
+        source: Box<CsvSource>,
+        columns: Vec<Option<Column>>,
+    },
 }
 
 /// A column of a CSV file, and what becomes of it.
@@ -52,8 +56,8 @@ impl Items {
         let rows = if plain.ends_with(".csv") {
             cells(path, map, kinds)?
         } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
-            let renamed = map.pairs().iter().map(|(ours, theirs)| (theirs.clone(), ours.clone()));
-            Rows::Objects(Objects::open(path)?, renamed.collect())
+            JsonSource::open(path, &asked(map, &[]), map)?;
+            Rows::Objects(Objects::open(path)?, renamed(map))
         } else if plain.ends_with(".parquet") {
             return Err(ReadError::ParquetItems { path: path.to_owned() });
         } else {
@@ -95,19 +99,35 @@ impl Items {
     }
 }
 
+/// The columns that a file has to have: some, and all that are mapped.
+fn asked<'a>(map: &'a ColumnMap, required: &[&'a str]) -> Vec<Field<'a>> {
+    let mapped = map.pairs().keys().map(String::as_str).filter(|ours| !required.contains(ours));
+    required.iter().copied().map(Field::required).chain(mapped.map(Field::optional)).collect()
+}
+
+/// Our name of each column that is mapped, by its name in the file.
+fn renamed(map: &ColumnMap) -> BTreeMap<String, String> {
+    map.pairs().iter().map(|(ours, theirs)| (theirs.clone(), ours.clone())).collect()
+}
+
+/// What we call a column of the file; `None` where another column was said to be what this one is called.
+fn ours(theirs: String, renamed: &BTreeMap<String, String>) -> Option<String> {
+    match renamed.get(&theirs) {
+        Some(ours) => Some(ours.clone()),
+        None => renamed.values().all(|ours| *ours != theirs).then_some(theirs),
+    }
+}
+
 fn rename(row: Map<String, Json>, renamed: &BTreeMap<String, String>) -> Json {
     if renamed.is_empty() {
         return Json::Object(row);
     }
-    row.into_iter().map(|(name, value)| (renamed.get(&name).cloned().unwrap_or(name), value)).collect()
+    row.into_iter().filter_map(|(name, value)| Some((ours(name, renamed)?, value))).collect()
 }
 
 fn cells(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>) -> Result<Rows, ReadError> {
     let header = header(path)?;
-    let renamed: BTreeMap<&str, &str> =
-        map.pairs().iter().map(|(ours, theirs)| (theirs.as_str(), ours.as_str())).collect();
-    let required = ["id", "title"].map(Field::required);
-    map.places(path, &required, &header)?;
+    map.places(path, &asked(map, &["id", "title"]), &header)?;
     let fields: Vec<Field<'_>> = header.iter().map(|name| Field::optional(name)).collect();
     let open = || CsvSource::open(path, Form::Csv, &fields, &ColumnMap::default());
     let mut seen: Vec<Seen> = header.iter().map(|_| Seen::default()).collect();
@@ -116,11 +136,12 @@ fn cells(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>) -> Result
         let Ok(values) = row else { continue };
         seen.iter_mut().zip(values).for_each(|(seen, value)| seen.add(value));
     }
+    let renamed = renamed(map);
     let columns = header.iter().zip(seen).map(|(theirs, seen)| {
-        let name = renamed.get(theirs.as_str()).map_or_else(|| theirs.clone(), |ours| (*ours).to_owned());
+        let name = ours(theirs.clone(), &renamed)?;
         let is_field = FIELDS.contains(&name.as_str());
         let kind = (!is_field).then(|| kinds.get(&name).copied().unwrap_or_else(|| seen.kind()));
-        Column { name, kind }
+        Some(Column { name, kind })
     });
     Ok(Rows::Cells { columns: columns.collect(), source: Box::new(open()?) })
 }
@@ -164,10 +185,10 @@ impl Seen {
     }
 }
 
-fn item(columns: &[Column], values: &[Value<'_>]) -> Json {
+fn item(columns: &[Option<Column>], values: &[Value<'_>]) -> Json {
     let (mut item, mut attributes) = (Map::new(), Map::new());
     for (column, value) in columns.iter().zip(values) {
-        let Value::Text(text) = value else { continue };
+        let (Some(column), Value::Text(text)) = (column, value) else { continue };
         match column.kind {
             Some(kind) => drop(attributes.insert(column.name.clone(), attribute(kind, text))),
             None if column.name == "hidden" => drop(item.insert(column.name.clone(), attribute(Kind::Boolean, text))),
@@ -240,6 +261,32 @@ mod tests {
         assert!(rows[1].is_err() && rows.len() == 3);
         assert_eq!(read(".jsonl", lines, &["id=sku"], &[], 2), [Ok(json!({"id": "b"}))]);
         assert_eq!(read(".csv", "id,title\na,b,c\nd,e\n", &[], &[], 1).len(), 1);
+    }
+
+    #[test]
+    fn a_mapped_column_stands_in_the_place_of_one_that_is_called_like_ours() {
+        let tea = json!({"id": "a", "title": "Name", "attributes": {"price": 2.0}});
+        let csv = "sku,id,name,title,price\na,1,Name,Title,2\n";
+        assert_eq!(read(".csv", csv, &["id=sku", "title=name"], &[], 0), [Ok(tea)]);
+        let lines = "{\"id\": \"1\", \"sku\": \"a\", \"name\": \"Name\", \"title\": \"Title\"}\n";
+        let tea = json!({"id": "a", "title": "Name"});
+        assert_eq!(read(".jsonl", lines, &["id=sku", "title=name"], &[], 0), [Ok(tea)]);
+        // Each in the place of the other.
+        let turned = json!({"id": "1", "sku": "a", "name": "Title", "title": "Name"});
+        assert_eq!(read(".jsonl", lines, &["title=name", "name=title"], &[], 0), [Ok(turned)]);
+    }
+
+    #[test]
+    fn a_mapped_column_that_is_not_there_is_refused() {
+        for (end, text) in [(".csv", "id,title\na,b\n"), (".jsonl", "{\"id\": \"a\", \"title\": \"b\"}\n")] {
+            let mut file = tempfile::Builder::new().suffix(end).tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            for ours in ["title", "price"] {
+                let map = ColumnMap::parse([format!("{ours}=nothere")]).unwrap();
+                let error = Items::open(file.path(), &map, &BTreeMap::new(), 0).err().unwrap().to_string();
+                assert!(error.contains("has no column \"nothere\""), "{error}");
+            }
+        }
     }
 
     #[test]
