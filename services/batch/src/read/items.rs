@@ -16,7 +16,7 @@ use super::csv::{CsvSource, Form, header};
 use super::error::ReadError;
 use super::json::{JsonSource, Objects};
 use super::source::Source;
-use super::value::Value;
+use super::value::{Value, flag};
 
 /// Between the texts of a list in one cell.
 const LIST_SEPARATOR: char = '|';
@@ -169,7 +169,7 @@ impl Seen {
         self.is_any = true;
         self.is_list |= text.contains(LIST_SEPARATOR);
         self.are_times &= time_from_text(text).is_some();
-        self.are_flags &= text.parse::<bool>().is_ok();
+        self.are_flags &= flag(text).is_some();
         self.are_numbers &= number(text).is_some();
     }
 
@@ -209,7 +209,7 @@ fn attribute(kind: Kind, text: &str) -> Json {
             Some(texts.map(Json::from).collect())
         }
         Kind::Number => number(trimmed).map(Json::from),
-        Kind::Boolean => trimmed.parse::<bool>().ok().map(Json::from),
+        Kind::Boolean => flag(trimmed).map(Json::from),
         Kind::Time => time_from_text(trimmed).and_then(chrono::DateTime::from_timestamp_micros).map(|time| {
             // In full, so that a server that meets the name for the first time takes it for a time.
             Json::from(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
@@ -251,6 +251,13 @@ mod tests {
         assert_eq!(rows[1].as_ref().unwrap()["attributes"]["tags"], json!(["hot"]));
         let odd = read(".csv", "id,title,price\na,Tea,cheap\n", &[], &[("price", Kind::Number)], 0);
         assert_eq!(odd[0].as_ref().unwrap()["attributes"]["price"], json!("cheap"), "for the server to refuse");
+    }
+
+    #[test]
+    fn true_and_false_are_written_in_either_case() {
+        let rows = read(".csv", "id,title,hidden,new\na,Tea,True,FALSE\nb,Pot,false,true\n", &[], &[], 0);
+        assert_eq!(rows[0], Ok(json!({"id": "a", "title": "Tea", "hidden": true, "attributes": {"new": false}})));
+        assert_eq!(rows[1], Ok(json!({"id": "b", "title": "Pot", "hidden": false, "attributes": {"new": true}})));
     }
 
     #[test]

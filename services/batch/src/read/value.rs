@@ -141,6 +141,12 @@ impl Value<'_> {
     }
 }
 
+/// True or false as files write it: `true`, `True` of Python, `TRUE` of spreadsheets.
+pub(super) fn flag(text: &str) -> Option<bool> {
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    (is("true") || is("false")).then(|| is("true"))
+}
+
 /// `value`, which has to be there.
 pub(crate) fn present<T>(name: &str, value: Option<T>) -> Result<T, String> {
     value.ok_or_else(|| format!("{name} is missing or empty"))
