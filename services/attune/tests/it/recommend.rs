@@ -290,6 +290,18 @@ fn a_disk_that_fills_up_leaves_no_half_model_and_no_half_list() {
     assert_eq!(place.rows("out.jsonl").len(), 3_000 * 5);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_fails_the_command() {
+    let place = Place::new();
+    let events = place.path("events.csv");
+    let words = place.words(&["train", "popular", "--events", &events, "--protocol", "none"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_attune")).args(&words).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("the answer cannot be written to standard output"), "{}", said(&output));
+}
+
 fn files_or_none(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
