@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use attune_batch::read::{ColumnMap, ItemAttributes, KindFlag};
 use attune_batch::recommender::{self, Recommender};
 use attune_batch::task::{ItemFilter, Recommend, RecommendOptions};
@@ -88,6 +88,7 @@ pub fn load(config: &Config, model: Option<&str>, flags: &Flags) -> Result<Recom
         let map = ColumnMap::of_flag("--items-map", &flags.items_columns)?;
         let mut names = Vec::new();
         attributes(&expr, &mut names);
+        check_kinds(&flags.kinds, &names)?;
         let found = ItemAttributes::read(path, &map, &names, &flags.kinds, &recommender.items).context("--items")?;
         told(&found, recommender.items.len());
         let filter = Filter::check(&expr, &found.schema).with_context(|| format!("--filter {text}"))?;
@@ -112,6 +113,16 @@ fn attributes(expr: &Expr, names: &mut Vec<String>) {
     }
 }
 
+/// Each kind is of an attribute that the filter names, and said once.
+fn check_kinds(kinds: &[KindFlag], names: &[String]) -> Result<()> {
+    for (number, KindFlag(name, _)) in kinds.iter().enumerate() {
+        ensure!(names.contains(name), "--kind {name}=...: the filter names {} and no {name}", names.join(", "));
+        let is_first = kinds[..number].iter().all(|KindFlag(before, _)| before != name);
+        ensure!(is_first, "--kind names {name} twice: an attribute is of one kind");
+    }
+    Ok(())
+}
+
 fn told(found: &ItemAttributes, items: usize) {
     let kinds: Vec<String> = found.schema.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
     let with = found.by_row.iter().filter(|attributes| !attributes.is_empty()).count();
@@ -122,5 +133,22 @@ fn told(found: &ItemAttributes, items: usize) {
     ));
     if let (Some(first), count) = &found.rejected {
         term::warn(&format!("{count} rows of --items were left out, the first is row {}: {}", first.row, first.reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_of_attributes_of_the_filter_and_said_once() {
+        let check = |kinds: &[&str]| {
+            let kinds: Vec<KindFlag> = kinds.iter().map(|kind| kind.parse().unwrap()).collect();
+            check_kinds(&kinds, &["price".to_owned(), "zip".to_owned()]).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&["zip=keyword", "price=number"]), Ok(()));
+        let unknown = check(&["pric=number"]).unwrap_err();
+        assert_eq!(unknown, "--kind pric=...: the filter names price, zip and no pric");
+        assert!(check(&["zip=keyword", "zip=number"]).unwrap_err().contains("twice"));
     }
 }
