@@ -361,6 +361,11 @@ fn vectors_made_elsewhere_are_a_model_like_any_other() {
     let map = ["--map", "item_id=id", "--map", "vector=embedding", "--metric", "cosine"];
     let output = place.run(&[&["train", "vectors", "--items", &embedded], &map[..]].concat());
     assert!(output.status.success() && said(&output).contains("0 users and 4 items"), "{}", said(&output));
+    let folder = String::from_utf8(output.stdout).unwrap();
+    let card = fs::read_to_string(Path::new(folder.trim_end()).join("README.md")).unwrap();
+    let command =
+        "attune train vectors --items embedded.parquet --map item_id=id --map vector=embedding --metric cosine";
+    assert!(card.contains(command), "{card}");
 
     place.write("users.jsonl", "{\"user_id\": \"a\", \"history\": [\"i2\"]}\n{\"user_id\": \"b\"}\n");
     let output = place.score("vectors", "users.jsonl", "out.jsonl", &["--k", "1"]);
