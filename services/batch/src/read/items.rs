@@ -1,9 +1,10 @@
 //! Items of a catalogue, as an import takes them: a JSON object a row, in the shape of the wire contract.
 //!
-//! JSON lines are taken as they are. In CSV the columns `id`, `title`, `text`, `hidden`, `published_at` and `expires_at`
-//! are what they say, and every other column is an attribute. A CSV has nothing but text, so the kind of an attribute is
-//! the server's where it has one, and otherwise what all values of the column can be, which takes a first pass over the
-//! file. What does not fit stays text: the server refuses it with the place, and the row is told of as any other.
+//! JSON lines are taken as they are, but for whole numbers as ids, which become text. In CSV the columns `id`, `title`,
+//! `text`, `hidden`, `published_at` and `expires_at` are what they say, and every other column is an attribute. A CSV has
+//! nothing but text, so the kind of an attribute is the server's where it has one, and otherwise what all values of the
+//! column can be, which takes a first pass over the file. What does not fit stays text: the server refuses it with the
+//! place, and the row is told of as any other.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -75,7 +76,9 @@ impl Items {
     /// The file cannot be read on.
     pub fn next_row(&mut self) -> Result<Option<Result<Json, String>>, ReadError> {
         let row = match &mut self.rows {
-            Rows::Objects(objects, renamed) => objects.next()?.map(|row| row.map(|row| rename(row, renamed))),
+            Rows::Objects(objects, renamed) => {
+                objects.next()?.map(|row| row.map(|row| with_text_as_id(rename(row, renamed))))
+            }
             Rows::Cells { source, columns } => {
                 let row = source.next()?;
                 row.map(|row| row.map(|values| item(columns, &values)))
@@ -123,6 +126,14 @@ fn rename(row: Map<String, Json>, renamed: &BTreeMap<String, String>) -> Json {
         return Json::Object(row);
     }
     row.into_iter().filter_map(|(name, value)| Some((ours(name, renamed)?, value))).collect()
+}
+
+/// Ids are often numbers, here as in files of events.
+fn with_text_as_id(mut item: Json) -> Json {
+    if let Some(id) = item.get_mut("id").filter(|id| id.is_i64() || id.is_u64()) {
+        *id = Json::from(id.to_string());
+    }
+    item
 }
 
 fn cells(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>) -> Result<Rows, ReadError> {
@@ -268,6 +279,8 @@ mod tests {
         assert!(rows[1].is_err() && rows.len() == 3);
         assert_eq!(read(".jsonl", lines, &["id=sku"], &[], 2), [Ok(json!({"id": "b"}))]);
         assert_eq!(read(".csv", "id,title\na,b,c\nd,e\n", &[], &[], 1).len(), 1);
+        let numbers = read(".jsonl", "{\"id\": 7, \"n\": 7}\n{\"id\": 1.5}\n", &[], &[], 0);
+        assert_eq!(numbers, [Ok(json!({"id": "7", "n": 7})), Ok(json!({"id": 1.5}))]);
     }
 
     #[test]
