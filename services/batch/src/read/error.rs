@@ -17,6 +17,12 @@ pub enum ReadError {
         /// How names of what can be read end.
         known: &'static str,
     },
+    /// A folder where one file is wanted.
+    #[error("{path} is a folder: name one of the files in it", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Items in a format that has no place for attributes of any name.
     #[error("items cannot be Parquet, as {path} is by its name: write them as CSV or JSON lines (.csv, .jsonl, \
              .ndjson, each also with .gz)",

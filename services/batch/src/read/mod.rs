@@ -81,6 +81,9 @@ pub struct BatchLimits {
 /// Opens a file behind its first `skip` rows, and says how many were skipped. Its name says the format.
 fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap, skip: u64) -> Result<(Box<dyn Source>, u64), ReadError> {
     map.check(fields)?;
+    if path.is_dir() {
+        return Err(ReadError::Folder { path: path.to_owned() });
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     if name.ends_with(".parquet") {

@@ -344,6 +344,10 @@ fn files_that_cannot_be_read_say_so() {
     assert!(matches!(&absent, ReadError::File { path, .. } if path.ends_with("absent.csv")), "{absent}");
     let unknown = refusal::<Text>(&files.write("a.xlsx", ""), &[]).to_string();
     assert!(unknown.contains(".csv, .jsonl, .ndjson"), "{unknown}");
+    let folder = files.0.path().join("parts.parquet");
+    fs::create_dir(&folder).unwrap();
+    let told = refusal::<Text>(&folder, &[]).to_string();
+    assert!(told.ends_with("parts.parquet is a folder: name one of the files in it"), "{told}");
     let damaged = refusal::<Text>(&files.write("a.parquet", "no parquet at all"), &[]).to_string();
     assert!(damaged.contains("is not valid Parquet"), "{damaged}");
     let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1)])]);
