@@ -1,7 +1,7 @@
 //! Options that mean something for some choices of another option only, such as `--adapter` for one protocol of many.
 //!
-//! A command line parser knows which options exclude each other, whatever their values are. What depends on a value stands
-//! in one table a command, and an option that would do nothing is refused: whoever typed it believes that it does.
+//! A command line parser knows which options exclude each other, whatever their values are. What depends on a value
+//! stands in one table a command, and an option that would do nothing is refused: whoever typed it believes that it does.
 
 use std::fmt::Display;
 

@@ -22,8 +22,8 @@ macro_rules! say {
 /// Why a line of the answer is lost, if one is.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
-/// Writes a line of the answer. Whoever reads it may stop reading: that ends no server, and no command half-way. Where it
-/// cannot be written for another reason, such as a full disk, the command goes on and fails at its end.
+/// Writes a line of the answer. Whoever reads it may stop reading: that ends no server, and no command half-way. Where
+/// it cannot be written for another reason, such as a full disk, the command goes on and fails at its end.
 pub fn answer(line: fmt::Arguments<'_>) {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

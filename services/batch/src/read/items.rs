@@ -1,10 +1,10 @@
 //! Items of a catalogue, as an import takes them: a JSON object a row, in the shape of the wire contract.
 //!
 //! JSON lines are taken as they are, but for whole numbers as ids, which become text. In CSV the columns `id`, `title`,
-//! `text`, `hidden`, `published_at` and `expires_at` are what they say, and every other column is an attribute. A CSV has
-//! nothing but text, so the kind of an attribute is the server's where it has one, and otherwise what all values of the
-//! column can be, which takes a first pass over the file. What does not fit stays text: the server refuses it with the
-//! place, and the row is told of as any other.
+//! `text`, `hidden`, `published_at` and `expires_at` are what they say, and every other column is an attribute. A CSV
+//! has nothing but text, so the kind of an attribute is the server's where it has one, and otherwise what all values of
+//! the column can be, which takes a first pass over the file. What does not fit stays text: the server refuses it with
+//! the place, and the row is told of as any other.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -86,6 +86,15 @@ impl Items {
         };
         self.rows_read += u64::from(row.is_some());
         Ok(row)
+    }
+
+    /// The attributes of a CSV, and the kind that each is sent as; none of JSON lines, whose values have kinds.
+    pub fn attributes(&self) -> Vec<(&str, Kind)> {
+        let columns: &[Option<Column>] = match &self.rows {
+            Rows::Objects(..) => &[],
+            Rows::Cells { columns, .. } => columns,
+        };
+        columns.iter().flatten().filter_map(|column| Some((column.name.as_str(), column.kind?))).collect()
     }
 
     /// Rows read so far, skipped ones included.
@@ -262,6 +271,14 @@ mod tests {
         assert_eq!(rows[1].as_ref().unwrap()["attributes"]["tags"], json!(["hot"]));
         let odd = read(".csv", "id,title,price\na,Tea,cheap\n", &[], &[("price", Kind::Number)], 0);
         assert_eq!(odd[0].as_ref().unwrap()["attributes"]["price"], json!("cheap"), "for the server to refuse");
+    }
+
+    #[test]
+    fn the_kinds_that_were_decided_can_be_told() {
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        file.write_all(b"id,title,price,size,new\na,Tea,1,1,true\nb,Pot,cheap,2,false\n").unwrap();
+        let items = Items::open(file.path(), &ColumnMap::default(), &BTreeMap::new(), 0).unwrap();
+        assert_eq!(items.attributes(), [("price", Kind::Keyword), ("size", Kind::Number), ("new", Kind::Boolean)]);
     }
 
     #[test]
