@@ -156,6 +156,10 @@ impl fmt::Display for Comparison {
         };
         writeln!(f, "{protocol}, {splits}; second run less first; intervals of {level}% over users")?;
         for GroupComparison { name, users, metrics } in &self.groups {
+            if *users == 0 {
+                writeln!(f, "\n{name}: nobody to ask")?;
+                continue;
+            }
             writeln!(f, "\n{name}: {users} users")?;
             for (metric, difference) in metrics {
                 let Difference { interval: Interval { mean, low, high }, p } = difference;
@@ -245,5 +249,15 @@ mod tests {
         assert!(text.contains("ndcg@10         0.2297  [0.22") && text.contains("coverage        0.5000"), "{text}");
         let read: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(read.to_string(), text);
+    }
+
+    #[test]
+    fn a_group_of_nobody_has_no_figures() {
+        let mut nobody = outcome(0.2);
+        (nobody.groups[0].users, nobody.groups[0].skipped) = (Vec::new(), 3);
+        let report = Report::new(&nobody, Bootstrap::default()).to_string();
+        assert!(report.ends_with("\nall: nobody to ask, 3 without a relevant item that is ranked\n"), "{report}");
+        let compared = compared(&nobody, &nobody).unwrap().to_string();
+        assert!(compared.ends_with("\nall: nobody to ask\n"), "{compared}");
     }
 }

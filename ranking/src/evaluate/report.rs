@@ -72,6 +72,10 @@ impl fmt::Display for Report {
         writeln!(f, "{protocol}, seed {seed}, {stage}; intervals of {level}% over users")?;
         for group in &self.groups {
             let GroupReport { name, users, skipped, coverage, novelty_bits, .. } = group;
+            if *users == 0 {
+                writeln!(f, "\n{name}: nobody to ask, {skipped} without a relevant item that is ranked")?;
+                continue;
+            }
             writeln!(f, "\n{name}: {users} users, {skipped} without a relevant item that is ranked")?;
             for (metric, Interval { mean, low, high }) in &group.metrics {
                 let name = format!("{}@{}", metric.name(), self.k);

@@ -27,11 +27,14 @@ use super::sparse::unit_scale;
 use super::{Popular, TrainError};
 use crate::data::{History, Interactions, Scorer};
 
+/// Most numbers of a vector: each thread has a matrix of their square, and more than this no catalogue needs.
+const FACTORS_MAX: usize = 4_096;
+
 /// Settings of [`Als`]; the default is what did best on held-out parts of MovieLens-100K.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlsOptions {
-    /// Numbers a vector.
+    /// Numbers a vector, from 1 to 4,096.
     pub factors: usize,
     /// Passes over both sides.
     pub epochs: usize,
@@ -69,7 +72,10 @@ impl Default for AlsOptions {
 
 impl AlsOptions {
     fn check(&self) -> Result<(), TrainError> {
-        at_least("factors", self.factors as f64, 1.0, "at least 1 is needed")?;
+        if !(1..=FACTORS_MAX).contains(&self.factors) {
+            let (name, value) = ("factors", self.factors as f64);
+            return Err(TrainError::Option { name, value, need: "a number from 1 to 4096 is needed" });
+        }
         at_least("unobserved_weight", self.unobserved_weight.into(), 0.0, "a finite number from 0 is needed")?;
         positive("regularisation", self.regularisation.into())?;
         at_least("nu", self.nu.into(), 0.0, "a finite number from 0 is needed")?;

@@ -8,6 +8,7 @@ mod recommend;
 mod served;
 mod signal;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ use attune_sentiment::metrics::{self, Judged};
 use attune_sentiment::service::{Sentiment, SentimentService};
 use clap::{Args, ValueEnum};
 
+use crate::belongs::{self, Belonging};
 use crate::bench::write_json;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags, Model};
@@ -98,9 +100,9 @@ pub struct Options {
     /// Adapters to put on its base instead, by name or path, with commas; their mean is printed too
     #[arg(long = "adapter", value_name = "ADAPTER", value_delimiter = ',', conflicts_with = "url")]
     adapters: Vec<String>,
-    /// The part of the data
-    #[arg(long, default_value = "test")]
-    part: PartName,
+    /// The part of the data [default: test]
+    #[arg(long)]
+    part: Option<PartName>,
     /// Ask a running server, over REST
     #[arg(long, requires = "key")]
     url: Option<String>,
@@ -141,36 +143,82 @@ impl From<PartName> for Part {
 /// Measures under the protocol that was asked for.
 ///
 /// # Errors
-/// The data or a model is missing, or an answer fails.
+/// An option does nothing under the protocol, the data or a model is missing, or an answer fails.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
-    let has_file = options.recommend.events.is_some() || options.off_policy.has_rows();
-    ensure!(
-        has_file || options.recommend.map.is_empty(),
-        "--map names columns of a file: name it by --events or --rows"
-    );
+    options.check()?;
+    let (flags, model, json) = (&options.recommend, options.model.as_deref(), options.json.as_deref());
     match options.protocol.as_deref() {
-        None => recommend::compare(&options.recommend),
-        Some(SENTIMENT) => sentiment(config, options, options.model.as_deref().unwrap_or(SENTIMENT)),
-        Some(off_policy::PROTOCOL) => {
-            off_policy::run(config, &options.off_policy, &options.recommend.map, options.json.as_deref())
+        None => recommend::compare(flags),
+        Some(SENTIMENT) => sentiment(config, options, model.unwrap_or(SENTIMENT)),
+        Some(off_policy::PROTOCOL) => off_policy::run(config, &options.off_policy, &flags.map, json),
+        Some(signal::PROTOCOL) => signal::run(config, model, flags, json),
+        Some(protocol) => recommend::run(config, ranking::Protocol::named(protocol)?, model, flags, json),
+    }
+}
+
+/// What is asked for, as far as options depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Compare,
+    Sentiment,
+    Signal,
+    OffPolicy,
+    Recommenders,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compare => f.write_str("--compare"),
+            Self::Sentiment => write!(f, "--protocol {SENTIMENT}"),
+            Self::Signal => write!(f, "--protocol {}", signal::PROTOCOL),
+            Self::OffPolicy => write!(f, "--protocol {}", off_policy::PROTOCOL),
+            Self::Recommenders => f.write_str("the protocols of recommenders"),
         }
-        Some(protocol) => {
-            ensure!(
-                options.url.is_none(),
-                "--url asks a server about sentiment; a server that {protocol} asks must know nothing else: --served starts one"
-            );
-            if protocol == signal::PROTOCOL {
-                return signal::run(config, options.model.as_deref(), &options.recommend, options.json.as_deref());
-            }
-            let protocol = ranking::Protocol::named(protocol)?;
-            recommend::run(config, protocol, options.model.as_deref(), &options.recommend, options.json.as_deref())
+    }
+}
+
+impl Options {
+    fn asked(&self) -> Asked {
+        match self.protocol.as_deref() {
+            None => Asked::Compare,
+            Some(SENTIMENT) => Asked::Sentiment,
+            Some(signal::PROTOCOL) => Asked::Signal,
+            Some(off_policy::PROTOCOL) => Asked::OffPolicy,
+            Some(_) => Asked::Recommenders,
         }
+    }
+
+    /// Refuses what would do nothing.
+    fn check(&self) -> Result<()> {
+        use Asked::{OffPolicy, Recommenders, Sentiment, Signal};
+        let (flags, has_rows) = (&self.recommend, self.off_policy.rows.is_some());
+        let table: [Belonging<'_, Asked>; 12] = [
+            ("--model", self.model.is_some(), &[Sentiment, Signal, Recommenders]),
+            ("--events", flags.events.is_some(), &[Recommenders]),
+            ("--map", !flags.map.is_empty(), &[Recommenders, OffPolicy]),
+            ("--seeds", flags.seeds.is_some(), &[Recommenders, Signal]),
+            ("--worth", flags.worth.is_given(), &[Recommenders, Signal]),
+            ("--validation", flags.validation, &[Recommenders]),
+            ("--served", flags.served, &[Recommenders]),
+            ("--rows", has_rows, &[OffPolicy]),
+            ("--adapter", !self.adapters.is_empty(), &[Sentiment]),
+            ("--part", self.part.is_some(), &[Sentiment]),
+            ("--url", self.url.is_some(), &[Sentiment]),
+            ("--json", self.json.is_some(), &[Sentiment, Signal, OffPolicy, Recommenders]),
+        ];
+        belongs::check(self.asked(), &table)?;
+        ensure!(
+            flags.events.is_some() || has_rows || flags.map.is_empty(),
+            "--map names columns of a file: name it by --events or --rows"
+        );
+        Ok(())
     }
 }
 
 /// Prints the figures, and their mean where there are several models.
 fn sentiment(config: &Config, options: &Options, model: &str) -> Result<()> {
-    let (corpus, part) = (Corpus::read(&texts::folder(config))?, options.part.into());
+    let (corpus, part) = (Corpus::read(&texts::folder(config))?, options.part.unwrap_or(PartName::Test).into());
     let runtime = serve::runtime()?;
     let evaluations = runtime.block_on(async {
         if let Some((url, key)) = options.url.as_ref().zip(options.key.as_ref()) {
@@ -267,4 +315,62 @@ fn print_mean(evaluations: &[Evaluation]) {
         mean(&|one| one.report.all.three_classes.share),
         mean(&|one| one.report.all.macro_f1)
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parsed(line: &str) -> Result<Options, clap::Error> {
+        Line::try_parse_from(line.split(' ')).map(|line| line.options)
+    }
+
+    fn refusal(line: &str) -> String {
+        parsed(line).unwrap().check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_option_that_would_do_nothing_is_refused() {
+        for (line, option) in [
+            ("evaluate --compare a.json b.json --json c.json", "--json does nothing with --compare"),
+            ("evaluate --compare a.json b.json --model ease", "--model does nothing with --compare"),
+            ("evaluate --protocol user-90-10 --adapter a", "--adapter does nothing with the protocols of recommenders"),
+            ("evaluate --protocol user-90-10 --part dev", "--part does nothing"),
+            ("evaluate --protocol user-90-10 --rows r.csv", "--rows does nothing"),
+            ("evaluate --protocol user-90-10 --url u --key k", "--url does nothing"),
+            ("evaluate --protocol off-policy --events e.csv", "--events does nothing with --protocol off-policy"),
+            ("evaluate --protocol off-policy --served", "--served does nothing"),
+            ("evaluate --protocol off-policy --seeds 5", "--seeds does nothing"),
+            ("evaluate --protocol sentiment --worth alike", "--worth does nothing with --protocol sentiment"),
+            ("evaluate --protocol sentiment-signal --events e.csv", "--events does nothing"),
+            ("evaluate --protocol user-90-10 --map a=b", "name it by --events or --rows"),
+        ] {
+            assert!(refusal(line).contains(option), "{line}: {}", refusal(line));
+        }
+        assert!(parsed("evaluate --protocol off-policy --policy p.csv").unwrap_err().to_string().contains("--rows"));
+        assert!(parsed("evaluate --protocol user-90-10 --seeds 0").is_err());
+    }
+
+    #[test]
+    fn the_options_of_each_protocol_are_taken() {
+        for line in [
+            "evaluate --compare a.json b.json",
+            "evaluate --protocol sentiment --adapter a,b --part dev --json j.json",
+            "evaluate --protocol sentiment --url u --key k --model m",
+            "evaluate --protocol sentiment-signal --seeds 5 --worth alike --model als --json j.json",
+            "evaluate --protocol off-policy --rows r.csv --policy p.csv --map item_id=what --json j.json",
+            "evaluate --protocol user-90-10 --events e.csv --map a=b --seeds 2 --worth alike --validation --model ease",
+            "evaluate --protocol users-cold --served --json j.json",
+        ] {
+            assert!(parsed(line).unwrap().check().is_ok(), "{line}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 mod term;
 
 mod background;
+mod belongs;
 mod bench;
 mod cli;
 mod client;
@@ -48,11 +49,11 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            term::error(&term::causes(&error));
-            ExitCode::FAILURE
-        }
-    }
+    let told = match (cli::run(cli::Cli::parse()), term::lost()) {
+        (Ok(()), None) => return ExitCode::SUCCESS,
+        (Ok(()), Some(lost)) => format!("the answer cannot be written to standard output: {lost}"),
+        (Err(error), _) => term::causes(&error),
+    };
+    term::error(&told);
+    ExitCode::FAILURE
 }

@@ -15,6 +15,7 @@ use attune_trainer::{MODEL, publish};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
+use crate::keys::require_tenant;
 use crate::serve;
 use crate::term::{self, Style, styled};
 
@@ -56,13 +57,27 @@ pub struct Whose {
     tenant: Tenant,
 }
 
+impl Command {
+    fn tenant(&self) -> &Tenant {
+        match self {
+            Self::Promote(options) => &options.whose.tenant,
+            Self::Rollback(whose) | Self::List(whose) => &whose.tenant,
+        }
+    }
+}
+
 /// Does what was typed.
 ///
 /// # Errors
-/// There is no such version, it is worse, or the store refuses.
+/// There is no such tenant or version, it is worse, or the store refuses.
 pub fn run(config: &Config, command: &Command) -> Result<()> {
     serve::runtime()?.block_on(async {
         let rows = Stores::relational(&config.stores, &config.data).await?;
+        let tenant = command.tenant();
+        // The first server makes the default one, and a version may be promoted before that.
+        if tenant.as_str() != DEFAULT_TENANT {
+            require_tenant(&*rows, tenant).await?;
+        }
         match command {
             Command::Promote(options) => promote(config, &rows, options).await,
             Command::Rollback(whose) => rollback(&rows, &whose.tenant).await,
@@ -136,5 +151,24 @@ async fn versions(rows: &Arc<dyn Relational>, tenant: &Tenant) -> Result<Vec<Mod
         versions.extend(found.rows.into_iter().filter(|version| version.promoted_ms.is_some()));
         let Some(next) = found.next else { return Ok(versions) };
         page = PageRequest { after: Some(next), rows: PAGE_ROWS_MAX };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_that_is_not_there_has_no_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: folder.path().to_owned(), ..Config::default() };
+        let whose = |tenant: &str| Whose { tenant: tenant.parse().unwrap() };
+        run(&config, &Command::List(whose(DEFAULT_TENANT))).unwrap();
+        for command in [Command::List(whose("nope")), Command::Rollback(whose("nope"))] {
+            assert_eq!(run(&config, &command).unwrap_err().to_string(), "there is no tenant \"nope\"");
+        }
+        let promote = Promote { name: "ease".to_owned(), force: true, whose: whose("nope") };
+        let told = run(&config, &Command::Promote(promote)).unwrap_err().to_string();
+        assert_eq!(told, "there is no tenant \"nope\"");
     }
 }

@@ -3,9 +3,10 @@
 
 mod recommend;
 
+use std::fmt;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use attune_batch::job::{self, JobOptions, Output, PART_ROWS_DEFAULT, Progress, Summary};
 use attune_batch::read::{ColumnMap, Row, Text};
 use attune_batch::task::{Embed, Sentiment, Task};
@@ -16,7 +17,7 @@ use indicatif::ProgressBar;
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, EngineFlags, Model};
-use crate::{compose, serve, term};
+use crate::{belongs, compose, serve, term};
 
 /// What can be typed after `attune score`.
 #[derive(Debug, Args)]
@@ -25,7 +26,8 @@ Reads CSV with a header, JSON lines or Parquet (.csv, .jsonl, .ndjson, .parquet;
 the text formats also with .gz): a column text, and an id where there is one.
 Writes a folder of parts that pandas, DuckDB and Spark read as one table, with
 the columns row, id, then embedding, or label, score and scores, then truncated.
-Rows that cannot be read are listed in OUTPUT.rejected.jsonl, with the reason.
+Rows that cannot be read are listed in OUTPUT.rejected.jsonl, with the reason;
+where that is all of them, the command fails.
 
 recommend reads a column user_id and, where there is one, history: a list of item
 ids (in CSV in JSON, or with spaces between), or of objects with item_id and any
@@ -85,11 +87,20 @@ enum TaskName {
     Recommend,
 }
 
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.to_possible_value().expect("no task is hidden");
+        write!(f, "--task {}", name.get_name())
+    }
+}
+
 /// Scores the file, shows a bar, and prints what it came to.
 ///
 /// # Errors
-/// The model is missing, the input cannot be read or the output cannot be written.
+/// An option is of another task, the model is missing, the input cannot be read or the output cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
+    const OF_LISTS: &[TaskName] = &[TaskName::Recommend];
+    belongs::check(options.task, &options.recommend.given().map(|(flag, is_given)| (flag, is_given, OF_LISTS)))?;
     let job = options.job()?;
     if options.task == TaskName::Recommend {
         let mut task = recommend::load(config, options.model.as_deref(), &options.recommend)?;
@@ -105,7 +116,13 @@ fn complete<R: Row>(task: &mut dyn Task<Row = R>, job: &JobOptions, label: &str)
     let mut bar = Bar::new(label);
     let summary = job::run(task, job, |progress| bar.show(progress));
     bar.finish();
-    report(job, summary?, start.elapsed().as_secs_f64());
+    let summary = summary?;
+    report(job, summary, start.elapsed().as_secs_f64());
+    ensure!(
+        summary.rows == 0 || summary.rejected < summary.rows,
+        "no row of {label} could be used: {} says why",
+        job.output.rejected_path().display()
+    );
     Ok(())
 }
 

@@ -3,19 +3,40 @@
 //! Results go to standard output and nowhere else, so that they can be piped. Without a terminal there are no colours
 //! and no bars, only lines.
 
-use std::fmt::Display;
-use std::io::IsTerminal;
-use std::sync::LazyLock;
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{LazyLock, OnceLock};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A line of the command's answer, on standard output. Whoever reads it may stop reading: that ends no server, and no
-/// command half-way.
+/// A line of the command's answer, on standard output.
 macro_rules! say {
-    ($($format:tt)*) => {{
-        use std::io::Write;
-        let _ = writeln!(std::io::stdout(), $($format)*);
-    }};
+    () => {
+        $crate::term::answer(format_args!(""))
+    };
+    ($($format:tt)*) => {
+        $crate::term::answer(format_args!($($format)*))
+    };
+}
+
+/// Why a line of the answer is lost, if one is.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes a line of the answer. Whoever reads it may stop reading: that ends no server, and no command half-way. Where
+/// it cannot be written for another reason, such as a full disk, the command goes on and fails at its end.
+pub fn answer(line: fmt::Arguments<'_>) {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            // The first reason is the one that is told.
+            let _ = LOST.set(error);
+        }
+        _ => {}
+    }
+}
+
+/// Why a line of the answer is lost, if one is.
+pub fn lost() -> Option<&'static io::Error> {
+    LOST.get()
 }
 
 static STDERR_IS_RICH: LazyLock<bool> =

@@ -1,13 +1,12 @@
 //! A file of events as a log that models are trained on: names become rows, and are kept.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use attune_ranking::data::{Event, EventError, EventLog};
 use thiserror::Error;
 
 use crate::names::Names;
-use crate::read::{self, BatchLimits, ColumnMap, ReadError, Reader, Rejected};
+use crate::read::{self, BatchLimits, ColumnMap, Field, ReadError, Reader, Rejected, Row, Value, present};
 
 /// Rows that are read at once.
 const LIMITS: BatchLimits = BatchLimits { rows_max: 10_000, bytes_max: 8 << 20 };
@@ -64,21 +63,24 @@ pub enum HistoryError {
 }
 
 impl History {
-    /// Reads CSV, JSON lines or Parquet with the columns of events, or RecBole's `.inter`; bad rows are left out and
-    /// counted.
+    /// Reads CSV, JSON lines or Parquet with the columns of events, or RecBole's `.inter` with `user_id`, `item_id`,
+    /// `timestamp` and perhaps `rating`; bad rows are left out and counted.
     ///
     /// # Errors
     /// [`HistoryError`].
     pub fn read(path: &Path, map: &ColumnMap) -> Result<Self, HistoryError> {
         if path.extension().is_some_and(|end| end == RECBOLE_END) {
-            return Self::movielens(path);
+            return Self::of_rows(path, Reader::<Interaction>::recbole(path, map)?);
         }
+        Self::of_rows(path, Reader::<Plain>::open(path, map, 0)?)
+    }
+
+    fn of_rows<R: Row + Into<read::Event>>(path: &Path, mut reader: Reader<R>) -> Result<Self, HistoryError> {
         let mut building = HistoryBuilder::default();
-        let mut reader = Reader::<read::Event>::open(path, map, 0)?;
         while let Some(batch) = reader.next_batch(LIMITS)? {
             batch.rejected.into_iter().for_each(|rejected| building.reject(rejected));
             for numbered in batch.rows {
-                let event = numbered.row;
+                let event: read::Event = numbered.row.into();
                 let time = event.timestamp_ms.div_euclid(1_000);
                 if !building.push(&event.user_id, &event.item_id, &event.kind, event.value, time) {
                     return Err(HistoryError::Kinds { path: path.to_owned() });
@@ -87,31 +89,73 @@ impl History {
         }
         building.finish(path)
     }
+}
 
-    /// Reads the file of interactions of MovieLens-100K as RecBole packs it: `user item rating time`, by tabs, below a
-    /// line of names.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub fn movielens(path: &Path) -> Result<Self, HistoryError> {
-        let text = fs::read_to_string(path).map_err(|source| ReadError::File { path: path.to_owned(), source })?;
-        let mut building = HistoryBuilder::default();
-        for (number, line) in (1..).zip(text.lines().skip(1)) {
-            match rating(line) {
-                Some((user, item, value, time)) => {
-                    building.push(user, item, "rating", Some(value), time);
-                }
-                None => building.reject(Rejected { row: number, reason: format!("not four columns: {line:?}") }),
-            }
-        }
-        building.finish(path)
+/// An event that a model can be trained on.
+struct Plain(read::Event);
+
+/// The same in a file of RecBole's, which has no types: what has a rating is one.
+struct Interaction(read::Event);
+
+impl From<Plain> for read::Event {
+    fn from(Plain(event): Plain) -> Self {
+        event
     }
 }
 
-fn rating(line: &str) -> Option<(&str, &str, f64, i64)> {
-    let mut columns = line.split('\t');
-    let row = (columns.next()?, columns.next()?, columns.next()?.parse().ok()?, columns.next()?.parse().ok()?);
-    columns.next().is_none().then_some(row)
+impl From<Interaction> for read::Event {
+    fn from(Interaction(event): Interaction) -> Self {
+        event
+    }
+}
+
+impl Row for Plain {
+    const FIELDS: &'static [Field<'static>] = read::Event::FIELDS;
+
+    fn from_values(values: &[Value<'_>]) -> Result<Self, String> {
+        let event = read::Event::from_values(values)?;
+        Ok(Self(read::Event { value: kept("value", event.value)?, ..event }))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+impl Row for Interaction {
+    const FIELDS: &'static [Field<'static>] = &[
+        Field::required("user_id"),
+        Field::required("item_id"),
+        Field::optional("rating"),
+        Field::required("timestamp"),
+    ];
+
+    fn from_values(values: &[Value<'_>]) -> Result<Self, String> {
+        let [user_id, item_id, rating, timestamp] = values else { unreachable!("one value for each field") };
+        let value = kept("rating", rating.number("rating")?)?;
+        Ok(Self(read::Event {
+            user_id: present("user_id", user_id.id("user_id")?)?,
+            item_id: present("item_id", item_id.id("item_id")?)?,
+            kind: if value.is_some() { "rating" } else { "interaction" }.to_owned(),
+            value,
+            timestamp_ms: present("timestamp", timestamp.time_ms("timestamp")?)?,
+            event_id: None,
+        }))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+/// A value, unless models cannot keep it.
+fn kept(name: &str, value: Option<f64>) -> Result<Option<f64>, String> {
+    match value {
+        Some(value) if !(value as f32).is_finite() => {
+            Err(format!("{name} {value:e} is too large: models keep values up to {:e}", f32::MAX))
+        }
+        _ => Ok(value),
+    }
 }
 
 /// A history in the making, from wherever its events come.
@@ -195,12 +239,42 @@ mod tests {
     }
 
     #[test]
-    fn movielens_has_its_own_form() {
-        let inter =
-            file(".inter", "user_id:token\titem_id:token\trating:float\ttimestamp:float\n7\t9\t3\t881250949\nbad\n");
-        let history = History::movielens(inter.path()).unwrap();
-        assert_eq!(history.log.events(), [Event { user: 0, item: 0, kind: 0, value: Some(3.0), time: 881_250_949 }]);
-        assert_eq!((history.users.name(0), history.items.name(0), history.rejected_count), ("7", "9", 1));
+    fn the_header_of_a_file_of_recbole_says_what_stands_where() {
+        let read =
+            |text: &str, map: &[&str]| History::read(file(".inter", text).path(), &ColumnMap::parse(map).unwrap());
+        let plain = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n7\t9\t3\t881250949.0\nbad\n";
+        let turned = "item_id:token\tuser_id:token\ttimestamp:float\trating:float\n9\t7\t881250949\t3\n\t7\t1\t3\n";
+        for text in [plain, turned] {
+            let history = read(text, &[]).unwrap();
+            let event = Event { user: 0, item: 0, kind: 0, value: Some(3.0), time: 881_250_949 };
+            assert_eq!((history.log.events(), history.log.kinds()), (&[event][..], &["rating".to_owned()][..]));
+            assert_eq!((history.users.name(0), history.items.name(0), history.rejected_count), ("7", "9", 1));
+        }
+        let history = read(turned, &["user_id=item_id", "item_id=user_id"]).unwrap();
+        assert_eq!((history.users.name(0), history.items.name(0)), ("9", "7"));
+        assert_eq!(history.rejected[0].reason, "user_id is missing or empty");
+        let bare = read("user_id:token\titem_id:token\ttimestamp:float\n\"a\tx\t5\n", &[]).unwrap();
+        assert_eq!(
+            (bare.users.name(0), &bare.log.kinds()[0][..], bare.log.events()[0].value),
+            ("\"a", "interaction", None)
+        );
+        let error = read("user_id:token\titem_id:token\n1\t2\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("no column \"timestamp\"; it has \"user_id\", \"item_id\""), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_no_model_keeps_costs_its_row_alone() {
+        let head = "user_id,item_id,type,value,timestamp\n";
+        let csv = file(".csv", &format!("{head}a,x,rating,1e300,1\na,x,rating,nan,1\na,x,rating,3e38,1\n"));
+        let history = History::read(csv.path(), &ColumnMap::default()).unwrap();
+        assert_eq!((history.log.events().len(), history.rejected_count), (1, 2));
+        let first = &history.rejected[0];
+        assert_eq!(
+            (first.row, first.reason.as_str()),
+            (1, "value 1e300 is too large: models keep values up to 3.4028235e38")
+        );
+        let inter = file(".inter", "user_id\titem_id\trating\ttimestamp\n1\t2\tnan\t1\n1\t2\t-1e39\t1\n1\t2\t3\t1\n");
+        assert_eq!(History::read(inter.path(), &ColumnMap::default()).unwrap().rejected_count, 2);
     }
 
     #[test]

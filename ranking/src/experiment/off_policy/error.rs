@@ -2,7 +2,12 @@
 
 use thiserror::Error;
 
-/// What can be wrong with a log, or with the policy that it is asked about. Rows are numbered from 0.
+/// What a weight and a reward may be at most, either way: sums of their products stay finite, and a propensity by which
+/// a row would weigh more is none.
+pub(super) const MAGNITUDE_MAX: f64 = 1e12;
+
+/// What can be wrong with a log, or with the policy that it is asked about. Fields number rows and positions from 0,
+/// texts count both from 1, as files do.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum OffPolicyError {
     /// Nothing was logged.
@@ -10,7 +15,8 @@ pub enum OffPolicyError {
     Empty,
     /// Not a probability above 0.
     #[error(
-        "row {row} has a propensity of {propensity}: how likely the logged action was, above 0 and up to 1, is needed"
+        "row {row} has a propensity of {propensity}: how likely the logged action was, above 0 and up to 1, is needed",
+        row = row + 1
     )]
     Propensity {
         /// The row.
@@ -18,18 +24,37 @@ pub enum OffPolicyError {
         /// As logged.
         propensity: f64,
     },
-    /// Not a number.
-    #[error("row {row} has a reward of {reward}: a finite number is needed")]
+    /// Beyond what can be added up, or not a number.
+    #[error(
+        "row {row} has a reward of {reward:e}: a number of at most {most:e} either way is needed",
+        row = row + 1,
+        most = MAGNITUDE_MAX
+    )]
     Reward {
         /// The row.
         row: usize,
         /// As logged.
         reward: f64,
     },
+    /// A propensity so small that the row would be all that counts.
+    #[error(
+        "row {row} would weigh {weight:e}, at most {most:e} is possible: is its propensity the chance that it was \
+         shown?",
+        row = row + 1,
+        most = MAGNITUDE_MAX
+    )]
+    Weight {
+        /// The row.
+        row: usize,
+        /// How much likelier the policy would have made it.
+        weight: f64,
+    },
     /// Something that the policy does not know.
     #[error(
         "row {row} shows action {action} at position {position}, which the policy says nothing of: it has {actions} \
-         actions at each of {positions} positions"
+         actions at each of {positions} positions",
+        row = row + 1,
+        position = position + 1
     )]
     Unknown {
         /// The row.
@@ -54,7 +79,10 @@ pub enum OffPolicyError {
         chances: usize,
     },
     /// Chances that are none.
-    #[error("the policy's chances at position {position} add up to {sum}: numbers from 0 that add up to 1 are needed")]
+    #[error(
+        "the policy's chances at position {position} add up to {sum}: numbers from 0 that add up to 1 are needed",
+        position = position + 1
+    )]
     Chances {
         /// From 0.
         position: usize,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::MAGNITUDE_MAX;
 use super::rewards::expected;
 use super::{Logged, OffPolicyError, Policy};
 use crate::evaluate::seeded::Draws;
@@ -51,12 +52,12 @@ impl Weighed {
     /// # Errors
     /// [`OffPolicyError`] names the first row that makes no sense.
     pub fn of(rows: &[Logged], policy: &Policy, seed: u64) -> Result<Vec<Self>, OffPolicyError> {
-        let target = rows.iter().enumerate().map(|(row, logged)| target(row, logged, policy));
-        let targets = target.collect::<Result<Vec<f64>, OffPolicyError>>()?;
+        let weight = rows.iter().enumerate().map(|(row, logged)| weight(row, logged, policy));
+        let weights = weight.collect::<Result<Vec<f64>, OffPolicyError>>()?;
         let expected = expected(rows, policy, seed);
-        let weighed = rows.iter().zip(targets).zip(expected).map(|((row, target), expected)| Self {
+        let weighed = rows.iter().zip(weights).zip(expected).map(|((row, weight), expected)| Self {
             reward: row.reward,
-            weight: target / row.propensity,
+            weight,
             predicted: expected.of_logged,
             expected: expected.of_policy,
             list: row.list,
@@ -65,22 +66,24 @@ impl Weighed {
     }
 }
 
-/// How likely the policy would have shown what a row has.
-fn target(row: usize, logged: &Logged, policy: &Policy) -> Result<f64, OffPolicyError> {
+/// How much likelier the policy would have shown what a row has.
+fn weight(row: usize, logged: &Logged, policy: &Policy) -> Result<f64, OffPolicyError> {
     let Logged { action, position, propensity, reward, .. } = *logged;
     if !(propensity > 0.0 && propensity <= 1.0) {
         return Err(OffPolicyError::Propensity { row, propensity });
     }
-    if !reward.is_finite() {
+    if !reward.is_finite() || reward.abs() > MAGNITUDE_MAX {
         return Err(OffPolicyError::Reward { row, reward });
     }
-    policy.chance(action, position).ok_or(OffPolicyError::Unknown {
+    let target = policy.chance(action, position).ok_or(OffPolicyError::Unknown {
         row,
         action,
         position,
         actions: policy.actions(),
         positions: policy.positions(),
-    })
+    })?;
+    let weight = target / propensity;
+    if weight <= MAGNITUDE_MAX { Ok(weight) } else { Err(OffPolicyError::Weight { row, weight }) }
 }
 
 /// Estimates what the policy would have earned a row. Intervals come of drawing lists again with replacement.

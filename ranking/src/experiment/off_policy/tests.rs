@@ -143,6 +143,8 @@ fn what_makes_no_sense_is_named() {
     assert!(matches!(error(Logged { propensity: 0.0, ..row }), OffPolicyError::Propensity { row: 0, .. }));
     assert!(matches!(error(Logged { propensity: f64::NAN, ..row }), OffPolicyError::Propensity { .. }));
     assert!(matches!(error(Logged { reward: f64::INFINITY, ..row }), OffPolicyError::Reward { .. }));
+    assert!(matches!(error(Logged { reward: -1e300, ..row }), OffPolicyError::Reward { .. }));
+    assert!(matches!(error(Logged { propensity: 1e-300, ..row }), OffPolicyError::Weight { row: 0, .. }));
     assert!(matches!(error(Logged { action: 2, ..row }), OffPolicyError::Unknown { action: 2, .. }));
     assert!(matches!(error(Logged { position: 1, ..row }), OffPolicyError::Unknown { position: 1, .. }));
     let bootstrap = Bootstrap::default();
@@ -154,6 +156,16 @@ fn what_makes_no_sense_is_named() {
     assert!(matches!(Policy::new(0, Vec::new()), Err(OffPolicyError::Shape { .. })));
     assert!(matches!(Policy::new(2, vec![0.5, 0.4]), Err(OffPolicyError::Chances { position: 0, .. })));
     assert!(matches!(Policy::new(2, vec![1.5, -0.5]), Err(OffPolicyError::Chances { .. })));
+}
+
+#[test]
+fn errors_count_rows_and_positions_from_1_as_files_do() {
+    let told = OffPolicyError::Chances { position: 0, sum: 0.6 }.to_string();
+    assert!(told.contains("at position 1 add up to 0.6"), "{told}");
+    let told = OffPolicyError::Weight { row: 2, weight: 5e299 }.to_string();
+    assert!(told.starts_with("row 3 would weigh 5e299, at most 1e12"), "{told}");
+    let told = OffPolicyError::Propensity { row: 0, propensity: 0.0 }.to_string();
+    assert!(told.starts_with("row 1 has a propensity of 0:"), "{told}");
 }
 
 proptest! {

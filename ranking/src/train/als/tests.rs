@@ -118,6 +118,7 @@ fn one_user_and_one_item_are_enough_and_none_are_not() {
 fn options_and_parts_are_checked() {
     for bad in [
         AlsOptions { factors: 0, ..options() },
+        AlsOptions { factors: 100_000_000, ..options() },
         AlsOptions { regularisation: f32::NAN, ..options() },
         AlsOptions { unobserved_weight: f32::INFINITY, ..options() },
         AlsOptions { nu: -1.0, ..options() },

@@ -146,6 +146,11 @@ fn synthetic(count: usize) -> Result<Interactions> {
     Ok(Interactions::from_entries(users, items, &entries)?)
 }
 
+/// Users and items that a table of pairs may have, and how many more for each pair: the largest number decides, and in a
+/// file that is none of pairs it is any.
+const ROWS_MAX: usize = 1_000_000;
+const ROWS_A_PAIR_MAX: usize = 100;
+
 fn read(path: &Path) -> Result<Interactions> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(bytes.len().is_multiple_of(8) && !bytes.is_empty(), "{} is not pairs of 32-bit numbers", path.display());
@@ -153,6 +158,12 @@ fn read(path: &Path) -> Result<Interactions> {
     let pairs = || bytes.chunks_exact(8).map(|pair| (number(&pair[..4]), number(&pair[4..])));
     let [users, items] = [pairs().map(|pair| pair.0).max(), pairs().map(|pair| pair.1).max()]
         .map(|last| last.map_or(0, |last| last as usize + 1));
+    let rows_max = ROWS_MAX + ROWS_A_PAIR_MAX * bytes.len() / 8;
+    ensure!(
+        users.max(items) <= rows_max,
+        "{} would be of {users} users and {items} items, at most {rows_max} of each are read: is it a file of pairs?",
+        path.display()
+    );
     let entries: Vec<(u32, u32, f32)> = pairs().map(|(user, item)| (user, item, 1.0)).collect();
     Ok(Interactions::from_entries(users, items, &entries)?)
 }
@@ -175,6 +186,9 @@ mod tests {
         fs::write(file.path(), &bytes).unwrap();
         let table = read(file.path()).unwrap();
         assert_eq!((table.rows(), table.width(), table.entries()), (2, 3, 2));
+        let odd: Vec<u8> = [1_u32, u32::MAX].into_iter().flat_map(u32::to_le_bytes).collect();
+        fs::write(file.path(), &odd).unwrap();
+        assert!(read(file.path()).unwrap_err().to_string().contains("is it a file of pairs?"));
         fs::write(file.path(), &bytes[..7]).unwrap();
         assert!(read(file.path()).is_err());
     }

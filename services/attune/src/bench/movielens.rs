@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use attune_api::rest::recommendation::RecommendRequest;
 use attune_batch::history::History;
+use attune_batch::read::ColumnMap;
 use attune_load::{ClosedRun, Percentiles, SaturateOptions, WARM_UP, saturate_rest};
 use bytes::Bytes;
 use clap::Args;
@@ -57,7 +58,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let length = options.runs.length()?;
     let ratings = config.model_folder("movielens-100k").join("ml-100k.inter");
     let missing = || format!("{} is missing: `attune models pull movielens-100k` fetches it", ratings.display());
-    let history = History::movielens(&ratings).with_context(missing)?;
+    let history = History::read(&ratings, &ColumnMap::default()).with_context(missing)?;
     let films = films(&ratings.with_extension("item")).with_context(missing)?.into_values().collect();
     let mut home = Home::new(config)?;
     let server = home.start()?;

@@ -50,7 +50,7 @@ pub struct Options {
     #[arg(long)]
     events: Option<usize>,
     /// Requests a second, with commas
-    #[arg(long, value_delimiter = ',', default_values_t = [300.0])]
+    #[arg(long, value_delimiter = ',', default_values_t = [300.0], value_parser = rate)]
     rates: Vec<f64>,
     /// Let 100 items be ranked in place of asking for a list of 10
     #[arg(long)]
@@ -61,6 +61,12 @@ pub struct Options {
     /// How often and how long.
     #[command(flatten)]
     runs: Runs,
+}
+
+/// A rate, refused before anything is made where it is none.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "a number above 0 is needed".to_owned())
 }
 
 impl Options {
@@ -127,4 +133,17 @@ fn message(options: &Options, random: &mut SplitMix64) -> Vec<u8> {
     let who = Some(v1::recommend_request::Who::UserId(user));
     let filter = (!options.no_filter).then_some(filter);
     v1::RecommendRequest { who, k: Some(10), filter, ..Default::default() }.encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_above_0() {
+        assert_eq!(rate("0.5"), Ok(0.5));
+        for odd in ["0", "-1", "nan", "inf", "fast", ""] {
+            assert!(rate(odd).is_err(), "{odd}");
+        }
+    }
 }

@@ -36,17 +36,13 @@ const SEED: u64 = 12_345;
 pub struct LoggedFlags {
     /// Rows that were shown: item_id, propensity, reward, perhaps position (from 1) and list_id [default: Open Bandit]
     #[arg(long, value_name = "FILE")]
-    rows: Option<PathBuf>,
-    /// What is asked about: uniform, or a file of item_id, chance and perhaps position
-    #[arg(long, value_name = "FILE", default_value = "uniform")]
+    pub(super) rows: Option<PathBuf>,
+    /// What is asked about of these rows: uniform, or a file of item_id, chance and perhaps position
+    #[arg(long, value_name = "FILE", default_value = "uniform", requires = "rows")]
     policy: String,
-}
-
-impl LoggedFlags {
-    /// Whether a file of rows was named.
-    pub fn has_rows(&self) -> bool {
-        self.rows.is_some()
-    }
+    /// A column that has another name in the file of --policy
+    #[arg(long = "policy-map", value_name = "OURS=THEIRS", requires = "rows")]
+    policy_columns: Vec<String>,
 }
 
 /// A policy, judged by the log of another.
@@ -65,7 +61,7 @@ struct Judged {
 /// A file cannot be read, or the log says nothing of the policy.
 pub fn run(config: &Config, flags: &LoggedFlags, map: &[String], json: Option<&Path>) -> Result<()> {
     let judged = match &flags.rows {
-        Some(rows) => vec![of_file(rows, &flags.policy, &ColumnMap::parse(map)?)?],
+        Some(rows) => vec![of_file(rows, flags, &ColumnMap::parse(map)?)?],
         None => open_bandit(&config.model_folder(OPEN_BANDIT))?,
     };
     for one in &judged {
@@ -74,11 +70,16 @@ pub fn run(config: &Config, flags: &LoggedFlags, map: &[String], json: Option<&P
     json.map_or(Ok(()), |path| write_json(&judged, path))
 }
 
-fn of_file(rows: &Path, policy: &str, map: &ColumnMap) -> Result<Judged> {
+fn of_file(rows: &Path, flags: &LoggedFlags, map: &ColumnMap) -> Result<Judged> {
+    let LoggedFlags { policy, policy_columns, .. } = flags;
+    let is_uniform = policy == "uniform";
+    ensure!(!is_uniform || policy_columns.is_empty(), "--policy-map names columns of a file: name it by --policy");
+    let policy_map = ColumnMap::of_flag("--policy-map", policy_columns)?;
     let mut log = ShownLog::read(rows, map)?;
-    let asked = match policy {
-        "uniform" => log.uniform().with_context(|| rows.display().to_string())?,
-        file => log.policy(Path::new(file), &ColumnMap::default())?,
+    let asked = if is_uniform {
+        log.uniform().with_context(|| rows.display().to_string())?
+    } else {
+        log.policy(Path::new(policy), &policy_map)?
     };
     Judged::new(format!("{policy} by the log {}", rows.display()), &log, &asked, None)
 }

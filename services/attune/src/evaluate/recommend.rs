@@ -19,8 +19,12 @@ use super::served::Served;
 use crate::bench::{workers, write_json};
 use crate::config::Config;
 use crate::movielens;
+use crate::term;
 use crate::train::told;
 use crate::worth::WorthFlag;
+
+/// Splits, where nobody says.
+const SEEDS: u64 = 5;
 
 /// Flags of recommenders.
 #[derive(Debug, Args)]
@@ -31,28 +35,28 @@ pub struct Flags {
     /// A column of a file under its own name: ours=theirs
     #[arg(long, value_name = "OURS=THEIRS")]
     pub map: Vec<String>,
-    /// Splits, each with a seed of its own; protocols that split by time have one
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(super) seeds: u64,
+    /// Splits, each with a seed of its own; protocols that split by time have one [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) seeds: Option<u64>,
     /// What events are worth.
     #[command(flatten)]
     pub(super) worth: WorthFlag,
     /// Judge on the validation part, to choose settings
     #[arg(long, conflicts_with = "served")]
-    validation: bool,
+    pub(super) validation: bool,
     /// Ask a server, over REST: one of its own for each split, which is told the training events, trains what --model says
     /// [default: trainer.model] and makes lists as it always does
     #[arg(long)]
-    served: bool,
+    pub(super) served: bool,
     /// Say whether the second of two results written with --json differs from the first
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with = "protocol")]
     compare: Vec<PathBuf>,
 }
 
 impl Flags {
-    /// Whether a model is asked in this process, about the test part.
-    pub(super) fn is_plain(&self) -> bool {
-        !self.served && !self.validation
+    /// How many splits.
+    pub(super) fn seeds(&self) -> u64 {
+        self.seeds.unwrap_or(SEEDS)
     }
 }
 
@@ -67,7 +71,6 @@ pub fn run(
     flags: &Flags,
     json: Option<&Path>,
 ) -> Result<()> {
-    ensure!(flags.seeds > 0, "--seeds must be above 0");
     let (history, about, films) = read(config, flags)?;
     let worth = flags.worth.or(&Worth::alike(), config)?;
     let outcomes = if flags.served {
@@ -94,11 +97,11 @@ fn splits(
     mut judge: impl FnMut(u64) -> Result<Outcome>,
 ) -> Result<Vec<Outcome>> {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for seed in 0..flags.seeds {
+    for seed in 0..flags.seeds() {
         let outcome = judge(seed)?;
         let first = seed == 0;
-        // A split that does not depend on the seed is judged once.
-        if !first && outcome.groups == outcomes[0].groups {
+        // A split that does not depend on the seed is judged once; in few data a later one may be the first by chance.
+        if seed == 1 && outcome.groups == outcomes[0].groups {
             break;
         }
         if first {
@@ -121,6 +124,12 @@ fn splits(
 /// never asked: it has seen the events that it would be asked about.
 pub(super) fn settings(config: &Config, model: &str, protocol: &Protocol) -> Result<(String, Settings)> {
     if let Ok(kind) = model.parse::<Kind>() {
+        if let Ok(trained) = recommender::resolve(&config.data, model) {
+            term::detail(&format!(
+                "{model} is judged with its default options; --model {} means those that were trained with",
+                trained.display()
+            ));
+        }
         let in_time = matches!(protocol.rule, Rule::LeaveLastOut | Rule::GlobalTime { .. });
         return Ok((
             model.to_owned(),
@@ -148,7 +157,7 @@ pub(super) fn read(config: &Config, flags: &Flags) -> Result<(History, About, BT
                 "{} is not there: fetch it with `attune models pull movielens-100k`, or name your own --events",
                 path.display()
             );
-            let history = History::movielens(&path)?;
+            let history = History::read(&path, &ColumnMap::default())?;
             let users = Attributes::movielens_users(&path.with_extension("user"), &history.users)?;
             let items = Attributes::movielens_items(&path.with_extension("item"), &history.items)?;
             about = About { users: Some(users.table), items: Some(items.table) };
@@ -160,18 +169,24 @@ pub(super) fn read(config: &Config, flags: &Flags) -> Result<(History, About, BT
     Ok((history, about, films))
 }
 
-/// Mean and standard deviation of each figure over the splits.
+/// Mean and standard deviation of each figure over the splits that asked anybody.
 fn print_seeds(outcomes: &[Outcome]) {
     say!("mean of {} splits, and their standard deviation:", outcomes.len());
-    for (number, group) in outcomes[0].groups.iter().enumerate() {
+    for (number, first) in outcomes[0].groups.iter().enumerate() {
+        let groups = outcomes.iter().map(|outcome| &outcome.groups[number]);
+        let asked: Vec<&GroupOutcome> = groups.filter(|group| !group.users.is_empty()).collect();
+        if asked.is_empty() {
+            say!("{:<12} nobody to ask", first.name);
+            continue;
+        }
         for metric in Metric::ALL {
-            let means: Vec<f64> = outcomes.iter().map(|outcome| mean(&outcome.groups[number], metric)).collect();
+            let means: Vec<f64> = asked.iter().map(|group| mean(group, metric)).collect();
             let centre = means.iter().sum::<f64>() / means.len() as f64;
             let squares = means.iter().map(|mean| (mean - centre).powi(2)).sum::<f64>();
-            let deviation = (squares / (means.len() - 1) as f64).sqrt();
+            let deviation = (squares / (means.len() - 1).max(1) as f64).sqrt();
             say!(
                 "{:<12} {:<12} {centre:.4} +- {deviation:.4}",
-                group.name,
+                first.name,
                 format!("{}@{}", metric.name(), outcomes[0].k)
             );
         }

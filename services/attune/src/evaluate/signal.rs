@@ -19,7 +19,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use attune_batch::history::History;
 use attune_batch::recommender::{About, Settings, train_model};
 use attune_inference::{CallContext, Inference, WorkClass};
@@ -128,19 +128,14 @@ struct Row {
 /// # Errors
 /// The data or the model that judges is not there, or something cannot be trained.
 pub fn run(config: &Config, model: Option<&str>, flags: &Flags, json: Option<&Path>) -> Result<()> {
-    ensure!(flags.seeds > 0, "--seeds must be above 0");
-    ensure!(
-        flags.events.is_none() && flags.is_plain(),
-        "{PROTOCOL} makes its own data of MovieLens-100K: leave out --events, --served and --validation"
-    );
     let (history, ..) = recommend::read(config, flags)?;
     let (model, settings) = recommend::settings(config, model.unwrap_or("ease"), &SPLIT)?;
     let worth = flags.worth.or(&Worth::alike(), config)?;
     let (sentences, classifier) = judged(config)?;
     let signal = Signal { config, settings, worth, history: &history, sentences };
-    let bar = term::count_bar("splits", flags.seeds);
+    let bar = term::count_bar("splits", flags.seeds());
     let mut splits = Vec::new();
-    for seed in 0..flags.seeds {
+    for seed in 0..flags.seeds() {
         splits.push(signal.split(seed)?);
         bar.inc(1);
     }

@@ -132,6 +132,12 @@ impl Import {
         let before = ledger.progress.rows;
         self.bar.set_length(ledger.progress.bytes);
         let mut rows = Items::open(&self.input, &self.map, &kinds(rest).await?, before)?;
+        let attributes: Vec<String> =
+            rows.attributes().into_iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
+        if !attributes.is_empty() {
+            // One value that is no number makes a column of numbers text, for good.
+            term::detail(&format!("attributes: {}", attributes.join(", ")));
+        }
         let start = Instant::now();
         loop {
             let batch = next_batch(&mut rows, self.rows_max)?;

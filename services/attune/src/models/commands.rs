@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::catalogue::CATALOGUE;
 use super::install::{self, Damage};
@@ -13,18 +13,22 @@ use crate::term::{self, human_bytes};
 /// Prints what is installed and whether it is whole, then what else the catalogue has.
 ///
 /// # Errors
-/// The models folder cannot be read.
+/// The models folder cannot be read, or one of the models is damaged.
 pub fn list(data: &Path) -> Result<()> {
-    let names = installed(data)?;
+    let (names, mut damaged) = (installed(data)?, Vec::new());
     for name in &names {
         match install::verify(&folder(data, name)) {
             Ok(manifest) => say!("{name:<24} {:<28} {}", count_files(&manifest.files), manifest.source),
-            Err(damage) => say!("{name:<24} {damage}"),
+            Err(damage) => {
+                say!("{name:<24} {damage}");
+                damaged.push(name.as_str());
+            }
         }
     }
     for entry in CATALOGUE.iter().filter(|entry| !names.iter().any(|name| name == entry.name)) {
         say!("{:<24} not installed: {}", entry.name, entry.about);
     }
+    ensure!(damaged.is_empty(), "damaged: {}; remove and pull again what is to be used", damaged.join(", "));
     Ok(())
 }
 
@@ -91,4 +95,18 @@ fn explain_absent(data: &Path, name: &str, damage: Damage) -> anyhow::Error {
     let names = installed(data).unwrap_or_default();
     let there = if names.is_empty() { "nothing is installed".to_owned() } else { names.join(", ") };
     anyhow::Error::from(damage).context(format!("no installed model {name:?} (installed: {there})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_model_fails_the_list() {
+        let data = tempfile::tempdir().unwrap();
+        list(data.path()).unwrap();
+        fs::create_dir_all(folder(data.path(), "half")).unwrap();
+        let told = list(data.path()).unwrap_err().to_string();
+        assert!(told.starts_with("damaged: half; remove and pull again"), "{told}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use attune_batch::read::{ColumnMap, ItemAttributes, KindFlag};
 use attune_batch::recommender::{self, Recommender};
 use attune_batch::task::{ItemFilter, Recommend, RecommendOptions};
@@ -21,12 +21,12 @@ use crate::worth::WorthFlag;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recommendations")]
 pub struct Flags {
-    /// Items a list
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    k: usize,
-    /// Leave out what a user has met, in training or in the history of his row
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    exclude_seen: bool,
+    /// Items a list [default: 10]
+    #[arg(long, value_name = "N")]
+    k: Option<usize>,
+    /// Leave out what a user has met, in training or in the history of his row [default: true]
+    #[arg(long, value_name = "BOOL")]
+    exclude_seen: Option<bool>,
     /// Recommend only items for which this holds, such as: category == "news" and price < 20
     #[arg(long, value_name = "EXPR", requires = "items")]
     filter: Option<String>,
@@ -44,6 +44,23 @@ pub struct Flags {
     worth: WorthFlag,
 }
 
+impl Flags {
+    /// The flags, and whether each was given.
+    pub fn given(&self) -> [(&'static str, bool); 7] {
+        [
+            ("--k", self.k.is_some()),
+            ("--exclude-seen", self.exclude_seen.is_some()),
+            ("--filter", self.filter.is_some()),
+            ("--items", self.items.is_some()),
+            ("--items-map", !self.items_columns.is_empty()),
+            ("--kind", !self.kinds.is_empty()),
+            ("--worth", self.worth.is_given()),
+        ]
+    }
+}
+
+/// Items a list, where nobody says.
+const K: usize = 10;
 const MODEL_HINT: &str =
     "--task recommend needs --model: the name of a recommender, or its folder; `attune train` makes one";
 
@@ -55,8 +72,8 @@ pub fn load(config: &Config, model: Option<&str>, flags: &Flags) -> Result<Recom
     let folder = recommender::resolve(&config.data, model.context(MODEL_HINT)?)?;
     let recommender = Recommender::load(&folder)?;
     let mut options = RecommendOptions {
-        k: flags.k,
-        exclude_seen: flags.exclude_seen,
+        k: flags.k.unwrap_or(K),
+        exclude_seen: flags.exclude_seen.unwrap_or(true),
         filter: None,
         worth: None,
         settings: BTreeMap::new(),
@@ -71,6 +88,7 @@ pub fn load(config: &Config, model: Option<&str>, flags: &Flags) -> Result<Recom
         let map = ColumnMap::of_flag("--items-map", &flags.items_columns)?;
         let mut names = Vec::new();
         attributes(&expr, &mut names);
+        check_kinds(&flags.kinds, &names)?;
         let found = ItemAttributes::read(path, &map, &names, &flags.kinds, &recommender.items).context("--items")?;
         told(&found, recommender.items.len());
         let filter = Filter::check(&expr, &found.schema).with_context(|| format!("--filter {text}"))?;
@@ -95,6 +113,16 @@ fn attributes(expr: &Expr, names: &mut Vec<String>) {
     }
 }
 
+/// Each kind is of an attribute that the filter names, and said once.
+fn check_kinds(kinds: &[KindFlag], names: &[String]) -> Result<()> {
+    for (number, KindFlag(name, _)) in kinds.iter().enumerate() {
+        ensure!(names.contains(name), "--kind {name}=...: the filter names {} and no {name}", names.join(", "));
+        let is_first = kinds[..number].iter().all(|KindFlag(before, _)| before != name);
+        ensure!(is_first, "--kind names {name} twice: an attribute is of one kind");
+    }
+    Ok(())
+}
+
 fn told(found: &ItemAttributes, items: usize) {
     let kinds: Vec<String> = found.schema.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
     let with = found.by_row.iter().filter(|attributes| !attributes.is_empty()).count();
@@ -105,5 +133,22 @@ fn told(found: &ItemAttributes, items: usize) {
     ));
     if let (Some(first), count) = &found.rejected {
         term::warn(&format!("{count} rows of --items were left out, the first is row {}: {}", first.row, first.reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_of_attributes_of_the_filter_and_said_once() {
+        let check = |kinds: &[&str]| {
+            let kinds: Vec<KindFlag> = kinds.iter().map(|kind| kind.parse().unwrap()).collect();
+            check_kinds(&kinds, &["price".to_owned(), "zip".to_owned()]).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&["zip=keyword", "price=number"]), Ok(()));
+        let unknown = check(&["pric=number"]).unwrap_err();
+        assert_eq!(unknown, "--kind pric=...: the filter names price, zip and no pric");
+        assert!(check(&["zip=keyword", "zip=number"]).unwrap_err().contains("twice"));
     }
 }

@@ -60,7 +60,8 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["events", "columns"])]
     lake: bool,
     /// Whose lake
-    #[arg(long, default_value = DEFAULT_TENANT, requires = "lake")]
+    // Not `requires = "lake"`: a parser takes that for given where something excludes it.
+    #[arg(long, default_value = DEFAULT_TENANT, conflicts_with = "events")]
     tenant: Tenant,
     /// A column that has another name in the file
     #[arg(long = "map", value_name = "OURS=THEIRS")]

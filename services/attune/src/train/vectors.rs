@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use attune_batch::read::ColumnMap;
 use attune_batch::recommender::vectors::{Table, Vectors};
-use attune_batch::recommender::{DataCard, Histories, Measured, Model, Settings, Stored, VectorSettings};
+use attune_batch::recommender::{DataCard, Histories, InputFile, Measured, Model, Settings, Stored, VectorSettings};
 use attune_ranking::index::Metric;
 use clap::{Args, ValueEnum};
 
@@ -81,7 +81,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let data = DataCard { users: users.len(), items: items.len(), inputs, ..DataCard::without_events() };
     let stored = Stored {
         name: options.place.name(NAME),
-        command: format!("attune train vectors --items {}", data.inputs[0].file),
+        command: options.command(&data.inputs),
         settings: Settings::Vectors(VectorSettings { metric }),
         model: Model::Vectors(vectors),
         histories: Histories::empty(users.len()),
@@ -97,4 +97,18 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     term::good(&format!("{users} users and {items} items written to {}", folder.display()));
     say!("{}", folder.display());
     Ok(())
+}
+
+impl Options {
+    /// The command that does it again, with the files by their roles.
+    fn command(&self, inputs: &[InputFile]) -> String {
+        let mut command = "attune train vectors".to_owned();
+        let mut add = |flag: &str, value: &str| command.push_str(&format!(" --{flag} {value}"));
+        inputs.iter().for_each(|input| add(&input.role, &input.file));
+        self.columns.iter().for_each(|pair| add("map", pair));
+        if self.metric == MetricName::Cosine {
+            add("metric", "cosine");
+        }
+        command
+    }
 }

@@ -74,6 +74,10 @@ fn files_of_ones_own_are_judged_and_bad_ones_named() {
     let all = ["--rows", &rows, "--map", "item_id=what"];
     // The map is of the rows; the policy's file has our own names.
     let (text, judged) = evaluate(folder.path(), &[&all[..], &["--policy", &policy]].concat());
+    let turned = write("turned.csv", "sku,p\nb,1\n");
+    let its_own = ["--policy", &turned, "--policy-map", "item_id=sku", "--policy-map", "chance=p"];
+    let (_, again) = evaluate(folder.path(), &[&all[..], &its_own].concat());
+    assert_eq!(again[0]["estimates"], judged[0]["estimates"]);
     let estimates = &judged[0]["estimates"];
     assert!((interval(&estimates["snips"]).0 - 1.0).abs() < 1e-9, "{text}");
     assert!((interval(&estimates["ips"]).0 - 1.0).abs() < 1e-9 && judged[0]["truth"].is_null(), "{text}");
@@ -88,8 +92,12 @@ fn files_of_ones_own_are_judged_and_bad_ones_named() {
     };
     let zero = write("zero.csv", "item_id,propensity,reward\na,1,0\nb,0,1\n");
     assert!(wrong(&zero, "uniform").contains("row 2: propensity 0 is not above 0"), "{}", wrong(&zero, "uniform"));
+    let tiny = write("tiny.csv", "item_id,propensity,reward\na,1,0\na,1e-300,1\n");
+    assert!(wrong(&tiny, "uniform").contains("row 2 would weigh "), "{}", wrong(&tiny, "uniform"));
     let fine = write("fine.csv", "item_id,propensity,reward\na,1,0\n");
     let other = write("other.csv", "item_id,chance\nz,1\n");
+    let told = wrong(&fine, &turned);
+    assert!(told.contains("with --policy-map item_id=COLUMN"), "{told}");
     assert!(wrong(&fine, &other).contains("would have shown nothing"), "{}", wrong(&fine, &other));
     assert!(wrong(&write("none.csv", "item_id,propensity,reward\n"), "uniform").contains("no rows"));
     let data = folder.path().to_str().unwrap();

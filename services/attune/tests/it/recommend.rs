@@ -154,6 +154,8 @@ fn a_filter_over_a_file_of_items_decides_what_may_be_recommended() {
         let nothing =
             place.score(model, "users.csv", "none.jsonl", &[&words[..], &["--filter", "price > 99"]].concat());
         assert!(said(&nothing).contains("2 rows, 2 rejected"), "{}", said(&nothing));
+        assert_eq!(nothing.status.code(), Some(1));
+        assert!(said(&nothing).contains("no row of ") && said(&nothing).contains("none.jsonl.rejected.jsonl says why"));
         fs::remove_dir_all(place.path("none.jsonl")).unwrap();
         for (filter, why) in
             [("price <", "--filter price <"), ("size < 3", "no column \"size\""), ("price == \"a\"", "price")]
@@ -213,6 +215,29 @@ fn what_cannot_be_trained_on_is_told() {
 }
 
 #[test]
+fn options_that_would_do_nothing_are_refused() {
+    let place = Place::new();
+    let (users, events, out) =
+        (place.write("users.csv", "text\nhello\n"), place.path("events.csv"), place.path("out.jsonl"));
+    let score = |task: &str, flags: &[&str]| {
+        place.why(&[&["score", "--task", task, "--input", &users, "--output", &out], flags].concat())
+    };
+    for flags in [&["--k", "3"][..], &["--exclude-seen", "false"], &["--worth", "alike"]] {
+        let told = score("sentiment", flags);
+        let need = format!("{} does nothing with --task sentiment, it is for --task recommend", flags[0]);
+        assert!(told.contains(&need), "{told}");
+    }
+    let filter = ["--filter", "price < 3", "--items", "absent.csv"];
+    assert!(score("embed", &filter).contains("--filter does nothing with --task embed"), "{}", score("embed", &filter));
+    assert!(!Path::new(&out).exists());
+
+    let tenant = place.run(&["train", "popular", "--events", &events, "--tenant", "other"]);
+    assert_eq!(tenant.status.code(), Some(2), "{}", said(&tenant));
+    let told = said(&tenant);
+    assert!(told.contains("cannot be used with") && told.contains("--tenant"), "{told}");
+}
+
+#[test]
 fn bad_models_and_lengths_are_told_before_anything_is_written() {
     let place = Place::new();
     place.write("users.csv", "user_id\nu1\n");
@@ -265,6 +290,18 @@ fn a_disk_that_fills_up_leaves_no_half_model_and_no_half_list() {
     assert_eq!(place.rows("out.jsonl").len(), 3_000 * 5);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_fails_the_command() {
+    let place = Place::new();
+    let events = place.path("events.csv");
+    let words = place.words(&["train", "popular", "--events", &events, "--protocol", "none"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_attune")).args(&words).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("the answer cannot be written to standard output"), "{}", said(&output));
+}
+
 fn files_or_none(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -289,7 +326,11 @@ fn worth_is_data_and_a_trained_folder_can_be_judged() {
     let alike = place.run(&[&judge[..], &[one.to_str().unwrap()]].concat());
     assert!(alike.status.success() && said(&alike).contains("trained anew on each split"), "{}", said(&alike));
     assert!(said(&alike).contains("every event counts alike"), "{}", said(&alike));
+    // The name of a kind is the kind, also where a recommender is called so, and that is told.
     let told = place.run(&[&judge[..], &["als", "--worth", &worth]].concat());
+    let current = one.parent().unwrap().to_str().unwrap();
+    assert!(said(&told).contains("als is judged with its default options; --model "), "{}", said(&told));
+    assert!(said(&told).contains(current), "{}", said(&told));
     assert!(said(&told).contains("events are worth what --worth says"), "{}", said(&told));
 }
 
@@ -320,6 +361,11 @@ fn vectors_made_elsewhere_are_a_model_like_any_other() {
     let map = ["--map", "item_id=id", "--map", "vector=embedding", "--metric", "cosine"];
     let output = place.run(&[&["train", "vectors", "--items", &embedded], &map[..]].concat());
     assert!(output.status.success() && said(&output).contains("0 users and 4 items"), "{}", said(&output));
+    let folder = String::from_utf8(output.stdout).unwrap();
+    let card = fs::read_to_string(Path::new(folder.trim_end()).join("README.md")).unwrap();
+    let command =
+        "attune train vectors --items embedded.parquet --map item_id=id --map vector=embedding --metric cosine";
+    assert!(card.contains(command), "{card}");
 
     place.write("users.jsonl", "{\"user_id\": \"a\", \"history\": [\"i2\"]}\n{\"user_id\": \"b\"}\n");
     let output = place.score("vectors", "users.jsonl", "out.jsonl", &["--k", "1"]);

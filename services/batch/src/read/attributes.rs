@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::columns::{ColumnMap, Field};
 use super::error::ReadError;
-use super::value::{Value, present};
+use super::value::{Value, flag, present};
 use super::{Rejected, open};
 use crate::names::Names;
 
@@ -195,7 +195,7 @@ fn attribute(value: &Json, kind: Kind) -> Option<attributes::Value> {
             attributes::Value::Number(text.trim().parse().ok().filter(|number: &f64| number.is_finite())?)
         }
         (Kind::Number, value) => attributes::Value::Number(value.as_f64()?),
-        (Kind::Boolean, Json::String(text)) => attributes::Value::Boolean(text.trim().parse().ok()?),
+        (Kind::Boolean, Json::String(text)) => attributes::Value::Boolean(flag(text.trim())?),
         (Kind::Boolean, value) => attributes::Value::Boolean(value.as_bool()?),
         (Kind::Time, Json::String(text)) => attributes::Value::Time(time_from_text(text.trim())?),
         (Kind::Time, value) => attributes::Value::Time(attributes::time_from_seconds(value.as_f64()?)?),

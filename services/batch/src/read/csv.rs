@@ -2,11 +2,13 @@
 //!
 //! `csv_core` does the parsing, and not the `csv` crate on top of it: that one keeps a whole row in memory however long
 //! it is, and one quote that is never closed makes the rest of a file one row.
+//!
+//! RecBole's files are the same in another form: tabs, no quotes, and a header of `name:type`.
 
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use csv_core::ReadRecordResult;
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::ReadError;
 use super::columns::{ColumnMap, Field};
@@ -17,6 +19,40 @@ use super::value::Value;
 /// Most columns of a file.
 const COLUMNS_MAX: usize = 1 << 14;
 const ROW_BYTES_START: usize = 1 << 12;
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Commas and quotes.
+    Csv,
+    /// RecBole's atomic files.
+    Recbole,
+}
+
+impl Form {
+    fn parser(self) -> Reader {
+        match self {
+            Self::Csv => Reader::new(),
+            Self::Recbole => ReaderBuilder::new().delimiter(b'\t').quoting(false).build(),
+        }
+    }
+
+    /// The name of a column by its place in the header.
+    fn name(self, header: &str) -> String {
+        let name = match self {
+            Self::Csv => header,
+            Self::Recbole => header.split_once(':').map_or(header, |(name, _)| name),
+        };
+        name.trim().to_owned()
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Csv => "CSV",
+            Self::Recbole => "tab-separated text",
+        }
+    }
+}
 
 /// The rows of a CSV file.
 pub(super) struct CsvSource {
@@ -30,26 +66,26 @@ pub(super) struct CsvSource {
 
 /// The columns of a CSV file.
 pub(super) fn header(path: &Path) -> Result<Vec<String>, ReadError> {
-    Ok(begin(path)?.1)
+    Ok(begin(path, Form::Csv)?.1)
 }
 
 /// The file behind its header, and that.
-fn begin(path: &Path) -> Result<(Records<TextFile>, Vec<String>), ReadError> {
+fn begin(path: &Path, form: Form) -> Result<(Records<TextFile>, Vec<String>), ReadError> {
     let unreadable = |source| ReadError::File { path: path.to_owned(), source };
-    let mut records = Records::new(TextFile::open(path).map_err(unreadable)?);
-    let damaged = |detail: String| ReadError::Damaged { path: path.to_owned(), format: "CSV", detail };
+    let mut records = Records::new(TextFile::open(path).map_err(unreadable)?, form.parser());
+    let damaged = |detail: String| ReadError::Damaged { path: path.to_owned(), format: form.what(), detail };
     let header = match records.next().map_err(unreadable)? {
         Record::Whole => (0..records.fields).map(|place| records.field(place)).collect::<Result<Vec<_>, _>>(),
         Record::TooLong => Err("its header has no end".to_owned()),
         Record::End => Ok(Vec::new()),
     };
-    let header = header.map_err(damaged)?.into_iter().map(|name| name.trim().to_owned()).collect();
+    let header = header.map_err(damaged)?.into_iter().map(|name| form.name(&name)).collect();
     Ok((records, header))
 }
 
 impl CsvSource {
-    pub(super) fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap) -> Result<Self, ReadError> {
-        let (records, header) = begin(path)?;
+    pub(super) fn open(path: &Path, form: Form, fields: &[Field<'_>], map: &ColumnMap) -> Result<Self, ReadError> {
+        let (records, header) = begin(path, form)?;
         let places = map.places(path, fields, &header)?;
         Ok(Self { path: path.to_owned(), records, columns: header.len(), places })
     }
@@ -90,7 +126,7 @@ enum Record {
 /// Records one after the other, in a buffer that grows to [`ROW_BYTES_MAX`] and no further.
 struct Records<R> {
     input: R,
-    parser: csv_core::Reader,
+    parser: Reader,
     bytes: Vec<u8>,
     /// Where each field of the record ends in `bytes`.
     ends: Vec<usize>,
@@ -99,9 +135,9 @@ struct Records<R> {
 }
 
 impl<R: BufRead> Records<R> {
-    fn new(input: R) -> Self {
+    fn new(input: R, parser: Reader) -> Self {
         let (bytes, ends) = (vec![0; ROW_BYTES_START], vec![0; 16]);
-        Self { input, parser: csv_core::Reader::new(), bytes, ends, fields: 0 }
+        Self { input, parser, bytes, ends, fields: 0 }
     }
 
     fn next(&mut self) -> io::Result<Record> {
@@ -166,7 +202,7 @@ mod tests {
     #[test]
     fn a_quote_that_is_never_closed_takes_bounded_memory() {
         let rest = io::repeat(b'x').take(3 * ROW_BYTES_MAX as u64);
-        let mut records = Records::new(BufReader::new((&b"a,b\n1,\""[..]).chain(rest)));
+        let mut records = Records::new(BufReader::new((&b"a,b\n1,\""[..]).chain(rest)), Reader::new());
         assert_eq!(records.next().unwrap(), Record::Whole);
         assert_eq!(records.next().unwrap(), Record::TooLong);
         assert!(records.bytes.len() <= ROW_BYTES_MAX);
@@ -176,7 +212,7 @@ mod tests {
     #[test]
     fn a_row_that_is_too_long_is_followed_by_the_next() {
         let long = io::repeat(b',').take(2 * COLUMNS_MAX as u64);
-        let mut records = Records::new(BufReader::new(long.chain(&b"\na,\"b\nc\"\"\"\n"[..])));
+        let mut records = Records::new(BufReader::new(long.chain(&b"\na,\"b\nc\"\"\"\n"[..])), Reader::new());
         assert_eq!(records.next().unwrap(), Record::TooLong);
         assert_eq!(records.next().unwrap(), Record::Whole);
         assert_eq!(

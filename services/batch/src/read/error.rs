@@ -17,6 +17,12 @@ pub enum ReadError {
         /// How names of what can be read end.
         known: &'static str,
     },
+    /// A folder where one file is wanted.
+    #[error("{path} is a folder: name one of the files in it", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Items in a format that has no place for attributes of any name.
     #[error("items cannot be Parquet, as {path} is by its name: write them as CSV or JSON lines (.csv, .jsonl, \
              .ndjson, each also with .gz)",
@@ -72,8 +78,7 @@ pub enum ReadError {
         flag: &'static str,
     },
     /// A column of a type that nothing can be made of.
-    #[error("column {theirs:?} of {path} is of type {found}, which cannot be read as {ours}: text, numbers and times \
-             can",
+    #[error("column {theirs:?} of {path} is of type {found}, which cannot be read as {ours}: {takes} can",
         path = path.display())]
     ColumnType {
         /// The file.
@@ -84,6 +89,8 @@ pub enum ReadError {
         theirs: String,
         /// Its type.
         found: String,
+        /// What can be read as that.
+        takes: &'static str,
     },
     /// `--map` names a column that these rows do not have.
     #[error("{flag} {ours}=...: there is no {ours:?} among {}", known.join(", "))]

@@ -1,9 +1,10 @@
 //! Items of a catalogue, as an import takes them: a JSON object a row, in the shape of the wire contract.
 //!
-//! JSON lines are taken as they are. In CSV the columns `id`, `title`, `text`, `hidden`, `published_at` and `expires_at`
-//! are what they say, and every other column is an attribute. A CSV has nothing but text, so the kind of an attribute is
-//! the server's where it has one, and otherwise what all values of the column can be, which takes a first pass over the
-//! file. What does not fit stays text: the server refuses it with the place, and the row is told of as any other.
+//! JSON lines are taken as they are, but for whole numbers as ids, which become text. In CSV the columns `id`, `title`,
+//! `text`, `hidden`, `published_at` and `expires_at` are what they say, and every other column is an attribute. A CSV
+//! has nothing but text, so the kind of an attribute is the server's where it has one, and otherwise what all values of
+//! the column can be, which takes a first pass over the file. What does not fit stays text: the server refuses it with
+//! the place, and the row is told of as any other.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,11 +13,11 @@ use attune_ranking::attributes::{Kind, time_from_text};
 use serde_json::{Map, Value as Json};
 
 use super::columns::{ColumnMap, Field};
-use super::csv::{CsvSource, header};
+use super::csv::{CsvSource, Form, header};
 use super::error::ReadError;
-use super::json::Objects;
+use super::json::{JsonSource, Objects};
 use super::source::Source;
-use super::value::Value;
+use super::value::{Value, flag};
 
 /// Between the texts of a list in one cell.
 const LIST_SEPARATOR: char = '|';
@@ -31,7 +32,11 @@ pub struct Items {
 
 enum Rows {
     Objects(Objects, BTreeMap<String, String>),
-    Cells { source: Box<CsvSource>, columns: Vec<Column> },
+    /// A column that is none of ours is passed over.
+    Cells {
+        source: Box<CsvSource>,
+        columns: Vec<Option<Column>>,
+    },
 }
 
 /// A column of a CSV file, and what becomes of it.
@@ -52,8 +57,8 @@ impl Items {
         let rows = if plain.ends_with(".csv") {
             cells(path, map, kinds)?
         } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
-            let renamed = map.pairs().iter().map(|(ours, theirs)| (theirs.clone(), ours.clone()));
-            Rows::Objects(Objects::open(path)?, renamed.collect())
+            JsonSource::open(path, &asked(map, &[]), map)?;
+            Rows::Objects(Objects::open(path)?, renamed(map))
         } else if plain.ends_with(".parquet") {
             return Err(ReadError::ParquetItems { path: path.to_owned() });
         } else {
@@ -71,7 +76,9 @@ impl Items {
     /// The file cannot be read on.
     pub fn next_row(&mut self) -> Result<Option<Result<Json, String>>, ReadError> {
         let row = match &mut self.rows {
-            Rows::Objects(objects, renamed) => objects.next()?.map(|row| row.map(|row| rename(row, renamed))),
+            Rows::Objects(objects, renamed) => {
+                objects.next()?.map(|row| row.map(|row| with_text_as_id(rename(row, renamed))))
+            }
             Rows::Cells { source, columns } => {
                 let row = source.next()?;
                 row.map(|row| row.map(|values| item(columns, &values)))
@@ -79,6 +86,15 @@ impl Items {
         };
         self.rows_read += u64::from(row.is_some());
         Ok(row)
+    }
+
+    /// The attributes of a CSV, and the kind that each is sent as; none of JSON lines, whose values have kinds.
+    pub fn attributes(&self) -> Vec<(&str, Kind)> {
+        let columns: &[Option<Column>] = match &self.rows {
+            Rows::Objects(..) => &[],
+            Rows::Cells { columns, .. } => columns,
+        };
+        columns.iter().flatten().filter_map(|column| Some((column.name.as_str(), column.kind?))).collect()
     }
 
     /// Rows read so far, skipped ones included.
@@ -95,32 +111,57 @@ impl Items {
     }
 }
 
+/// The columns that a file has to have: some, and all that are mapped.
+fn asked<'a>(map: &'a ColumnMap, required: &[&'a str]) -> Vec<Field<'a>> {
+    let mapped = map.pairs().keys().map(String::as_str).filter(|ours| !required.contains(ours));
+    required.iter().copied().map(Field::required).chain(mapped.map(Field::optional)).collect()
+}
+
+/// Our name of each column that is mapped, by its name in the file.
+fn renamed(map: &ColumnMap) -> BTreeMap<String, String> {
+    map.pairs().iter().map(|(ours, theirs)| (theirs.clone(), ours.clone())).collect()
+}
+
+/// What we call a column of the file; `None` where another column was said to be what this one is called.
+fn ours(theirs: String, renamed: &BTreeMap<String, String>) -> Option<String> {
+    match renamed.get(&theirs) {
+        Some(ours) => Some(ours.clone()),
+        None => renamed.values().all(|ours| *ours != theirs).then_some(theirs),
+    }
+}
+
 fn rename(row: Map<String, Json>, renamed: &BTreeMap<String, String>) -> Json {
     if renamed.is_empty() {
         return Json::Object(row);
     }
-    row.into_iter().map(|(name, value)| (renamed.get(&name).cloned().unwrap_or(name), value)).collect()
+    row.into_iter().filter_map(|(name, value)| Some((ours(name, renamed)?, value))).collect()
+}
+
+/// Ids are often numbers, here as in files of events.
+fn with_text_as_id(mut item: Json) -> Json {
+    if let Some(id) = item.get_mut("id").filter(|id| id.is_i64() || id.is_u64()) {
+        *id = Json::from(id.to_string());
+    }
+    item
 }
 
 fn cells(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>) -> Result<Rows, ReadError> {
     let header = header(path)?;
-    let renamed: BTreeMap<&str, &str> =
-        map.pairs().iter().map(|(ours, theirs)| (theirs.as_str(), ours.as_str())).collect();
-    let required = ["id", "title"].map(Field::required);
-    map.places(path, &required, &header)?;
+    map.places(path, &asked(map, &["id", "title"]), &header)?;
     let fields: Vec<Field<'_>> = header.iter().map(|name| Field::optional(name)).collect();
-    let open = || CsvSource::open(path, &fields, &ColumnMap::default());
+    let open = || CsvSource::open(path, Form::Csv, &fields, &ColumnMap::default());
     let mut seen: Vec<Seen> = header.iter().map(|_| Seen::default()).collect();
     let mut source = open()?;
     while let Some(row) = source.next()? {
         let Ok(values) = row else { continue };
         seen.iter_mut().zip(values).for_each(|(seen, value)| seen.add(value));
     }
+    let renamed = renamed(map);
     let columns = header.iter().zip(seen).map(|(theirs, seen)| {
-        let name = renamed.get(theirs.as_str()).map_or_else(|| theirs.clone(), |ours| (*ours).to_owned());
+        let name = ours(theirs.clone(), &renamed)?;
         let is_field = FIELDS.contains(&name.as_str());
         let kind = (!is_field).then(|| kinds.get(&name).copied().unwrap_or_else(|| seen.kind()));
-        Column { name, kind }
+        Some(Column { name, kind })
     });
     Ok(Rows::Cells { columns: columns.collect(), source: Box::new(open()?) })
 }
@@ -148,7 +189,7 @@ impl Seen {
         self.is_any = true;
         self.is_list |= text.contains(LIST_SEPARATOR);
         self.are_times &= time_from_text(text).is_some();
-        self.are_flags &= text.parse::<bool>().is_ok();
+        self.are_flags &= flag(text).is_some();
         self.are_numbers &= number(text).is_some();
     }
 
@@ -164,10 +205,10 @@ impl Seen {
     }
 }
 
-fn item(columns: &[Column], values: &[Value<'_>]) -> Json {
+fn item(columns: &[Option<Column>], values: &[Value<'_>]) -> Json {
     let (mut item, mut attributes) = (Map::new(), Map::new());
     for (column, value) in columns.iter().zip(values) {
-        let Value::Text(text) = value else { continue };
+        let (Some(column), Value::Text(text)) = (column, value) else { continue };
         match column.kind {
             Some(kind) => drop(attributes.insert(column.name.clone(), attribute(kind, text))),
             None if column.name == "hidden" => drop(item.insert(column.name.clone(), attribute(Kind::Boolean, text))),
@@ -188,7 +229,7 @@ fn attribute(kind: Kind, text: &str) -> Json {
             Some(texts.map(Json::from).collect())
         }
         Kind::Number => number(trimmed).map(Json::from),
-        Kind::Boolean => trimmed.parse::<bool>().ok().map(Json::from),
+        Kind::Boolean => flag(trimmed).map(Json::from),
         Kind::Time => time_from_text(trimmed).and_then(chrono::DateTime::from_timestamp_micros).map(|time| {
             // In full, so that a server that meets the name for the first time takes it for a time.
             Json::from(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
@@ -233,6 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn the_kinds_that_were_decided_can_be_told() {
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        file.write_all(b"id,title,price,size,new\na,Tea,1,1,true\nb,Pot,cheap,2,false\n").unwrap();
+        let items = Items::open(file.path(), &ColumnMap::default(), &BTreeMap::new(), 0).unwrap();
+        assert_eq!(items.attributes(), [("price", Kind::Keyword), ("size", Kind::Number), ("new", Kind::Boolean)]);
+    }
+
+    #[test]
+    fn true_and_false_are_written_in_either_case() {
+        let rows = read(".csv", "id,title,hidden,new\na,Tea,True,FALSE\nb,Pot,false,true\n", &[], &[], 0);
+        assert_eq!(rows[0], Ok(json!({"id": "a", "title": "Tea", "hidden": true, "attributes": {"new": false}})));
+        assert_eq!(rows[1], Ok(json!({"id": "b", "title": "Pot", "hidden": false, "attributes": {"new": true}})));
+    }
+
+    #[test]
     fn json_lines_come_as_they_are_and_bad_rows_are_told() {
         let lines = "{\"sku\": \"a\", \"title\": \"Tea\"}\n\nnot json\n{\"sku\": \"b\"}\n";
         let rows = read(".jsonl", lines, &["id=sku"], &[], 0);
@@ -240,6 +296,34 @@ mod tests {
         assert!(rows[1].is_err() && rows.len() == 3);
         assert_eq!(read(".jsonl", lines, &["id=sku"], &[], 2), [Ok(json!({"id": "b"}))]);
         assert_eq!(read(".csv", "id,title\na,b,c\nd,e\n", &[], &[], 1).len(), 1);
+        let numbers = read(".jsonl", "{\"id\": 7, \"n\": 7}\n{\"id\": 1.5}\n", &[], &[], 0);
+        assert_eq!(numbers, [Ok(json!({"id": "7", "n": 7})), Ok(json!({"id": 1.5}))]);
+    }
+
+    #[test]
+    fn a_mapped_column_stands_in_the_place_of_one_that_is_called_like_ours() {
+        let tea = json!({"id": "a", "title": "Name", "attributes": {"price": 2.0}});
+        let csv = "sku,id,name,title,price\na,1,Name,Title,2\n";
+        assert_eq!(read(".csv", csv, &["id=sku", "title=name"], &[], 0), [Ok(tea)]);
+        let lines = "{\"id\": \"1\", \"sku\": \"a\", \"name\": \"Name\", \"title\": \"Title\"}\n";
+        let tea = json!({"id": "a", "title": "Name"});
+        assert_eq!(read(".jsonl", lines, &["id=sku", "title=name"], &[], 0), [Ok(tea)]);
+        // Each in the place of the other.
+        let turned = json!({"id": "1", "sku": "a", "name": "Title", "title": "Name"});
+        assert_eq!(read(".jsonl", lines, &["title=name", "name=title"], &[], 0), [Ok(turned)]);
+    }
+
+    #[test]
+    fn a_mapped_column_that_is_not_there_is_refused() {
+        for (end, text) in [(".csv", "id,title\na,b\n"), (".jsonl", "{\"id\": \"a\", \"title\": \"b\"}\n")] {
+            let mut file = tempfile::Builder::new().suffix(end).tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            for ours in ["title", "price"] {
+                let map = ColumnMap::parse([format!("{ours}=nothere")]).unwrap();
+                let error = Items::open(file.path(), &map, &BTreeMap::new(), 0).err().unwrap().to_string();
+                assert!(error.contains("has no column \"nothere\""), "{error}");
+            }
+        }
     }
 
     #[test]

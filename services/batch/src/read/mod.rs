@@ -32,6 +32,7 @@ pub use text::ROW_BYTES_MAX;
 pub(crate) use value::present;
 pub use value::{ID_BYTES_MAX, TEXT_BYTES_MAX, Value};
 
+use csv::{CsvSource, Form};
 use source::Source;
 
 /// A row and its number in the file.
@@ -80,13 +81,16 @@ pub struct BatchLimits {
 /// Opens a file behind its first `skip` rows, and says how many were skipped. Its name says the format.
 fn open(path: &Path, fields: &[Field<'_>], map: &ColumnMap, skip: u64) -> Result<(Box<dyn Source>, u64), ReadError> {
     map.check(fields)?;
+    if path.is_dir() {
+        return Err(ReadError::Folder { path: path.to_owned() });
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     if name.ends_with(".parquet") {
         return Ok((Box::new(parquet::ParquetSource::open(path, fields, map, skip)?), skip));
     }
     let mut source: Box<dyn Source> = if plain.ends_with(".csv") {
-        Box::new(csv::CsvSource::open(path, fields, map)?)
+        Box::new(CsvSource::open(path, Form::Csv, fields, map)?)
     } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
         Box::new(json::JsonSource::open(path, fields, map)?)
     } else {
@@ -115,6 +119,16 @@ impl<R: Row> Reader<R> {
     pub fn open(path: &Path, map: &ColumnMap, skip: u64) -> Result<Self, ReadError> {
         let (source, rows_read) = open(path, R::FIELDS, map, skip)?;
         Ok(Self { source, rows_read, rows: PhantomData })
+    }
+
+    /// Opens a file in RecBole's form: tabs, and a header of `name:type`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn recbole(path: &Path, map: &ColumnMap) -> Result<Self, ReadError> {
+        map.check(R::FIELDS)?;
+        let source = Box::new(CsvSource::open(path, Form::Recbole, R::FIELDS, map)?);
+        Ok(Self { source, rows_read: 0, rows: PhantomData })
     }
 
     /// The next rows, or `None` at the end. The same rows come in the same batches wherever the reading began, as long

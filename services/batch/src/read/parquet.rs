@@ -4,14 +4,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMillisecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    StructArray, TimestampMillisecondArray, UInt64Array,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Fields, TimeUnit};
+use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use serde_json::Value as Json;
+use serde_json::{Map, Number, Value as Json};
 
 use super::ReadError;
 use super::columns::{ColumnMap, Field};
@@ -20,6 +21,9 @@ use super::value::Value;
 
 /// Rows that are decoded at once.
 const DECODED_ROWS: usize = 256;
+/// What can be read, for errors: by fields of any type, and by the others.
+const ANY_TYPE: &str = "text, numbers, times, truth values, and lists of these or of structs of them";
+const PLAIN: &str = "text, numbers and times";
 
 /// The rows of a Parquet file.
 pub(super) struct ParquetSource {
@@ -62,6 +66,7 @@ impl ParquetSource {
                     ours: field.name.to_owned(),
                     theirs,
                     found,
+                    takes: if field.any_type { ANY_TYPE } else { PLAIN },
                 });
             };
             Ok(Some((read.binary_search(&place).expect("it is among those that are read"), target)))
@@ -121,6 +126,8 @@ enum Column {
     Text(StringArray),
     Integer(Int64Array),
     Unsigned(UInt64Array),
+    /// Whole numbers, as databases without integers keep ids.
+    Whole(Decimal128Array),
     Number(Float64Array),
     Time(TimestampMillisecondArray),
     Flag(BooleanArray),
@@ -129,7 +136,7 @@ enum Column {
 }
 
 impl Column {
-    fn new(array: &ArrayRef, target: &DataType) -> Result<Self, arrow::error::ArrowError> {
+    fn new(array: &ArrayRef, target: &DataType) -> Result<Self, ArrowError> {
         if let DataType::List(item) = target {
             return Ok(Self::Lists(lists(&cast(array, target)?, item.data_type())?));
         }
@@ -138,6 +145,7 @@ impl Column {
             DataType::Utf8 => Self::Text(data.into()),
             DataType::Int64 => Self::Integer(data.into()),
             DataType::UInt64 => Self::Unsigned(data.into()),
+            DataType::Decimal128(..) => Self::Whole(data.into()),
             DataType::Float64 => Self::Number(data.into()),
             DataType::Boolean => Self::Flag(data.into()),
             _ => Self::Time(data.into()),
@@ -149,6 +157,7 @@ impl Column {
             Self::Text(array) if array.is_valid(row) => Value::Text(array.value(row)),
             Self::Integer(array) if array.is_valid(row) => Value::Integer(array.value(row).into()),
             Self::Unsigned(array) if array.is_valid(row) => Value::Integer(array.value(row).into()),
+            Self::Whole(array) if array.is_valid(row) => Value::Integer(array.value(row)),
             Self::Number(array) if array.is_valid(row) => Value::Number(array.value(row)),
             Self::Flag(array) if array.is_valid(row) => Value::Flag(array.value(row)),
             Self::Lists(lists) => lists[row].as_ref().map_or(Value::Absent, |list| Value::List(list)),
@@ -159,43 +168,82 @@ impl Column {
 }
 
 /// The values of each row's list.
-fn lists(array: &ArrayRef, item: &DataType) -> Result<Vec<Option<Vec<Json>>>, arrow::error::ArrowError> {
+fn lists(array: &ArrayRef, item: &DataType) -> Result<Vec<Option<Vec<Json>>>, ArrowError> {
     let lists = array.as_list::<i32>();
-    let json = |value: Value<'_>| match value {
+    let list = |row| match item {
+        DataType::Struct(fields) => objects(lists.value(row).as_struct(), fields),
+        _ => {
+            let values = Column::new(&lists.value(row), item)?;
+            Ok((0..lists.value_length(row) as usize).map(|at| json(values.value(at))).collect())
+        }
+    };
+    (0..lists.len()).map(|row| lists.is_valid(row).then(|| list(row)).transpose()).collect()
+}
+
+/// Structs as objects of what is not null in them. Times are Unix seconds, which is what a number is where a time is
+/// wanted.
+fn objects(structs: &StructArray, fields: &Fields) -> Result<Vec<Json>, ArrowError> {
+    let mut objects = vec![Map::new(); structs.len()];
+    for (field, column) in fields.iter().zip(structs.columns()) {
+        let column = Column::new(column, field.data_type())?;
+        for (row, object) in objects.iter_mut().enumerate() {
+            let value = match column.value(row) {
+                Value::Absent => continue,
+                Value::TimeMs(ms) => (ms as f64 / 1_000.0).into(),
+                value => json(value),
+            };
+            object.insert(field.name().clone(), value);
+        }
+    }
+    let or_null = |(row, object)| if structs.is_valid(row) { Json::Object(object) } else { Json::Null };
+    Ok(objects.into_iter().enumerate().map(or_null).collect())
+}
+
+fn json(value: Value<'_>) -> Json {
+    match value {
         Value::Text(text) => text.into(),
-        Value::Integer(number) => i64::try_from(number).map_or(Json::Null, Json::from),
+        Value::Integer(number) => Number::from_i128(number).map_or_else(|| number.to_string().into(), Json::Number),
         Value::Number(number) => number.into(),
         Value::Flag(flag) => flag.into(),
         _ => Json::Null,
-    };
-    let list = |row| {
-        let values = Column::new(&lists.value(row), item)?;
-        Ok((0..lists.value_length(row) as usize).map(|at| json(values.value(at))).collect())
-    };
-    (0..lists.len()).map(|row| lists.is_valid(row).then(|| list(row)).transpose()).collect()
+    }
 }
 
 /// The type that a column is read as; `None` where no field can be made of it. Times without a zone are UTC.
 fn read_as(found: &DataType, any_type: bool) -> Option<DataType> {
     use DataType::{
         Boolean, Date32, Date64, Decimal128, Dictionary, FixedSizeList, Float16, Float32, Float64, Int8, Int16, Int32,
-        Int64, LargeList, LargeUtf8, List, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+        Int64, LargeList, LargeUtf8, List, Null, Struct, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
     };
     match found {
         Utf8 | LargeUtf8 | Utf8View => Some(Utf8),
         Int8 | Int16 | Int32 | Int64 => Some(Int64),
         UInt8 | UInt16 | UInt32 | UInt64 => Some(UInt64),
+        Decimal128(_, 0) => Some(found.clone()),
         Float16 | Float32 | Float64 | Decimal128(..) => Some(Float64),
+        // A column that nobody filled.
+        Null => Some(Utf8),
         Timestamp(_, zone) => Some(Timestamp(TimeUnit::Millisecond, zone.clone())),
         Date32 | Date64 => Some(Timestamp(TimeUnit::Millisecond, None)),
         Dictionary(_, inner) => read_as(inner, any_type),
         Boolean if any_type => Some(Boolean),
         List(item) | LargeList(item) | FixedSizeList(item, _) if any_type => {
-            let item = read_as(item.data_type(), false)?;
+            let item = match item.data_type() {
+                Struct(fields) => Struct(read_fields_as(fields)?),
+                item => read_as(item, false)?,
+            };
             Some(DataType::new_list(item, true))
         }
         _ => None,
     }
+}
+
+fn read_fields_as(fields: &Fields) -> Option<Fields> {
+    let field = |field: &FieldRef| {
+        let target = read_as(field.data_type(), false)?;
+        Some(field.as_ref().clone().with_data_type(target).with_nullable(true))
+    };
+    fields.iter().map(field).collect()
 }
 
 fn damaged(path: &Path, error: impl std::fmt::Display) -> ReadError {

@@ -18,6 +18,8 @@ const QUOTED_CHARS: usize = 40;
 /// The first moment of the year 10000 in Unix seconds: RFC 3339 ends there, and milliseconds taken for seconds lie
 /// beyond.
 const TIME_S_END: i64 = 253_402_300_800;
+/// From here on a float does not tell a whole number from the next one.
+const WHOLE_END: f64 = 9_007_199_254_740_992.0;
 /// The first moment of the year 0.
 const TIME_S_MIN: i64 = -62_167_219_200;
 
@@ -65,8 +67,13 @@ impl Value<'_> {
             Self::Absent | Self::Text("") => return Ok(None),
             Self::Text(text) => text.to_owned(),
             Self::Integer(number) => number.to_string(),
+            // Tables that know no whole numbers, or none beside a null, keep ids so.
+            Self::Number(number) if number.fract() == 0.0 && number.abs() < WHOLE_END => (number as i64).to_string(),
             Self::Number(_) => {
-                return Err(format!("{name} is a number with a fraction, or a very large one: quote it"));
+                return Err(format!(
+                    "{name} is a number with a fraction, or one too large to be exact: store it as text or as a \
+                     whole number"
+                ));
             }
             other => return Err(format!("{name} is {} where text is wanted", other.what())),
         };
@@ -134,6 +141,12 @@ impl Value<'_> {
     }
 }
 
+/// True or false as files write it: `true`, `True` of Python, `TRUE` of spreadsheets.
+pub(super) fn flag(text: &str) -> Option<bool> {
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    (is("true") || is("false")).then(|| is("true"))
+}
+
 /// `value`, which has to be there.
 pub(crate) fn present<T>(name: &str, value: Option<T>) -> Result<T, String> {
     value.ok_or_else(|| format!("{name} is missing or empty"))
@@ -197,7 +210,11 @@ mod tests {
         assert_eq!(Value::Absent.id("id"), Ok(None));
         assert!(Value::Text("a\u{7}").id("id").unwrap_err().contains("control character"));
         assert!(Value::Text(&"é".repeat(129)).id("id").unwrap_err().contains("258 bytes"));
-        assert!(Value::Number(1e30).id("id").unwrap_err().contains("quote it"));
+        assert_eq!(Value::Number(1.0).id("id"), Ok(Some("1".into())));
+        assert_eq!(Value::Number(9_007_199_254_740_991.0).id("id"), Ok(Some("9007199254740991".into())));
+        for bad in [1.5, 9_007_199_254_740_992.0, 1e30, f64::NAN, f64::INFINITY] {
+            assert!(Value::Number(bad).id("id").unwrap_err().contains("store it as text"), "{bad}");
+        }
     }
 
     #[test]

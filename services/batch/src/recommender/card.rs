@@ -61,6 +61,10 @@ fn figures(card: &mut String, measured: &Measured) {
         ),
     );
     for group in groups {
+        if group.users == 0 {
+            write_line(card, format_args!("{}: nobody to ask.\n", group.name));
+            continue;
+        }
         write_line(
             card,
             format_args!("| {}, {} users | mean | from | to |\n|---|---|---|---|", group.name, group.users),

@@ -1,5 +1,6 @@
 //! Which model, with which options: what `config.json` holds and `--set` changes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -124,6 +125,9 @@ pub enum SettingsError {
     /// No equals sign, or nothing before it.
     #[error("--set {0:?} is not KEY=VALUE, as in --set factors=128")]
     Form(String),
+    /// An option twice.
+    #[error("--set names {0:?} twice: an option has one value")]
+    Twice(String),
     /// No such option.
     #[error("{model} has no option {key:?}: it has {known}")]
     Key {
@@ -235,13 +239,16 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] for the first that cannot be.
     pub fn set<S: AsRef<str>>(&self, pairs: impl IntoIterator<Item = S>) -> Result<Self, SettingsError> {
-        let mut settings = self.clone();
+        let (mut settings, mut given) = (self.clone(), BTreeSet::new());
         for pair in pairs {
             let pair = pair.as_ref();
-            match pair.split_once('=') {
-                Some((key, text)) if !key.is_empty() => settings = settings.with(key, text)?,
-                _ => return Err(SettingsError::Form(pair.to_owned())),
+            let Some((key, text)) = pair.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+                return Err(SettingsError::Form(pair.to_owned()));
+            };
+            if !given.insert(key.to_owned()) {
+                return Err(SettingsError::Twice(key.to_owned()));
             }
+            settings = settings.with(key, text)?;
         }
         Ok(settings)
     }
@@ -324,6 +331,7 @@ mod tests {
         assert!(why("factors").contains("KEY=VALUE") && why("=1").contains("KEY=VALUE"));
         assert!(why("factors=many").starts_with("--set factors=many"), "{}", why("factors=many"));
         assert!(why("factors=-1").contains("factors=-1"));
+        assert_eq!(als.set(["factors=8", "nu=1", "factors=9"]), Err(SettingsError::Twice("factors".into())));
         let popular = Settings::Popular.set(["a=1"]).unwrap_err().to_string();
         assert!(popular.contains("popular has no option") && popular.ends_with("it has none"), "{popular}");
     }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Array, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt64Array,
+    Array, ArrayRef, Decimal128Array, Float32Array, Float64Array, Int64Array, LargeStringArray, ListArray, NullArray,
+    RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::datatypes::Int32Type;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Int32Type};
 use attune_batch::read::{
-    Batch, BatchLimits, ColumnMap, Event, ROW_BYTES_MAX, ReadError, Reader, Row, TEXT_BYTES_MAX, Text,
+    Batch, BatchLimits, ColumnMap, Done, Event, ROW_BYTES_MAX, ReadError, Reader, Row, TEXT_BYTES_MAX, Text, User,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -228,6 +229,79 @@ fn parquet_gives_the_columns_that_are_wanted_and_its_number_of_rows() {
 }
 
 #[test]
+fn a_parquet_column_that_nobody_filled_is_one_that_is_not_there() {
+    let files = Files::new();
+    let nothing = || Arc::new(NullArray::new(2)) as ArrayRef;
+    let path = files.parquet(vec![
+        ("user_id", Arc::new(StringArray::from(vec!["a", "b"]))),
+        ("item_id", Arc::new(StringArray::from(vec!["x", "y"]))),
+        ("type", Arc::new(StringArray::from(vec!["view", "view"]))),
+        ("value", nothing()),
+        ("timestamp", Arc::new(Int64Array::from(vec![1, 2]))),
+        ("event_id", nothing()),
+        ("history", nothing()),
+    ]);
+    let events = all::<Event>(&path, &[]);
+    assert_eq!((events.rows.len(), events.rejected.len()), (2, 0));
+    assert!(events.rows.iter().all(|row| row.row.value.is_none() && row.row.event_id.is_none()));
+    assert!(all::<User>(&path, &[]).rows.iter().all(|row| row.row.history.is_empty()));
+    let batch = all::<Text>(&path, &["text=value"]);
+    assert_eq!(reasons(&batch), [(1, "text is missing or empty"), (2, "text is missing or empty")]);
+}
+
+#[test]
+fn whole_numbers_are_ids_however_parquet_keeps_them() {
+    let files = Files::new();
+    // Above 2^53, where a float would round.
+    let decimals = Decimal128Array::from(vec![Some(9_007_199_254_740_993), None, Some(-7)]);
+    let path = files.parquet(vec![
+        ("text", Arc::new(StringArray::from(vec!["a", "b", "c"]))),
+        ("id", Arc::new(decimals.with_precision_and_scale(38, 0).unwrap())),
+        ("float", Arc::new(Float64Array::from(vec![Some(1.0), None, Some(1.5)]))),
+    ]);
+    let ids: Vec<_> = texts(&path, &[]).into_iter().map(|(_, id, _)| id).collect();
+    assert_eq!(ids, [Some("9007199254740993".to_owned()), None, Some("-7".to_owned())]);
+    let batch = all::<Text>(&path, &["id=float"]);
+    assert_eq!((batch.rows[0].row.id.as_deref(), batch.rows[1].row.id.as_deref()), (Some("1"), None));
+    let reason = "id is a number with a fraction, or one too large to be exact: store it as text or as a whole number";
+    assert_eq!(reasons(&batch), [(3, reason)]);
+}
+
+#[test]
+fn a_parquet_history_of_structs_is_one_of_objects() {
+    let files = Files::new();
+    let field = |name: &str, kind: DataType| Arc::new(Field::new(name, kind, true));
+    let items: ArrayRef = Arc::new(Int64Array::from(vec![7, 8]));
+    let kinds: ArrayRef = Arc::new(StringArray::from(vec![Some("rating"), None]));
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(5_250_000), None]));
+    let things = StructArray::from(vec![
+        (field("item_id", DataType::Int64), items),
+        (field("type", DataType::Utf8), kinds),
+        (field("timestamp", times.data_type().clone()), times),
+    ]);
+    let thing = field("element", things.data_type().clone());
+    let history = ListArray::new(thing, OffsetBuffer::from_lengths([2, 0]), Arc::new(things), None);
+    let path =
+        files.parquet(vec![("user_id", Arc::new(StringArray::from(vec!["a", "b"]))), ("history", Arc::new(history))]);
+    let users = all::<User>(&path, &[]).rows;
+    let done = |item: &str, kind: Option<&str>, timestamp_ms| Done {
+        item_id: item.to_owned(),
+        kind: kind.map(str::to_owned),
+        value: None,
+        timestamp_ms,
+    };
+    assert_eq!(users[0].row.history, [done("7", Some("rating"), Some(5_250)), done("8", None, None)]);
+    assert!(users[1].row.history.is_empty());
+    // A list of lists is none of what a history can be.
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)])]);
+    let inner = Arc::new(Field::new("element", lists.data_type().clone(), true));
+    let nested = ListArray::new(inner, OffsetBuffer::from_lengths([1]), Arc::new(lists), None);
+    let path = files.parquet(vec![("user_id", Arc::new(StringArray::from(vec!["a"]))), ("history", Arc::new(nested))]);
+    let error = refusal::<User>(&path, &[]).to_string();
+    assert!(error.ends_with("and lists of these or of structs of them can"), "{error}");
+}
+
+#[test]
 fn batches_are_bounded_and_a_skip_gives_the_rest() {
     let files = Files::new();
     let csv: String = std::iter::once("text\n".to_owned()).chain((1..=10).map(|nr| format!("text {nr}\n"))).collect();
@@ -270,6 +344,10 @@ fn files_that_cannot_be_read_say_so() {
     assert!(matches!(&absent, ReadError::File { path, .. } if path.ends_with("absent.csv")), "{absent}");
     let unknown = refusal::<Text>(&files.write("a.xlsx", ""), &[]).to_string();
     assert!(unknown.contains(".csv, .jsonl, .ndjson"), "{unknown}");
+    let folder = files.0.path().join("parts.parquet");
+    fs::create_dir(&folder).unwrap();
+    let told = refusal::<Text>(&folder, &[]).to_string();
+    assert!(told.ends_with("parts.parquet is a folder: name one of the files in it"), "{told}");
     let damaged = refusal::<Text>(&files.write("a.parquet", "no parquet at all"), &[]).to_string();
     assert!(damaged.contains("is not valid Parquet"), "{damaged}");
     let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1)])]);
