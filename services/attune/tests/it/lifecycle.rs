@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::http::{self, Answer};
-use crate::server::{Server, attune, config, config_with, run};
+use crate::server::{Server, attune, config, config_with, models, run, signal};
 
 /// Texts of the request below: more than any machine here computes before the next look at the queue.
 const LONG_REQUEST_TEXTS: usize = 96;
@@ -192,6 +192,12 @@ fn a_variable_that_is_no_unicode_and_a_reader_that_leaves_end_nothing() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The lines that a process prints, as they come.
+fn printed(child: &mut std::process::Child) -> impl Iterator<Item = String> + use<> {
+    use std::io::BufRead;
+    std::io::BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok)
+}
+
 fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
@@ -203,6 +209,22 @@ fn a_demo_server_keeps_no_key() {
     assert_eq!(server.embed(&["a key for this run only"]).len(), 1);
     let folder = server.stop();
     assert!(!folder.path().join("data/keys").exists());
+}
+
+#[test]
+fn ctrl_c_ends_a_demo_in_order_in_the_middle_of_its_walk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (config(folder.path()), folder.path().join("data"));
+    std::fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(models(), data.join("models")).unwrap();
+    let words = ["--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let mut child = attune(&[&["demo", "--listen", "127.0.0.1:0"], &words[..]].concat()).spawn().unwrap();
+    let mut lines = printed(&mut child);
+    assert!(lines.any(|line| line.starts_with("1. ")), "the walk begins");
+    signal(child.id(), "INT");
+    lines.for_each(drop);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
