@@ -64,6 +64,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// The admin key, where it was made just now.
     pub key: Option<NewKey>,
+    /// Where the paths of the stores begin.
+    folder: PathBuf,
     is_demo: bool,
     /// Of a demo on stores that others use, too.
     guest: Option<Guest>,
@@ -149,6 +151,7 @@ impl Server {
             roles: config.roles.clone(),
             address,
             key,
+            folder,
             is_demo: demo,
             guest,
         })
@@ -184,6 +187,11 @@ impl Server {
                 .unwrap_or_else(|error| tracing::warn!("{error:#}: the next server on these stores goes on"));
         }
         self.background.stop().await;
+        if self.is_demo
+            && let Err(error) = std::fs::remove_dir_all(&self.folder)
+        {
+            tracing::warn!(%error, folder = %self.folder.display(), "what the demo had is still there");
+        }
         Ok(served?)
     }
 }
@@ -202,7 +210,7 @@ pub fn demo_folder(config: &Config, address: SocketAddr) -> PathBuf {
     config.data.join(format!("demo-{}", address.port()))
 }
 
-/// Where the paths of the stores begin. A demo keeps nothing: its folder is emptied when it starts.
+/// Where the paths of the stores begin. A demo's folder goes when it stops; what one left that was killed goes here.
 fn stores_folder(config: &Config, demo: bool, address: SocketAddr) -> Result<PathBuf> {
     if !demo {
         return Ok(config.data.clone());
