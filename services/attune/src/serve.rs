@@ -28,6 +28,9 @@ use crate::scanner;
 use crate::term::{Style, styled};
 use crate::{compose, logging, replicas};
 
+/// The number of SIGHUP, everywhere.
+const HANGUP: u32 = 1;
+
 /// What can be typed after `attune serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -39,7 +42,10 @@ Examples:
   attune serve
   attune serve --listen 0.0.0.0:80 --data /var/lib/attune
   attune serve --precision int8 --workers 1
-  attune serve --demo")]
+  attune serve --demo
+
+SIGHUP stops a server, too: replicas in the configuration are followed without
+it, and all else takes a start.")]
 pub struct Options {
     /// Flags of the server.
     #[command(flatten)]
@@ -309,15 +315,34 @@ fn describe(model: &ModelInfo) -> String {
     format!("{} ({}, {} {})", model.name, model.version, model.engine.instruction_set, model.engine.precision)
 }
 
-/// Completes at SIGTERM or Ctrl-C.
+/// Whether whoever started this process had it ignore a signal, as nohup does with SIGHUP: a handler would undo that.
+fn is_ignored(signal: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let signals = ignored.and_then(|hexadecimal| u64::from_str_radix(hexadecimal.trim(), 16).ok());
+    signals.is_some_and(|signals| (signals >> (signal - 1)) & 1 == 1)
+}
+
+/// Completes at SIGTERM or Ctrl-C, or when the terminal goes.
 ///
 /// # Errors
 /// The system gives no signals.
 pub fn stop_signal() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    let mut hangup = match is_ignored(HANGUP) {
+        true => None,
+        false => Some(signal::unix::signal(signal::unix::SignalKind::hangup())?),
+    };
+    let hung_up = async move {
+        match &mut hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
+            _ = hung_up => {}
             _ = signal::ctrl_c() => {}
         }
     })

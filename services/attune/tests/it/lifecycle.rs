@@ -47,6 +47,32 @@ fn sigterm_lets_what_is_in_flight_finish() {
 }
 
 #[test]
+fn sighup_ends_a_server_in_order_unless_it_is_to_outlive_its_terminal() {
+    let mut server = Server::start(&[]);
+    signal(server.id(), "HUP");
+    assert!(server.wait().success());
+
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (config(folder.path()), folder.path().join("data"));
+    let plain = attune(&["--config", config.to_str().unwrap(), "--data", data.to_str().unwrap(), "serve"]);
+    let mut command = std::process::Command::new("nohup");
+    for (name, _) in plain.get_envs() {
+        command.env_remove(name);
+    }
+    command.arg(plain.get_program()).args(plain.get_args()).args(["--listen", "127.0.0.1:0"]);
+    let (nothing, piped) = (std::process::Stdio::null, std::process::Stdio::piped);
+    let mut child = command.stdin(nothing()).stdout(piped()).stderr(nothing()).spawn().unwrap();
+    let mut lines = printed(&mut child);
+    assert!(lines.any(|line| line.starts_with("ready")));
+    signal(child.id(), "HUP");
+    thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "nohup is to be kept");
+    signal(child.id(), "TERM");
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn health_answers_do_not_wait_behind_model_work() {
     let server = Server::start(&["--workers", "1"]);
     let requests: Vec<_> = (0..2).map(|_| long_request(server.address, server.key())).collect();
