@@ -30,6 +30,8 @@ use crate::{compose, logging, replicas};
 
 /// The number of SIGHUP, everywhere.
 const HANGUP: u32 = 1;
+/// The number of SIGXFSZ, on Linux and macOS.
+const FILE_TOO_LARGE: i32 = 25;
 
 /// What can be typed after `attune serve`.
 #[derive(Debug, Args)]
@@ -289,9 +291,14 @@ async fn until_told(config: &Config, demo: bool) -> Result<Option<Drained>> {
 /// The runtime of every command that serves or calls.
 ///
 /// # Errors
-/// The system refuses a thread.
+/// The system refuses a thread, or gives no signals.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // With a handler, a write beyond the limit on files fails like one on a full disk; without, it ends the process.
+    let inside = runtime.enter();
+    drop(signal::unix::signal(signal::unix::SignalKind::from_raw(FILE_TOO_LARGE))?);
+    drop(inside);
+    Ok(runtime)
 }
 
 /// What is served, where, and the key if it is new: one screen, for a person.
