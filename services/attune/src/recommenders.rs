@@ -10,11 +10,12 @@ use attune_batch::recommender::{Recommender, gate, measured, resolve};
 use attune_gateway::DEFAULT_TENANT;
 use attune_store::relational::{ModelVersion, Relational, Write};
 use attune_store::resolve::Stores;
-use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
+use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, StoreKind, Tenant};
 use attune_trainer::{MODEL, publish};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
+use crate::keys::require_installation;
 use crate::serve;
 use crate::term::{self, Style, styled};
 
@@ -59,25 +60,31 @@ pub struct Whose {
 /// Does what was typed.
 ///
 /// # Errors
-/// There is no such version, it is worse, or the store refuses.
+/// There is no installation or no such version, it is worse, or the store refuses.
 pub fn run(config: &Config, command: &Command) -> Result<()> {
     serve::runtime()?.block_on(async {
-        let rows = Stores::relational(&config.stores, &config.data).await?;
         match command {
-            Command::Promote(options) => promote(config, &rows, options).await,
-            Command::Rollback(whose) => rollback(&rows, &whose.tenant).await,
-            Command::List(whose) => list(&rows, &whose.tenant).await,
+            Command::Promote(options) => promote(config, options).await,
+            Command::Rollback(whose) => rollback(&installed(config).await?, &whose.tenant).await,
+            Command::List(whose) => list(&installed(config).await?, &whose.tenant).await,
         }
     })
 }
 
-async fn promote(config: &Config, rows: &Arc<dyn Relational>, options: &Promote) -> Result<()> {
+async fn installed(config: &Config) -> Result<Arc<dyn Relational>> {
+    require_installation(config, &[StoreKind::Relational])?;
+    Ok(Stores::relational(&config.stores, &config.data).await?)
+}
+
+async fn promote(config: &Config, options: &Promote) -> Result<()> {
     let tenant = &options.whose.tenant;
     let folder = resolve(&config.data, &options.name)?;
     // Verified as a server will: one that cannot be loaded is never in service.
     let recommender = Recommender::load(&folder)?;
     let label = format!("{}/{}", recommender.name, recommender.version);
     let figures = measured(&folder)?;
+    // A version may be there before any server was, and a store is made then; not where there is no such version.
+    let rows = Stores::relational(&config.stores, &config.data).await?;
     let live = rows.live_model(tenant, MODEL).await?.filter(|live| live.label != label);
     if let Some(live) = &live {
         let before = resolve(&config.data, &live.uri).and_then(|folder| measured(&folder));
