@@ -87,6 +87,8 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Reviews(error) => error,
+            // Whoever asked named no file: one that is gone is not theirs to find.
+            Failure::Lake(error) if !error.remedy().is_empty() => defect(&format!("{error}{}", error.remedy())),
             Failure::Lake(LakeError::Store(error)) => error.into(),
             Failure::Lake(error @ LakeError::Behind { .. }) => {
                 tracing::warn!(%error, "a report has to wait for the lake");

@@ -10,12 +10,12 @@ use attune_batch::recommender::{Recommender, gate, measured, resolve};
 use attune_gateway::DEFAULT_TENANT;
 use attune_store::relational::{ModelVersion, Relational, Write};
 use attune_store::resolve::Stores;
-use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, Tenant};
+use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, StoreKind, Tenant};
 use attune_trainer::{MODEL, publish};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
-use crate::keys::require_tenant;
+use crate::keys::{require_installation, require_tenant};
 use crate::serve;
 use crate::term::{self, Style, styled};
 
@@ -57,42 +57,37 @@ pub struct Whose {
     tenant: Tenant,
 }
 
-impl Command {
-    fn tenant(&self) -> &Tenant {
-        match self {
-            Self::Promote(options) => &options.whose.tenant,
-            Self::Rollback(whose) | Self::List(whose) => &whose.tenant,
-        }
-    }
-}
-
 /// Does what was typed.
 ///
 /// # Errors
-/// There is no such tenant or version, it is worse, or the store refuses.
+/// There is no installation, no such tenant or version, it is worse, or the store refuses.
 pub fn run(config: &Config, command: &Command) -> Result<()> {
     serve::runtime()?.block_on(async {
-        let rows = Stores::relational(&config.stores, &config.data).await?;
-        let tenant = command.tenant();
-        // The first server makes the default one, and a version may be promoted before that.
-        if tenant.as_str() != DEFAULT_TENANT {
-            require_tenant(&*rows, tenant).await?;
-        }
         match command {
-            Command::Promote(options) => promote(config, &rows, options).await,
-            Command::Rollback(whose) => rollback(&rows, &whose.tenant).await,
-            Command::List(whose) => list(&rows, &whose.tenant).await,
+            Command::Promote(options) => promote(config, options).await,
+            Command::Rollback(Whose { tenant }) => rollback(&installed(config, tenant).await?, tenant).await,
+            Command::List(Whose { tenant }) => list(&installed(config, tenant).await?, tenant).await,
         }
     })
 }
 
-async fn promote(config: &Config, rows: &Arc<dyn Relational>, options: &Promote) -> Result<()> {
+async fn installed(config: &Config, tenant: &Tenant) -> Result<Arc<dyn Relational>> {
+    require_installation(config, &[StoreKind::Relational])?;
+    let rows = Stores::relational(&config.stores, &config.data).await?;
+    require_tenant(&*rows, tenant).await?;
+    Ok(rows)
+}
+
+async fn promote(config: &Config, options: &Promote) -> Result<()> {
     let tenant = &options.whose.tenant;
     let folder = resolve(&config.data, &options.name)?;
     // Verified as a server will: one that cannot be loaded is never in service.
     let recommender = Recommender::load(&folder)?;
     let label = format!("{}/{}", recommender.name, recommender.version);
     let figures = measured(&folder)?;
+    // A version may be there before any server was, and a store is made then; not where there is no such version.
+    let rows = Stores::relational(&config.stores, &config.data).await?;
+    require_tenant(&*rows, tenant).await?;
     let live = rows.live_model(tenant, MODEL).await?.filter(|live| live.label != label);
     if let Some(live) = &live {
         let before = resolve(&config.data, &live.uri).and_then(|folder| measured(&folder));
@@ -158,17 +153,15 @@ async fn versions(rows: &Arc<dyn Relational>, tenant: &Tenant) -> Result<Vec<Mod
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_tenant_that_is_not_there_has_no_versions() {
+    #[tokio::test]
+    async fn there_are_versions_only_of_a_tenant_and_where_something_is_installed() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { data: folder.path().to_owned(), ..Config::default() };
-        let whose = |tenant: &str| Whose { tenant: tenant.parse().unwrap() };
-        run(&config, &Command::List(whose(DEFAULT_TENANT))).unwrap();
-        for command in [Command::List(whose("nope")), Command::Rollback(whose("nope"))] {
-            assert_eq!(run(&config, &command).unwrap_err().to_string(), "there is no tenant \"nope\"");
-        }
-        let promote = Promote { name: "ease".to_owned(), force: true, whose: whose("nope") };
-        let told = run(&config, &Command::Promote(promote)).unwrap_err().to_string();
-        assert_eq!(told, "there is no tenant \"nope\"");
+        let told = async |tenant: &str| installed(&config, &tenant.parse().unwrap()).await.err().map(|e| e.to_string());
+        let none = told(DEFAULT_TENANT).await.unwrap();
+        assert!(none.contains("no installation") && none.contains("--data"), "{none}");
+        Stores::relational(&config.stores, &config.data).await.unwrap();
+        assert_eq!(told(DEFAULT_TENANT).await, None, "it is there before it is entered");
+        assert_eq!(told("nope").await.unwrap(), "there is no tenant \"nope\"");
     }
 }

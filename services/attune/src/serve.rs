@@ -28,6 +28,11 @@ use crate::scanner;
 use crate::term::{Style, styled};
 use crate::{compose, logging, replicas};
 
+/// The number of SIGHUP, everywhere.
+const HANGUP: u32 = 1;
+/// The number of SIGXFSZ, on Linux and macOS.
+const FILE_TOO_LARGE: i32 = 25;
+
 /// What can be typed after `attune serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -39,7 +44,10 @@ Examples:
   attune serve
   attune serve --listen 0.0.0.0:80 --data /var/lib/attune
   attune serve --precision int8 --workers 1
-  attune serve --demo")]
+  attune serve --demo
+
+SIGHUP stops a server, too: replicas in the configuration are followed without
+it, and all else takes a start.")]
 pub struct Options {
     /// Flags of the server.
     #[command(flatten)]
@@ -64,6 +72,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// The admin key, where it was made just now.
     pub key: Option<NewKey>,
+    /// Where the paths of the stores begin.
+    folder: PathBuf,
     is_demo: bool,
     /// Of a demo on stores that others use, too.
     guest: Option<Guest>,
@@ -149,6 +159,7 @@ impl Server {
             roles: config.roles.clone(),
             address,
             key,
+            folder,
             is_demo: demo,
             guest,
         })
@@ -184,6 +195,11 @@ impl Server {
                 .unwrap_or_else(|error| tracing::warn!("{error:#}: the next server on these stores goes on"));
         }
         self.background.stop().await;
+        if self.is_demo
+            && let Err(error) = std::fs::remove_dir_all(&self.folder)
+        {
+            tracing::warn!(%error, folder = %self.folder.display(), "what the demo had is still there");
+        }
         Ok(served?)
     }
 }
@@ -202,7 +218,7 @@ pub fn demo_folder(config: &Config, address: SocketAddr) -> PathBuf {
     config.data.join(format!("demo-{}", address.port()))
 }
 
-/// Where the paths of the stores begin. A demo keeps nothing: its folder is emptied when it starts.
+/// Where the paths of the stores begin. A demo's folder goes when it stops; what one left that was killed goes here.
 fn stores_folder(config: &Config, demo: bool, address: SocketAddr) -> Result<PathBuf> {
     if !demo {
         return Ok(config.data.clone());
@@ -275,9 +291,14 @@ async fn until_told(config: &Config, demo: bool) -> Result<Option<Drained>> {
 /// The runtime of every command that serves or calls.
 ///
 /// # Errors
-/// The system refuses a thread.
+/// The system refuses a thread, or gives no signals.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // With a handler, a write beyond the limit on files fails like one on a full disk; without, it ends the process.
+    let inside = runtime.enter();
+    drop(signal::unix::signal(signal::unix::SignalKind::from_raw(FILE_TOO_LARGE))?);
+    drop(inside);
+    Ok(runtime)
 }
 
 /// What is served, where, and the key if it is new: one screen, for a person.
@@ -301,15 +322,34 @@ fn describe(model: &ModelInfo) -> String {
     format!("{} ({}, {} {})", model.name, model.version, model.engine.instruction_set, model.engine.precision)
 }
 
-/// Completes at SIGTERM or Ctrl-C.
+/// Whether whoever started this process had it ignore a signal, as nohup does with SIGHUP: a handler would undo that.
+fn is_ignored(signal: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let signals = ignored.and_then(|hexadecimal| u64::from_str_radix(hexadecimal.trim(), 16).ok());
+    signals.is_some_and(|signals| (signals >> (signal - 1)) & 1 == 1)
+}
+
+/// Completes at SIGTERM or Ctrl-C, or when the terminal goes.
 ///
 /// # Errors
 /// The system gives no signals.
 pub fn stop_signal() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    let mut hangup = match is_ignored(HANGUP) {
+        true => None,
+        false => Some(signal::unix::signal(signal::unix::SignalKind::hangup())?),
+    };
+    let hung_up = async move {
+        match &mut hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
+            _ = hung_up => {}
             _ = signal::ctrl_c() => {}
         }
     })

@@ -46,6 +46,8 @@ use crate::{
 
 /// After this long an `accept` that failed (no descriptors left) is tried again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// And it is told of at most so often.
+const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// A connection that was told to close is cut off after this.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How often a connection's notes are looked at.
@@ -167,6 +169,14 @@ struct Server {
     /// Turns true when connections have to finish.
     closing: watch::Sender<bool>,
     tls: Option<Tls>,
+    failed: FailedAccepts,
+}
+
+/// Tries to accept a connection that failed, and when it was told of them.
+#[derive(Debug, Default)]
+struct FailedAccepts {
+    untold: u64,
+    told: Option<Instant>,
 }
 
 impl Server {
@@ -187,6 +197,7 @@ impl Server {
             tasks,
             closing: watch::Sender::new(false),
             tls,
+            failed: FailedAccepts::default(),
         }
     }
 
@@ -233,8 +244,16 @@ impl Server {
     }
 
     /// The usual cause is that the process is out of descriptors: its limit is then the real cap on connections.
-    async fn make_room_after(&self, error: &io::Error) {
-        tracing::warn!(%error, "a connection could not be accepted");
+    async fn make_room_after(&mut self, error: &io::Error) {
+        if let Some(tries) = self.failed.one_more(Instant::now()) {
+            tracing::warn!(
+                %error,
+                tries,
+                "connections cannot be accepted; for more descriptors, raise `ulimit -n` some hundreds above \
+                 server.connections_max, which is {}",
+                self.limits.connections_max
+            );
+        }
         self.connections.evict_idlest();
         tokio::time::sleep(ACCEPT_RETRY).await;
     }
@@ -248,6 +267,18 @@ impl Server {
         }
         self.tasks.shutdown().await;
         if ended.is_ok() { Drained::Answered } else { Drained::CutOff }
+    }
+}
+
+impl FailedAccepts {
+    /// Counts one, and gives how many are to be told of now.
+    fn one_more(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < ACCEPT_TOLD_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -350,5 +381,20 @@ async fn answer(
 fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_cannot_be_accepted_are_told_of_once_a_minute() {
+        let (mut failed, begun) = (FailedAccepts::default(), Instant::now());
+        let mut told = Vec::new();
+        for try_number in 0..2_500 {
+            told.extend(failed.one_more(begun + ACCEPT_RETRY * try_number));
+        }
+        assert_eq!(told, [1, 1_200, 1_200]);
     }
 }

@@ -8,7 +8,7 @@ use arrow::array::{
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{ArrowPrimitiveType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
-use attune_store::StoreError;
+use attune_store::{ErrorKind, StoreError, StoreKind};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -72,6 +72,20 @@ pub enum LakeError {
     /// A thread ended.
     #[error("work on a file of the lake ended: {0}")]
     Ended(#[from] tokio::task::JoinError),
+}
+
+impl LakeError {
+    /// What to do, behind what was wrong: where a file is damaged or gone, which does not pass by itself; else empty.
+    pub fn remedy(&self) -> &'static str {
+        let is_lost = match self {
+            Self::Store(error) => {
+                error.store == StoreKind::Objects && matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound)
+            }
+            Self::File(_) => true,
+            _ => false,
+        };
+        if is_lost { "; stop the servers and make the lake again from the log: attune replay --only lake" } else { "" }
+    }
 }
 
 /// How files are written.

@@ -1,7 +1,7 @@
 //! The lake's objects.
 
 use attune_store::objects::{Condition, Objects};
-use attune_store::{ErrorKind, Tenant};
+use attune_store::{ErrorKind, StoreError, StoreKind, Tenant};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
@@ -28,7 +28,10 @@ pub(crate) async fn versioned(objects: &dyn Objects, tenant: &Tenant) -> Result<
     };
     let version = reading.about.version.clone();
     let bytes = collect(reading).await?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| LakeError::Manifest(error.to_string()))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
+        let detail = format!("{MANIFEST_KEY:?} cannot be read: {error}");
+        StoreError::new(StoreKind::Objects, "get", ErrorKind::Corrupt, detail)
+    })?;
     if manifest.format > FORMAT {
         let detail = format!("it is of format {}, this program knows {FORMAT}: start a newer one", manifest.format);
         return Err(LakeError::Manifest(detail));

@@ -161,7 +161,7 @@ async fn follow(
     mut stopping: watch::Receiver<bool>,
     sign: Arc<Sign>,
 ) {
-    let mut commits = Commits { sign, fail: false };
+    let mut commits = Commits { sign, failed: None };
     let begun = Instant::now();
     while progress::is_starting(progress::LISTS) && begun.elapsed() < GIVE_WAY_MAX && !*stopping.borrow() {
         tokio::select! {
@@ -171,8 +171,9 @@ async fn follow(
     }
     loop {
         let Err(error) = write(&stores, &tenant, settings, &mut stopping, &mut commits).await else { return };
-        commits.fail = true;
-        tracing::warn!(%tenant, %error, "the lake cannot be written now");
+        if commits.is_news(&error) {
+            tracing::warn!(%tenant, %error, "the lake cannot be written now{}", error.remedy());
+        }
         if *stopping.borrow() {
             return;
         }
@@ -186,12 +187,19 @@ async fn follow(
 /// What is read and waits for the next commit counts as done, as long as commits succeed.
 struct Commits {
     sign: Arc<Sign>,
-    fail: bool,
+    /// What the last try failed with.
+    failed: Option<String>,
 }
 
 impl Commits {
+    /// Whether the try before failed with something else, or not at all: the same is not said every two seconds.
+    fn is_news(&mut self, error: &LakeError) -> bool {
+        let before = self.failed.replace(error.to_string());
+        before != self.failed
+    }
+
     fn read(&self, tail: &Tail, events: &[Event]) {
-        if !self.fail || !tail.has_any() {
+        if self.failed.is_none() || !tail.has_any() {
             self.sign.done_with(events.iter().map(|event| event.appended_ms));
         }
     }
@@ -230,7 +238,7 @@ async fn write(
                 if !tail.flush().await? {
                     continue 'open;
                 }
-                commits.fail = false;
+                commits.failed = None;
                 if !is_last && !tail.compact().await? {
                     continue 'open;
                 }
@@ -239,5 +247,25 @@ async fn write(
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use attune_store::{ErrorKind, StoreError, StoreKind};
+
+    use super::*;
+
+    #[test]
+    fn a_fault_that_lasts_is_said_once_and_with_what_to_do() {
+        let mut commits = Commits { sign: Arc::new(progress::enter(progress::LAKE)), failed: None };
+        let error = |kind, detail: &str| LakeError::from(StoreError::new(StoreKind::Objects, "get", kind, detail));
+        let (gone, silent) = (error(ErrorKind::NotFound, "no file"), error(ErrorKind::Unavailable, "no answer"));
+        assert!(gone.remedy().contains("attune replay --only lake") && silent.remedy().is_empty());
+        let news = [&gone, &gone, &silent, &gone, &gone].map(|error| commits.is_news(error));
+        assert_eq!(news, [true, false, true, true, false]);
+        commits.failed = None;
+        assert!(commits.is_news(&gone), "it was well in between");
+        commits.sign.leave();
     }
 }

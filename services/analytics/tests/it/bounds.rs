@@ -7,9 +7,10 @@ use attune_api::ErrorCode;
 use attune_api::analytics::{Analytics, Report};
 use attune_api::log::{Event, Record};
 use attune_api::rest::analytics::Question;
+use attune_lake::load_manifest;
 use serde_json::json;
 
-use crate::world::{Reviews, Silent, World, ask, call};
+use crate::world::{Reviews, Silent, World, ask, call, name};
 use crate::{MINUTE_MS, START_MS};
 
 const EVENTS: i64 = 60_000;
@@ -90,4 +91,20 @@ async fn a_report_ends_with_its_time_and_gives_its_place_back() {
     let service = world.service(Silent, Settings { time_max: Duration::from_millis(50), ..Settings::default() });
     let refused = ask(&service, Report::Sentiment, json!({})).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::DeadlineExceeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_is_no_mistake_of_who_asks() {
+    let world = World::new().await;
+    let event = Event { event_id: "e-1".into(), r#type: "view".into(), time_ms: START_MS, ..Event::default() };
+    world.append("acme", &[("s-1".to_owned(), Record::Event(event))]).await;
+    world.flush("acme", 1).await;
+    let service = world.service(Reviews(Vec::new()), Settings::default());
+    assert_eq!(ask(&service, Report::ActiveUsers, all()).await.unwrap().rows, [[json!(1)]]);
+    for file in load_manifest(&*world.objects, &name("acme")).await.unwrap().files {
+        world.objects.delete(&name("acme"), &file.key).await.unwrap();
+    }
+    let refused = ask(&service, Report::ActiveUsers, all()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Internal);
+    assert!(!refused.detail.contains("parquet"), "{}", refused.detail);
 }

@@ -84,7 +84,11 @@ fn told(text: &str, error: &toml::de::Error) -> String {
             (before.split('\n').count(), before.rsplit('\n').next().map_or(0, |line| line.chars().count()));
         format!("line {line}, column {}: ", column + 1)
     });
-    format!("{}{}", place.unwrap_or_default(), error.message().trim_end())
+    let message = match error.message().trim_end() {
+        message if message.contains("://") => "an address is where none belongs (not shown: a password may be in it)",
+        message => message,
+    };
+    format!("{}{message}", place.unwrap_or_default())
 }
 
 fn with_environment(config: &Config, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config> {
@@ -204,8 +208,12 @@ mod tests {
 
     #[test]
     fn a_mistake_beside_a_password_is_told_without_it() {
-        for line in ["relatonal = \"postgres://u:hunter2@h/db\"", "relational = \"postgres://u:hunter2@h/db"] {
-            let file = file(&format!("[stores]\n{line}\n"));
+        for text in [
+            "[stores]\nrelatonal = \"postgres://u:hunter2@h/db\"\n",
+            "[stores]\nrelational = \"postgres://u:hunter2@h/db\n",
+            "stores = \"postgres://u:hunter2@h/db\"\n",
+        ] {
+            let file = file(text);
             let error = format!("{:#}", load(Some(file.path()), [], &Overrides::default()).unwrap_err());
             assert!(error.contains(": line ") && !error.contains("hunter2"), "{error}");
         }

@@ -80,19 +80,24 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         let key = server.key.as_ref().context("a demo has a key")?.secret.clone();
         let url = format!("http://{}", server.address);
         let (database, folder) = (films::path(&config), serve::demo_folder(&config, server.address));
+        let told = serve::stop_signal()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        let walked = async {
+        let walk = async {
             walk::run(&url, &key, &texts, &corpus).await?;
-            through_the_shop(&url, &key, &database, &folder).await
+            through_the_shop(&url, &key, &database, &folder).await?;
+            if !options.once {
+                how_to_call(&url, &key);
+                std::future::pending::<()>().await;
+            }
+            anyhow::Ok(())
         };
-        let walked = walked.await;
-        if walked.is_ok() && !options.once {
-            how_to_call(&url, &key);
-            serve::stop_signal()?.await;
-        }
+        let walked = tokio::select! {
+            walked = walk => walked,
+            () = told => Ok(()),
+        };
         // Wherever the walk ended, the server stops as it should.
         let _ = stop.send(());
         serving.await??;

@@ -35,7 +35,7 @@ pub async fn named(config: &Config) -> Vec<(String, Finding)> {
     }
     // What is wrong with the section itself, the configuration was refused for.
     let issuers = config.auth.jwt.tokens().unwrap_or_default();
-    let read = join_all(issuers.iter().map(Tokens::check)).await;
+    let read = join_all(issuers.iter().map(Tokens::try_keys)).await;
     findings.extend(issuers.iter().zip(read).map(|(issuer, read)| {
         let finding = match read {
             Ok(None) => good(format!("those of {} are read from {}", issuer.issuer, issuer.keys)),

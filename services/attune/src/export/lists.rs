@@ -24,6 +24,7 @@ use clap::Args;
 use tempfile::NamedTempFile;
 
 use crate::config::Config;
+use crate::keys::require_installation;
 use crate::serve;
 use crate::term::{self, grouped};
 
@@ -111,10 +112,7 @@ struct Rewarded {
 /// A store cannot be read, there are no such lists, or the file cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     let format = format(&options.output)?;
-    let absent = Stores::absent(&config.stores, &config.data);
-    if let Some((store, path)) = absent.iter().find(|(store, _)| *store == StoreKind::Objects) {
-        bail!("nothing was ever served from here: {} ({store}) is not there; name another with --data", path.display());
-    }
+    require_installation(config, &[StoreKind::Objects])?;
     let (shown, rewarded) = serve::runtime()?.block_on(async {
         let objects = Stores::objects(&config.stores, &config.data).await?;
         let log = Stores::events(&config.stores, &config.data).await?;

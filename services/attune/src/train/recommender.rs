@@ -17,14 +17,15 @@ use attune_content::Inventory;
 use attune_gateway::DEFAULT_TENANT;
 use attune_ranking::data::Worth;
 use attune_ranking::evaluate::Protocol;
-use attune_store::Tenant;
 use attune_store::resolve::Stores;
+use attune_store::{StoreKind, Tenant};
 use attune_trainer::{MakesLists, Trying, read_lake};
 use clap::Args;
 use tokio::runtime::Runtime;
 
 use crate::bench::workers;
 use crate::config::Config;
+use crate::keys::require_installation;
 use crate::trained::Rehearsals;
 use crate::worth::WorthFlag;
 use crate::{models, serve, term};
@@ -260,6 +261,7 @@ impl Options {
         if let Some(events) = &self.events {
             return Ok((History::read(events, map)?, input_file("events", events, map)?, None));
         }
+        require_installation(config, &[StoreKind::Relational, StoreKind::Documents, StoreKind::Objects])?;
         runtime.block_on(async {
             let objects = Stores::objects(&config.stores, &config.data).await?;
             let learned = read_lake(&*objects, &self.tenant, worth, config.trainer.events_max).await?;

@@ -377,13 +377,21 @@ fn beside_a_server_it_is_asked_who_is_behind() {
 fn where_there_is_no_installation_none_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let output = run(&["doctor", "data", "--data", data.to_str().unwrap()]);
-    assert!(
-        !output.status.success() && said(&output).contains("there is no installation to look at"),
-        "{}",
-        said(&output)
-    );
-    assert!(!data.exists());
+    for words in [
+        &["doctor", "data"][..],
+        &["keys", "list"],
+        &["keys", "revoke", "key_none"],
+        &["recommenders", "list"],
+        &["recommenders", "rollback"],
+        &["recommenders", "promote", "ease"],
+        &["replay"],
+        &["train", "ease", "--lake"],
+    ] {
+        let output = run(&[words, &["--data", data.to_str().unwrap()]].concat());
+        let (is_done, said) = (output.status.success(), said(&output));
+        assert!(!is_done && (words.contains(&"promote") || said.contains("there is no installation")), "{said}");
+        assert!(!data.exists(), "{words:?}: {said}");
+    }
     let folder = copied();
     let data = folder.path().join("data");
     let output = run(&["doctor", "data", "--tenant", "nobody", "--data", data.to_str().unwrap()]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::http::{self, Answer};
-use crate::server::{Server, attune, config, config_with, run};
+use crate::server::{Server, attune, config, config_with, models, run, signal};
 
 /// Texts of the request below: more than any machine here computes before the next look at the queue.
 const LONG_REQUEST_TEXTS: usize = 96;
@@ -44,6 +44,35 @@ fn sigterm_lets_what_is_in_flight_finish() {
     assert_eq!(answer.json()["data"].as_array().unwrap().len(), LONG_REQUEST_TEXTS);
     assert!(server.wait().success(), "a drained server exits with 0");
     assert!(http::call(server.address, "GET", "/livez", None, "").is_err(), "nobody listens any more");
+}
+
+#[test]
+fn sighup_ends_a_server_in_order_unless_it_is_to_outlive_its_terminal() {
+    let mut server = Server::start(&[]);
+    // What a write beyond the limit on files is told by, which ends nothing.
+    signal(server.id(), "XFSZ");
+    assert_eq!(http::get(server.address, "/livez").status, 200);
+    signal(server.id(), "HUP");
+    assert!(server.wait().success());
+
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (config(folder.path()), folder.path().join("data"));
+    let plain = attune(&["--config", config.to_str().unwrap(), "--data", data.to_str().unwrap(), "serve"]);
+    let mut command = std::process::Command::new("nohup");
+    for (name, _) in plain.get_envs() {
+        command.env_remove(name);
+    }
+    command.arg(plain.get_program()).args(plain.get_args()).args(["--listen", "127.0.0.1:0"]);
+    let (nothing, piped) = (std::process::Stdio::null, std::process::Stdio::piped);
+    let mut child = command.stdin(nothing()).stdout(piped()).stderr(nothing()).spawn().unwrap();
+    let mut lines = printed(&mut child);
+    assert!(lines.any(|line| line.starts_with("ready")));
+    signal(child.id(), "HUP");
+    thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "nohup is to be kept");
+    signal(child.id(), "TERM");
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
@@ -192,17 +221,41 @@ fn a_variable_that_is_no_unicode_and_a_reader_that_leaves_end_nothing() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The lines that a process prints, as they come.
+fn printed(child: &mut std::process::Child) -> impl Iterator<Item = String> + use<> {
+    use std::io::BufRead;
+    std::io::BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok)
+}
+
 fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 #[test]
-fn a_demo_server_keeps_no_key() {
+fn a_demo_server_keeps_neither_a_key_nor_data() {
     let server = Server::start(&["--demo"]);
     assert_eq!(server.embed(&["a key for this run only"]).len(), 1);
     let folder = server.stop();
-    assert!(!folder.path().join("data/keys").exists());
+    let names = std::fs::read_dir(folder.path().join("data")).unwrap().flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = names.filter(|name| name != "models").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn ctrl_c_ends_a_demo_in_order_in_the_middle_of_its_walk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (config(folder.path()), folder.path().join("data"));
+    std::fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(models(), data.join("models")).unwrap();
+    let words = ["--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let mut child = attune(&[&["demo", "--listen", "127.0.0.1:0"], &words[..]].concat()).spawn().unwrap();
+    let mut lines = printed(&mut child);
+    assert!(lines.any(|line| line.starts_with("1. ")), "the walk begins");
+    signal(child.id(), "INT");
+    lines.for_each(drop);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -225,6 +225,6 @@ fn what_a_server_has_served_is_exported_and_judges_a_policy_that_never_was() {
     assert!(refused(&["export", "lists", &at("shown.csv")]).contains(".parquet or .jsonl"));
     assert!(!folder.path().join("none.parquet").exists());
     let output = run(&["export", "lists", &at("none.parquet"), "--data", &at("nowhere")]);
-    assert!(said(&output).contains("nothing was ever served from here"), "{}", said(&output));
+    assert!(said(&output).contains("there is no installation"), "{}", said(&output));
     assert!(!folder.path().join("nowhere").exists());
 }

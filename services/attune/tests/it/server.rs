@@ -152,8 +152,7 @@ impl Server {
 
     /// Sends SIGTERM, as `kill` does.
     pub fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        signal(self.id(), "TERM");
     }
 
     /// Waits for the process to end by itself.
@@ -188,6 +187,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a process the signal of that name, without its `SIG`.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
+    assert!(sent.success());
 }
 
 /// The lists of numbers called `field` in a list of objects.

@@ -91,7 +91,7 @@ impl JobError {
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             "; finished parts are kept: make room and give the same command again"
         }
         _ => "",

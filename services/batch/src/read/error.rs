@@ -86,9 +86,9 @@ pub enum ReadError {
         /// What we call it.
         ours: String,
         /// What it is called there.
-        theirs: String,
+        theirs: Box<str>,
         /// Its type.
-        found: String,
+        found: Box<str>,
         /// What can be read as that.
         takes: &'static str,
     },

@@ -60,7 +60,7 @@ impl ParquetSource {
             let Some(place) = *place else { return Ok(None) };
             let found = schema.field(place).data_type();
             let Some(target) = read_as(found, field.any_type) else {
-                let (theirs, found) = (names[place].clone(), found.to_string());
+                let (theirs, found) = (names[place].as_str().into(), found.to_string().into());
                 return Err(ReadError::ColumnType {
                     path: path.to_owned(),
                     ours: field.name.to_owned(),

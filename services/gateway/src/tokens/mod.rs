@@ -141,7 +141,7 @@ impl Tokens {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn check(config: &TokenConfig) -> Result<Option<TokenError>, TokenError> {
+    pub async fn try_keys(config: &TokenConfig) -> Result<Option<TokenError>, TokenError> {
         Source::first(&config.keys, config.algorithms.clone()).await.map(|(_, missing)| missing)
     }
 

@@ -1,6 +1,6 @@
 //! One request on its way to a replica, and its answer on the way back.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use attune_api::{ApiError, ErrorCode};
 use axum::{
@@ -102,8 +102,7 @@ async fn once(pool: &Pool, request: Request) -> Result<Response, ApiError> {
             attempt.finish(outcome);
             Ok(written(answer))
         }
-        Err(error) => {
-            tracing::warn!(role = pool.role.name(), %error, "a replica could not be asked");
+        Err(_) => {
             attempt.finish(Outcome::Failed);
             Err(nobody(pool))
         }
@@ -119,7 +118,6 @@ async fn some_times(pool: &Pool, head: &Head, body: &Bytes, is_repeatable: bool)
         }
         let Some(attempt) = pool.begin(&tried) else { break };
         tried.push(attempt.replica);
-        let begun = Instant::now();
         match attempt.send(head.with(Body::from(body.clone()))).await {
             Ok(answer) => {
                 let outcome = outcome(&answer);
@@ -131,7 +129,6 @@ async fn some_times(pool: &Pool, head: &Head, body: &Bytes, is_repeatable: bool)
             }
             Err(error) => {
                 attempt.finish(Outcome::Failed);
-                tracing::warn!(role = pool.role.name(), %error, after = ?begun.elapsed(), "a replica could not be asked");
                 // One that was never reached has done nothing.
                 if !is_repeatable && !error.is_connect() {
                     break;

@@ -1,6 +1,7 @@
 //! The replicas of one service: connections to them, and what is known of how they are.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -36,6 +37,8 @@ pub(crate) struct Pool {
     client: Client<HttpConnector, Body>,
     balancer: Mutex<Balancer>,
     retries: Mutex<Budget>,
+    /// By address, why a replica could not be asked the last time.
+    told: Mutex<BTreeMap<String, String>>,
 }
 
 /// An attempt under way. Dropped before it is finished, it was abandoned.
@@ -66,6 +69,7 @@ impl Pool {
             client,
             balancer: Mutex::new(Balancer::new(BalanceSettings::default())),
             retries: Mutex::new(Budget::new(BudgetSettings::default())),
+            told: Mutex::default(),
         }
     }
 
@@ -77,9 +81,14 @@ impl Pool {
         self.retries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn told(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// These are the replicas from here on, each `host:port`.
     pub fn set(&self, addresses: &[String]) {
         self.balancer().set(addresses);
+        self.told().retain(|address, _| addresses.contains(address));
         self.show();
     }
 
@@ -124,6 +133,25 @@ impl Pool {
         self.show();
     }
 
+    /// Says that a replica cannot be asked: once, and not for every request, until it answers or the reason is another.
+    fn tell(&self, address: &str, error: Option<&Error>) {
+        let role = self.role.name();
+        match error.map(|error| causes(error)) {
+            Some(why) if self.is_news(address, &why) => {
+                tracing::warn!(role, address, error = why, "a replica cannot be asked");
+            }
+            Some(_) => {}
+            None if self.told().remove(address).is_some() => {
+                tracing::info!(role, address, "a replica can be asked again");
+            }
+            None => {}
+        }
+    }
+
+    fn is_news(&self, address: &str, why: &str) -> bool {
+        self.told().insert(address.to_owned(), why.to_owned()).is_none_or(|before| before != why)
+    }
+
     async fn is_well(&self, address: &str) -> bool {
         let uri = Uri::builder().scheme("http").authority(address).path_and_query(PROBE_PATH).build();
         let Some(request) = uri.ok().and_then(|uri| Request::get(uri).body(Body::empty()).ok()) else { return false };
@@ -143,7 +171,9 @@ impl Attempt<'_> {
         parts.authority = self.address.parse::<Authority>().ok();
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         *request.version_mut() = http::Version::HTTP_2;
-        self.pool.client.request(request).await
+        let answer = self.pool.client.request(request).await;
+        self.pool.tell(&self.address, answer.as_ref().err());
+        answer
     }
 
     /// Tells how it ended.
@@ -172,5 +202,40 @@ impl Drop for Attempt<'_> {
         if !self.is_finished {
             self.end(Outcome::Abandoned);
         }
+    }
+}
+
+/// An error with what caused it: the client's own words are that it could not connect.
+fn causes(error: &dyn std::error::Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_replica_that_cannot_be_asked_is_told_of_once_and_with_the_reason() {
+        let pool = Pool::new(Role::Content);
+        // Nobody listens where a port was given back.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        pool.set(std::slice::from_ref(&address));
+        let attempt = pool.begin(&[]).unwrap();
+        let why = causes(&attempt.send(Request::get("/readyz").body(Body::empty()).unwrap()).await.unwrap_err());
+        assert!(why.contains("refused"), "{why}");
+        attempt.finish(Outcome::Failed);
+        assert!(!pool.is_news(&address, &why), "it was told when it was sent");
+        assert!(pool.is_news(&address, "no answer") && !pool.is_news(&address, "no answer"));
+        pool.tell(&address, None);
+        assert!(pool.is_news(&address, &why), "it had answered");
+        pool.set(&[]);
+        assert!(pool.told().is_empty());
     }
 }

@@ -11,7 +11,7 @@ use attune_lake::{
 };
 use attune_store::events::{EventLog, NewEvent};
 use attune_store::guard::{Fault, Faults};
-use attune_store::objects::{Objects, PAGE_MAX};
+use attune_store::objects::{Condition, Objects, PAGE_MAX};
 use attune_store::relational::Relational;
 use attune_store::resolve::Stores;
 use attune_store::{ErrorKind, StoreKind, Tenant, testing};
@@ -291,6 +291,10 @@ async fn a_rebuild_makes_the_same_lake_and_brings_nobody_back() {
     let manifest = world.folder.path().join("objects/acme/data/+lake/=manifest.json");
     let bytes = std::fs::read(&manifest).unwrap();
     std::fs::write(&manifest, &bytes[..bytes.len() / 2]).unwrap();
+    let mended = rebuild(&*world.events, &world.objects, &tenant()).await.unwrap();
+    assert!(mended.before.is_err() && mended.after == rebuilt.after, "{mended:?}");
+    let text = bytes::Bytes::from_static(b"{\"format\": 1");
+    world.objects.put(&tenant(), attune_lake::MANIFEST_KEY, text, Condition::None).await.unwrap();
     let mended = rebuild(&*world.events, &world.objects, &tenant()).await.unwrap();
     assert!(mended.before.is_err() && mended.after == rebuilt.after, "{mended:?}");
     // Its writer goes on behind it.

@@ -18,7 +18,8 @@ use crate::{ErrorKind, StoreError, StoreKind};
 /// What an error of the disk means to a caller.
 fn disk_failure(store: StoreKind, call: &'static str, what: impl Into<String>, error: &io::Error) -> StoreError {
     let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+        // Too large is a file beyond the limit that the process has (`ulimit -f`).
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => ErrorKind::Full,
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
         io::ErrorKind::InvalidData => ErrorKind::Corrupt,
         io::ErrorKind::Unsupported => ErrorKind::TooNew,
@@ -38,4 +39,16 @@ fn make_folder(store: StoreKind, path: &Path) -> Result<(), StoreError> {
         let detail = format!("cannot make the folder {}: {error}", folder.display());
         StoreError::new(store, "open", kind, detail).caused_by(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_grow_is_a_full_disk() {
+        const EFBIG: i32 = 27;
+        let error = io::Error::from_raw_os_error(EFBIG);
+        assert_eq!(disk_failure(StoreKind::Events, "append", "a segment", &error).kind, ErrorKind::Full);
+    }
 }

@@ -116,10 +116,10 @@ impl fmt::Display for StoreUri {
         for (place, parameter) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
             f.write_str(if place == 0 { "?" } else { "&" })?;
             match parameter.split_once('=') {
-                Some((name, _)) if !PLAIN.contains(&name) => {
-                    write!(f, "{name}={HIDDEN}")?;
-                }
-                _ => f.write_str(parameter)?,
+                // An address with an @ may have a password of its own.
+                Some((name, value)) if PLAIN.contains(&name) && !value.contains('@') => write!(f, "{name}={value}")?,
+                Some((name, _)) => write!(f, "{name}={HIDDEN}")?,
+                None => f.write_str(HIDDEN)?,
             }
         }
         Ok(())
@@ -149,6 +149,8 @@ mod tests {
             ("s3://bucket/a@b", "s3://bucket/a@b"),
             ("elasticsearch://host?api_key=hush&prefix=a", "elasticsearch://host?api_key=***&prefix=a"),
             ("elasticsearch://host?api_ky=hush", "elasticsearch://host?api_ky=***"),
+            ("elasticsearch://host?hush", "elasticsearch://host?***"),
+            ("s3://b?endpoint=http://a:hush@host&region=eu", "s3://b?endpoint=***&region=eu"),
             (
                 "s3://id:hush@bucket?SecretKey=hush&sessionToken=hush",
                 "s3://id:***@bucket?SecretKey=***&sessionToken=***",

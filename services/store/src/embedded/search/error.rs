@@ -24,8 +24,8 @@ pub(super) fn fault(call: &'static str, error: impl Into<TantivyError>) -> Store
 
 fn of_io(error: &io::Error) -> (ErrorKind, String) {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::Full, "no space is left for the index: free some, and it goes on".to_owned())
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            (ErrorKind::Full, format!("no space is left for the index ({error}): free some, and it goes on"))
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             (ErrorKind::Denied, format!("the index cannot be written: {error}"))
