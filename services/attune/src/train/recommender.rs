@@ -27,7 +27,7 @@ use crate::bench::workers;
 use crate::config::Config;
 use crate::trained::Rehearsals;
 use crate::worth::WorthFlag;
-use crate::{models, serve, term};
+use crate::{keys, models, serve, term};
 
 /// What can be typed after `attune train als` and the others.
 #[derive(Debug, Args)]
@@ -260,6 +260,8 @@ impl Options {
             return Ok((History::read(events, map)?, input_file("events", events, map)?, None));
         }
         runtime.block_on(async {
+            let rows = Stores::relational(&config.stores, &config.data).await?;
+            keys::require_tenant(&*rows, &self.tenant).await?;
             let objects = Stores::objects(&config.stores, &config.data).await?;
             let learned = read_lake(&*objects, &self.tenant, worth, config.trainer.events_max).await?;
             let lists =
