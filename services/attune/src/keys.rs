@@ -144,7 +144,9 @@ pub fn require_installation(config: &Config, stores: &[StoreKind]) -> Result<()>
 /// # Errors
 /// There is no such tenant.
 pub async fn require_tenant(rows: &dyn Relational, tenant: &Tenant) -> Result<()> {
-    ensure!(rows.tenant(tenant).await?.is_some(), "there is no tenant {:?}", tenant.as_str());
+    // The first start of a server enters the default one, and there may be recommenders before that.
+    let is_there = tenant.as_str() == DEFAULT_TENANT || rows.tenant(tenant).await?.is_some();
+    ensure!(is_there, "there is no tenant {:?}", tenant.as_str());
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 //! A version passes a gate: measured in the same way as the one in service, it must not be worse. Servers that run take it
 //! over within seconds, without a request that fails.
 
+mod rollback;
+
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use attune_batch::recommender::{Recommender, gate, measured, resolve};
 use attune_gateway::DEFAULT_TENANT;
 use attune_store::relational::{ModelVersion, Relational, Write};
@@ -19,12 +21,14 @@ use crate::keys::{require_installation, require_tenant};
 use crate::serve;
 use crate::term::{self, Style, styled};
 
+use rollback::{is_taken_back, rollback};
+
 /// What can be typed after `attune recommenders`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Put a version in service, if it is not worse than the one that is
     Promote(Promote),
-    /// Put the version in service again that was before
+    /// Put the version in service again that was before; given again, it goes one further back
     Rollback(Whose),
     /// List the versions that ever were in service
     List(Whose),
@@ -118,20 +122,13 @@ async fn promote(config: &Config, options: &Promote) -> Result<()> {
     Ok(())
 }
 
-async fn rollback(rows: &Arc<dyn Relational>, tenant: &Tenant) -> Result<()> {
-    let mut versions = versions(rows, tenant).await?;
-    versions.retain(|version| !version.is_live);
-    let Some(before) = versions.into_iter().max_by_key(|version| version.promoted_ms) else {
-        bail!("no other version was ever in service: there is nothing to go back to");
-    };
-    rows.commit(tenant, vec![Write::Promote { model: MODEL.to_owned(), label: before.label.clone() }]).await?;
-    say!("{} is in service again", before.label);
-    Ok(())
-}
-
 async fn list(rows: &Arc<dyn Relational>, tenant: &Tenant) -> Result<()> {
     for version in versions(rows, tenant).await? {
-        let mark = if version.is_live { styled(Style::Green, "in service") } else { String::new() };
+        let mark = match (version.is_live, is_taken_back(&version)) {
+            (true, _) => styled(Style::Green, "in service"),
+            (false, true) => styled(Style::Dim, "taken back"),
+            (false, false) => String::new(),
+        };
         say!("{:<40} {mark}", version.label);
     }
     Ok(())

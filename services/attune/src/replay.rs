@@ -21,7 +21,8 @@ use crate::term::{self, grouped};
 The log is the truth, and what is derived from it is replaced by what a replay
 makes of it: snapshots of what lists are made of, in this data folder, and the
 files of the event lake. Both should come out as they were, which is said; where
-not, something was lost, damaged or counted twice. Who was forgotten stays so.
+not, something was lost, damaged or counted twice, and the command fails when all
+is done, unless --accept-loss was given. Who was forgotten stays so.
 
 Stop the servers first. A log that has lost its beginning (by retention), its
 end or something in between is not replayed, since that would lose what only the
@@ -58,26 +59,34 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     require_installation(config, &[StoreKind::Relational, StoreKind::Events])?;
     serve::runtime()?.block_on(async {
         let stores = Stores::open(&config.stores, &config.data).await?;
-        let tenants = match &options.tenant {
-            Some(tenant) => {
-                require_tenant(&*stores.relational, tenant).await?;
-                vec![tenant.clone()]
-            }
-            None => all_tenants(&*stores.relational, DEFAULT_TENANT.parse().ok()).await?,
-        };
-        for tenant in &tenants {
-            if !options.accept_loss {
-                require_whole(&stores, tenant).await.with_context(|| format!("the log of {tenant}"))?;
-            }
-            if options.only != Some(Part::Lake) {
-                lists(config, &stores, tenant).await.with_context(|| format!("the lists of {tenant}"))?;
-            }
-            if options.only != Some(Part::Lists) {
-                lake(&stores, tenant).await.with_context(|| format!("the lake of {tenant}"))?;
-            }
-        }
-        Ok(())
+        replay(config, &stores, options).await
     })
+}
+
+async fn replay(config: &Config, stores: &Stores, options: &Options) -> Result<()> {
+    let tenants = match &options.tenant {
+        Some(tenant) => {
+            require_tenant(&*stores.relational, tenant).await?;
+            vec![tenant.clone()]
+        }
+        None => all_tenants(&*stores.relational, DEFAULT_TENANT.parse().ok()).await?,
+    };
+    let mut is_as_before = true;
+    for tenant in &tenants {
+        if !options.accept_loss {
+            require_whole(stores, tenant).await.with_context(|| format!("the log of {tenant}"))?;
+        }
+        if options.only != Some(Part::Lake) {
+            is_as_before &= lists(config, stores, tenant).await.with_context(|| format!("the lists of {tenant}"))?;
+        }
+        if options.only != Some(Part::Lists) {
+            is_as_before &= lake(stores, tenant).await.with_context(|| format!("the lake of {tenant}"))?;
+        }
+    }
+    if !is_as_before && !options.accept_loss {
+        bail!("what follows from the log is in place now, and differs from what was there: see above what does");
+    }
+    Ok(())
 }
 
 /// # Errors
@@ -103,35 +112,39 @@ async fn require_whole(stores: &Stores, tenant: &Tenant) -> Result<()> {
     Ok(())
 }
 
-async fn lists(config: &Config, stores: &Stores, tenant: &Tenant) -> Result<()> {
+/// Makes what lists are made of; whether it is as before.
+async fn lists(config: &Config, stores: &Stores, tenant: &Tenant) -> Result<bool> {
     let (folder, worth) = (config.data.join("recommendation"), config.worth.clone());
     let replayed = attune_recommendation::replay(&*stores.events, tenant, &config.recommendation, worth, &folder);
     let Replayed { events, users, digest, before } = replayed.await?;
     let what = format!("lists of {tenant}: {} events of {} users", grouped(events), grouped(users as u64));
-    told(&what, digest, before);
-    Ok(())
+    Ok(told(&what, digest, before))
 }
 
-async fn lake(stores: &Stores, tenant: &Tenant) -> Result<()> {
+/// Makes the event lake; whether it is as before.
+async fn lake(stores: &Stores, tenant: &Tenant) -> Result<bool> {
     let rebuilt = attune_lake::rebuild(&*stores.events, &stores.objects, tenant).await?;
     let (events, exposures) = (grouped(rebuilt.after.events), grouped(rebuilt.after.exposures));
     let what = format!("lake of {tenant}: {events} rows of events, {exposures} of lists");
-    told(&what, rebuilt.after.digest, rebuilt.before.map(|before| before.digest));
-    Ok(())
+    Ok(told(&what, rebuilt.after.digest, rebuilt.before.map(|before| before.digest)))
 }
 
-fn told(what: &str, digest: u64, before: Result<u64, String>) {
+/// Says what came of it; whether it is as before, as far as that is known.
+fn told(what: &str, digest: u64, before: Result<u64, String>) -> bool {
     match before {
         Ok(before) if before == digest => term::good(&format!("{what}, as before (digest {digest:016x})")),
         Ok(before) => {
             term::warn(&format!("{what}, other than before (digest {digest:016x}, it was {before:016x})"));
+            return false;
         }
         Err(why) => term::good(&format!("{what} (digest {digest:016x}); what was there: {why}")),
     }
+    true
 }
 
 #[cfg(test)]
 mod tests {
+    use attune_api::log::{Event, Record};
     use attune_lake::manifest::FORMAT;
     use attune_lake::{MANIFEST_KEY, Manifest};
     use attune_store::events::{NewEvent, Position};
@@ -174,5 +187,28 @@ mod tests {
         stores.events.reserve(&tenant, &[at]).await.unwrap();
         let error = require_whole(&stores, &tenant).await.unwrap_err().to_string();
         assert!(error.contains("the events 8 to 8 are not there"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_comes_out_otherwise_than_it_was_is_a_failure() {
+        for accept_loss in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let config = Config { data: folder.path().to_owned(), ..Config::default() };
+            let stores = Stores::open(&config.stores, &config.data).await.unwrap();
+            let tenant: Tenant = DEFAULT_TENANT.parse().unwrap();
+            let event = Event { event_id: "e-1".into(), r#type: "click".into(), ..Event::default() };
+            let payload = serde_json::to_vec(&Record::Event(event)).unwrap().into();
+            let event = NewEvent { subject: "s-1".into(), payload };
+            let at = stores.events.append(&tenant, vec![event]).await.unwrap()[0];
+            // It goes as far as the log, and has nothing.
+            let lake = Manifest { format: FORMAT, next: [(at.partition, at.offset + 1)].into(), ..Manifest::default() };
+            let lake = serde_json::to_vec(&lake).unwrap().into();
+            stores.objects.put(&tenant, MANIFEST_KEY, lake, Condition::None).await.unwrap();
+            let options = |accept_loss| Options { tenant: None, only: Some(Part::Lake), accept_loss };
+            let told = replay(&config, &stores, &options(accept_loss)).await.map_err(|error| error.to_string());
+            assert_eq!(told.is_ok(), accept_loss, "{told:?}");
+            assert!(told.err().is_none_or(|error| error.contains("differs from what was there")));
+            replay(&config, &stores, &options(false)).await.unwrap();
+        }
     }
 }

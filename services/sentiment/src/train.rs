@@ -28,7 +28,7 @@ pub struct TrainOptions {
     pub base_name: String,
     /// Folder of the rated sentences.
     pub data: PathBuf,
-    /// Folder for the adapter; files of an earlier run are replaced.
+    /// Folder for the adapter, which is new or empty.
     pub out: PathBuf,
     /// Decides the adapter's first values and the order of the sentences.
     pub seed: u64,
@@ -98,6 +98,13 @@ pub enum TrainError {
         /// What the tokenizer said.
         detail: String,
     },
+    /// Something is in the folder for the adapter.
+    #[error("{path} is not empty, and a server may have it open: name another folder with --out, or remove this one",
+        path = path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A step failed.
     #[error(transparent)]
     Step(#[from] attune_inference::train::TrainError),
@@ -107,7 +114,7 @@ pub enum TrainError {
     /// The written adapter could not be measured.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
-    /// The card cannot be written, or no thread started.
+    /// The folder or the card cannot be written, or no thread started.
     #[error("{what}: {source}")]
     System {
         /// What was being done.
@@ -135,7 +142,7 @@ pub struct TrainReport {
 /// Trains, writes the folder and measures it. Blocks for as long as it takes; not for an async thread.
 ///
 /// # Errors
-/// [`TrainError`]; the folder is written only when training has come to its end.
+/// [`TrainError`]; the folder is made before training, and written only when that has come to its end.
 pub fn run(options: &TrainOptions, progress: &mut dyn Progress) -> Result<TrainReport, TrainError> {
     check(options)?;
     let corpus = Corpus::read(&options.data)?;
@@ -144,6 +151,7 @@ pub fn run(options: &TrainOptions, progress: &mut dyn Progress) -> Result<TrainR
     let dev = Labelled::new(&corpus, Part::Dev, &tokenizer, options.rating_error)?;
     let start = Instant::now();
     let mut trainer = Trainer::new(&options.base, Class::ALL.len(), &options.recipe, options.seed)?;
+    claim(&options.out)?;
     let (steps, best) = fit(&mut trainer, options, &train, &dev, progress)?;
     progress.finished();
     trainer.restore(&best.parameters)?;
@@ -165,6 +173,16 @@ fn check(options: &TrainOptions) -> Result<(), TrainError> {
             Err(TrainError::Option { name: "rating_error", value: options.rating_error, must: "at least 0" })
         }
         None => Ok(()),
+    }
+}
+
+/// Makes the folder while there is no work yet that could be lost.
+fn claim(out: &Path) -> Result<(), TrainError> {
+    let cannot = |source| TrainError::System { what: format!("cannot write {}", out.display()), source };
+    std::fs::create_dir_all(out).map_err(cannot)?;
+    match std::fs::read_dir(out).map_err(cannot)?.next() {
+        None => Ok(()),
+        Some(_) => Err(TrainError::Taken { path: out.to_owned() }),
     }
 }
 

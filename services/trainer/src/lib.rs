@@ -38,6 +38,8 @@ pub use worker::{KIND, MakesLists, Seams, Timing, Trainer, Tried};
 
 /// Under which name the versions of recommenders are entered among the models of a tenant.
 pub const MODEL: &str = "recommender";
+/// Under which key a version's entry says that somebody took it back: a rollback does not go back to it.
+pub const TAKEN_BACK: &str = "taken_back";
 
 /// What a tenant's trained recommender is called: the folder of its versions.
 pub fn name_of(tenant: &attune_store::Tenant) -> String {

@@ -21,7 +21,7 @@ use crate::lake::{LakeReadError, Learned, read_lake};
 use crate::publish::{KEPT, PublishError, fetch, forget_old, publish};
 use crate::tried::Trying;
 use crate::worker::{MakesLists, Shared};
-use crate::{ConfigError, MODEL, name_of};
+use crate::{ConfigError, MODEL, TAKEN_BACK, name_of};
 
 /// Under which key a version's entry says how many events the lake had.
 const LAKE_EVENTS: &str = "lake_events";
@@ -160,7 +160,9 @@ async fn old(shared: &Shared, tenant: &Tenant) -> Result<Option<Old>, RunError> 
 fn measured_of(metrics: &Value) -> Measured {
     let mut metrics = metrics.clone();
     if let Some(metrics) = metrics.as_object_mut() {
-        metrics.remove(LAKE_EVENTS);
+        for key in [LAKE_EVENTS, TAKEN_BACK] {
+            metrics.remove(key);
+        }
     }
     serde_json::from_value(metrics).unwrap_or_else(|_| Measured::Not { reason: "it was not entered".to_owned() })
 }
@@ -281,6 +283,9 @@ async fn settle(
     let mut metrics = serde_json::to_value(measured).unwrap_or_default();
     metrics[LAKE_EVENTS] = json!(lake_events);
     let known = relational.model_version(tenant, MODEL, label).await?;
+    if let Some(mark) = known.as_ref().and_then(|known| known.metrics.get(TAKEN_BACK)) {
+        metrics[TAKEN_BACK] = mark.clone();
+    }
     let (outcome, detail) = match (verdict, known.and_then(|known| known.promoted_ms)) {
         (_, Some(_)) if live.as_ref().is_some_and(|live| live.label == *label) => {
             (Outcome::Unchanged, "it is the version in service".to_owned())

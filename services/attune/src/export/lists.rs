@@ -109,11 +109,13 @@ struct Rewarded {
 /// Writes the file.
 ///
 /// # Errors
-/// A store cannot be read, there are no such lists, or the file cannot be written.
+/// A store cannot be read, there is no such tenant, there are no such lists, or the file cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     let format = format(&options.output)?;
     require_installation(config, &[StoreKind::Objects])?;
     let (shown, rewarded) = serve::runtime()?.block_on(async {
+        let rows = Stores::relational(&config.stores, &config.data).await?;
+        crate::keys::require_tenant(&*rows, &options.tenant).await?;
         let objects = Stores::objects(&config.stores, &config.data).await?;
         let log = Stores::events(&config.stores, &config.data).await?;
         if log.is_none() {

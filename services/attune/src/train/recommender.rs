@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::keys::require_installation;
 use crate::trained::Rehearsals;
 use crate::worth::WorthFlag;
-use crate::{models, serve, term};
+use crate::{keys, models, serve, term};
 
 /// What can be typed after `attune train als` and the others.
 #[derive(Debug, Args)]
@@ -263,6 +263,8 @@ impl Options {
         }
         require_installation(config, &[StoreKind::Relational, StoreKind::Documents, StoreKind::Objects])?;
         runtime.block_on(async {
+            let rows = Stores::relational(&config.stores, &config.data).await?;
+            keys::require_tenant(&*rows, &self.tenant).await?;
             let objects = Stores::objects(&config.stores, &config.data).await?;
             let learned = read_lake(&*objects, &self.tenant, worth, config.trainer.events_max).await?;
             let lists =

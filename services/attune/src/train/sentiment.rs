@@ -29,7 +29,7 @@ pub struct Options {
     /// Decides the adapter's first values and the order of the sentences
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Folder for the adapter [default: DATA/models/sentiment-SEED]
+    /// Folder for the adapter, new or empty [default: DATA/models/sentiment-SEED]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Rank of the adapter's matrices

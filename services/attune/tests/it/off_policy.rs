@@ -222,6 +222,9 @@ fn what_a_server_has_served_is_exported_and_judges_a_policy_that_never_was() {
     };
     let none = refused(&["export", "lists", &at("none.parquet"), "--surface", "back"]);
     assert!(none.contains("there are no such lists"), "{none}");
+    let nobody = refused(&["export", "lists", &at("none.parquet"), "--tenant", "nope"]);
+    assert!(nobody.contains("there is no tenant \"nope\""), "{nobody}");
+    assert!(refused(&["train", "ease", "--lake", "--tenant", "nope"]).contains("there is no tenant \"nope\""));
     assert!(refused(&["export", "lists", &at("shown.csv")]).contains(".parquet or .jsonl"));
     assert!(!folder.path().join("none.parquet").exists());
     let output = run(&["export", "lists", &at("none.parquet"), "--data", &at("nowhere")]);

@@ -109,7 +109,12 @@ fn options_bases_and_folders_that_cannot_be_used_are_refused() {
     assert!(matches!(refused(TrainOptions { recipe, ..fixture.options() }), TrainError::Step(_)));
     let base = fixture.path("nowhere");
     assert!(matches!(refused(TrainOptions { base, ..fixture.options() }), TrainError::Model(_)));
-    let recipe = Recipe { epochs: 1, ..fixture.options().recipe };
-    let out = fixture.base().join("config.json");
-    assert!(matches!(refused(TrainOptions { recipe, out, ..fixture.options() }), TrainError::Model(_)));
+    let mut heard = Heard::default();
+    for out in [fixture.base().join("config.json"), fixture.base()] {
+        let error = run(&TrainOptions { out: out.clone(), ..fixture.options() }, &mut heard).unwrap_err();
+        assert!(error.to_string().contains(&out.display().to_string()), "{error}");
+        assert_eq!(matches!(error, TrainError::Taken { .. }), out.is_dir(), "{error}");
+    }
+    assert_eq!(heard.steps, 0, "before there is work that would be lost");
+    assert!(!fixture.base().join("adapter_model.safetensors").exists());
 }

@@ -20,7 +20,7 @@ pub struct ModelVersion {
     pub is_live: bool,
     /// When it was entered, in Unix milliseconds.
     pub created_ms: i64,
-    /// When it was last put in service. The one put in service before the live one is what a rollback goes back to.
+    /// When it was last put in service.
     pub promoted_ms: Option<i64>,
     /// Which state of it this is.
     pub version: Version,

@@ -13,8 +13,8 @@ use attune_store::guard::{Fault, Faults};
 use attune_store::objects::Objects;
 use attune_store::relational::{Job, JobState, ModelVersion, Relational, Write};
 use attune_store::resolve::Stores;
-use attune_store::{PAGE_ROWS_MAX, PageRequest, StoreKind, Tenant, testing};
-use attune_trainer::{MODEL, Seams, Timing, Trainer, TrainerConfig, fetch, read_lake};
+use attune_store::{Expect, PAGE_ROWS_MAX, PageRequest, StoreKind, Tenant, testing};
+use attune_trainer::{MODEL, Seams, TAKEN_BACK, Timing, Trainer, TrainerConfig, fetch, read_lake};
 use tempfile::TempDir;
 
 /// Far more than anything here takes: a hang becomes a failure.
@@ -189,11 +189,16 @@ async fn a_worse_version_is_refused_with_both_figures_and_a_better_one_takes_ove
     assert_ne!(second.label, first.label);
     // What somebody took back does not come again by itself, though there is a turn.
     let back = Write::Promote { model: MODEL.into(), label: first.label.clone() };
-    world.relational.commit(&tenant(), vec![back]).await.unwrap();
+    let ModelVersion { model, label, uri, mut metrics, .. } = second.clone();
+    metrics[TAKEN_BACK] = true.into();
+    let mark = Write::PutModelVersion { model, label, uri, metrics, expect: Expect::Any };
+    world.relational.commit(&tenant(), vec![mark, back]).await.unwrap();
     world.train(config("ease", 97), 4).await;
     assert_eq!(world.live().await.unwrap().label, first.label);
     let outcomes: Vec<String> = world.ended().await.iter().map(|job| outcome(job).to_owned()).collect();
     assert_eq!(outcomes.iter().filter(|outcome| *outcome == "unchanged").count(), 1, "{outcomes:?}");
+    let taken_back = world.relational.model_version(&tenant(), MODEL, &second.label).await.unwrap().unwrap();
+    assert_eq!(taken_back.metrics[TAKEN_BACK], true, "entered anew, it is marked still");
 }
 
 #[tokio::test(flavor = "multi_thread")]
