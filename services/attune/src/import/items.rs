@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use attune_api::catalogue::AttributeKind;
 use attune_api::rest::content::{BatchAnswer, ItemSchema};
-use attune_batch::read::{ColumnMap, Items, Rejected};
+use attune_batch::read::{ColumnMap, Items, Odd, Rejected};
 use attune_batch::uri::local_path;
 use attune_ranking::attributes::Kind;
 use clap::Args;
@@ -43,6 +43,10 @@ JSON lines have an item a line: {\"id\": ..., \"title\": ..., \"text\": ...,
 \"attributes\": {...}}. CSV has the columns id and title, perhaps text, hidden,
 published_at and expires_at, and an attribute in each other column; lists are
 written a|b|c. Both may end in .gz.
+
+The first file that has an attribute decides its kind for good. In CSV that is
+what all of its values can be: list, time, boolean or number, and else text. The
+kinds are shown before anything is sent.
 
 Killed, the same command goes on behind the last batch that was answered: how
 far it is stands in FILE.import.json. Rows that were not kept are listed with
@@ -135,8 +139,13 @@ impl Import {
         let attributes: Vec<String> =
             rows.attributes().into_iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
         if !attributes.is_empty() {
-            // One value that is no number makes a column of numbers text, for good.
             term::detail(&format!("attributes: {}", attributes.join(", ")));
+        }
+        for (name, Odd { row, value, mostly }) in rows.odd() {
+            term::warn(&format!(
+                "{name} is text for good, since row {row} has {value}; most of it is {mostly}, and a corrected file \
+                 can have it so under another name alone"
+            ));
         }
         let start = Instant::now();
         loop {

@@ -17,7 +17,7 @@ use super::csv::{CsvSource, Form, header};
 use super::error::ReadError;
 use super::json::{JsonSource, Objects};
 use super::source::Source;
-use super::value::{Value, flag};
+use super::value::{Value, flag, quoted};
 
 /// Between the texts of a list in one cell.
 const LIST_SEPARATOR: char = '|';
@@ -44,6 +44,18 @@ struct Column {
     name: String,
     /// Of an attribute.
     kind: Option<Kind>,
+    odd: Option<Odd>,
+}
+
+/// The value that makes an attribute text, of which most values are of another kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Odd {
+    /// From 1.
+    pub row: u64,
+    /// Its beginning, in quotes.
+    pub value: String,
+    /// What most of them are.
+    pub mostly: Kind,
 }
 
 impl Items {
@@ -90,11 +102,20 @@ impl Items {
 
     /// The attributes of a CSV, and the kind that each is sent as; none of JSON lines, whose values have kinds.
     pub fn attributes(&self) -> Vec<(&str, Kind)> {
+        self.columns().filter_map(|column| Some((column.name.as_str(), column.kind?))).collect()
+    }
+
+    /// The attributes that one value or a few make text, where the server does not know their kind yet.
+    pub fn odd(&self) -> Vec<(&str, &Odd)> {
+        self.columns().filter_map(|column| Some((column.name.as_str(), column.odd.as_ref()?))).collect()
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &Column> {
         let columns: &[Option<Column>] = match &self.rows {
             Rows::Objects(..) => &[],
             Rows::Cells { columns, .. } => columns,
         };
-        columns.iter().flatten().filter_map(|column| Some((column.name.as_str(), column.kind?))).collect()
+        columns.iter().flatten()
     }
 
     /// Rows read so far, skipped ones included.
@@ -151,57 +172,88 @@ fn cells(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>) -> Result
     let fields: Vec<Field<'_>> = header.iter().map(|name| Field::optional(name)).collect();
     let open = || CsvSource::open(path, Form::Csv, &fields, &ColumnMap::default());
     let mut seen: Vec<Seen> = header.iter().map(|_| Seen::default()).collect();
-    let mut source = open()?;
+    let (mut source, mut rows) = (open()?, 0);
     while let Some(row) = source.next()? {
+        rows += 1;
         let Ok(values) = row else { continue };
-        seen.iter_mut().zip(values).for_each(|(seen, value)| seen.add(value));
+        seen.iter_mut().zip(values).for_each(|(seen, value)| seen.add(rows, value));
     }
     let renamed = renamed(map);
     let columns = header.iter().zip(seen).map(|(theirs, seen)| {
         let name = ours(theirs.clone(), &renamed)?;
         let is_field = FIELDS.contains(&name.as_str());
-        let kind = (!is_field).then(|| kinds.get(&name).copied().unwrap_or_else(|| seen.kind()));
-        Some(Column { name, kind })
+        let known = kinds.get(&name).copied();
+        let kind = (!is_field).then(|| known.unwrap_or_else(|| seen.kind()));
+        let odd = seen.odd().filter(|_| !is_field && known.is_none());
+        Some(Column { name, kind, odd })
     });
     Ok(Rows::Cells { columns: columns.collect(), source: Box::new(open()?) })
 }
 
+/// Kinds that all texts of a column may be of, the more particular first.
+const TOLD_BY_TEXT: [Kind; 3] = [Kind::Time, Kind::Boolean, Kind::Number];
+
 /// What the values of a column can be.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Seen {
-    is_any: bool,
+    values: u64,
     is_list: bool,
-    are_times: bool,
-    are_flags: bool,
-    are_numbers: bool,
+    /// For each of [`TOLD_BY_TEXT`].
+    fits: [Fit; 3],
 }
 
-impl Default for Seen {
-    fn default() -> Self {
-        Self { is_any: false, is_list: false, are_times: true, are_flags: true, are_numbers: true }
-    }
+/// How the values of a column fit a kind.
+#[derive(Debug, Default)]
+struct Fit {
+    values: u64,
+    /// The row of the first that does not, and its beginning.
+    odd: Option<(u64, String)>,
 }
 
 impl Seen {
-    fn add(&mut self, value: Value<'_>) {
+    fn add(&mut self, row: u64, value: Value<'_>) {
         let Value::Text(text) = value else { return };
         let text = text.trim();
-        self.is_any = true;
+        self.values += 1;
         self.is_list |= text.contains(LIST_SEPARATOR);
-        self.are_times &= time_from_text(text).is_some();
-        self.are_flags &= flag(text).is_some();
-        self.are_numbers &= number(text).is_some();
+        for (kind, fit) in TOLD_BY_TEXT.into_iter().zip(&mut self.fits) {
+            if is_a(kind, text) {
+                fit.values += 1;
+            } else {
+                fit.odd.get_or_insert_with(|| (row, quoted(text)));
+            }
+        }
     }
 
     fn kind(&self) -> Kind {
-        match self {
-            Self { is_any: false, .. } => Kind::Keyword,
-            Self { is_list: true, .. } => Kind::KeywordList,
-            Self { are_times: true, .. } => Kind::Time,
-            Self { are_flags: true, .. } => Kind::Boolean,
-            Self { are_numbers: true, .. } => Kind::Number,
-            _ => Kind::Keyword,
+        match self.by_kind().find(|(_, fit)| fit.values > 0 && fit.odd.is_none()) {
+            _ if self.is_list => Kind::KeywordList,
+            Some((kind, _)) => kind,
+            None => Kind::Keyword,
         }
+    }
+
+    /// What makes it text, where most of it is of another kind.
+    fn odd(&self) -> Option<Odd> {
+        if !matches!(self.kind(), Kind::Keyword | Kind::KeywordList) {
+            return None;
+        }
+        let (mostly, fit) = self.by_kind().find(|(_, fit)| 2 * fit.values > self.values)?;
+        let (row, value) = fit.odd.clone()?;
+        Some(Odd { row, value, mostly })
+    }
+
+    fn by_kind(&self) -> impl Iterator<Item = (Kind, &Fit)> {
+        TOLD_BY_TEXT.into_iter().zip(&self.fits)
+    }
+}
+
+fn is_a(kind: Kind, text: &str) -> bool {
+    match kind {
+        Kind::Time => time_from_text(text).is_some(),
+        Kind::Boolean => flag(text).is_some(),
+        Kind::Number => number(text).is_some(),
+        Kind::Keyword | Kind::KeywordList => true,
     }
 }
 
@@ -279,6 +331,22 @@ mod tests {
         file.write_all(b"id,title,price,size,new\na,Tea,1,1,true\nb,Pot,cheap,2,false\n").unwrap();
         let items = Items::open(file.path(), &ColumnMap::default(), &BTreeMap::new(), 0).unwrap();
         assert_eq!(items.attributes(), [("price", Kind::Keyword), ("size", Kind::Number), ("new", Kind::Boolean)]);
+        assert!(items.odd().is_empty(), "half of a column is not most of it");
+    }
+
+    #[test]
+    fn the_value_that_makes_a_column_of_numbers_text_is_told() {
+        let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        let csv = "id,title,price,brand\na,Tea,6.5,Acme\nb,Pot\nc,Cup,cheap,Ulm\nd,Jar,1,Ulm\ne,Lid,N/A,7\nf,Pan,2,\n";
+        file.write_all(csv.as_bytes()).unwrap();
+        let odd = |kinds: &[(&str, Kind)]| {
+            let kinds = kinds.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
+            let items = Items::open(file.path(), &ColumnMap::default(), &kinds, 3).unwrap();
+            items.odd().into_iter().map(|(name, odd)| (name.to_owned(), odd.clone())).collect::<Vec<_>>()
+        };
+        let cheap = Odd { row: 3, value: "\"cheap\"".to_owned(), mostly: Kind::Number };
+        assert_eq!(odd(&[]), [("price".to_owned(), cheap)]);
+        assert!(odd(&[("price", Kind::Number)]).is_empty(), "the server refuses these rows");
     }
 
     #[test]

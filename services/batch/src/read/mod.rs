@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use attributes::{ItemAttributes, ItemAttributesError, KindFlag};
 pub use columns::{ColumnMap, Field, MapError};
 pub use error::ReadError;
-pub use items::Items;
+pub use items::{Items, Odd};
 pub use rows::{Done, Event, HISTORY_MAX, Row, Text, User};
 pub use text::ROW_BYTES_MAX;
 pub(crate) use value::present;

@@ -164,7 +164,7 @@ fn parse_time_ms(text: &str) -> Option<i64> {
     seconds.is_finite().then(|| (seconds * 1000.0).round() as i64)
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED_CHARS) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
         None => format!("{text:?}"),
