@@ -21,8 +21,9 @@ use super::value::{Value, flag, quoted};
 
 /// Between the texts of a list in one cell.
 const LIST_SEPARATOR: char = '|';
+const HIDDEN: &str = "hidden";
 /// Columns that are not attributes.
-const FIELDS: [&str; 6] = ["id", "title", "text", "hidden", "published_at", "expires_at"];
+const FIELDS: [&str; 6] = ["id", "title", "text", HIDDEN, "published_at", "expires_at"];
 
 /// The items of one file.
 pub struct Items {
@@ -93,7 +94,7 @@ impl Items {
             }
             Rows::Cells { source, columns } => {
                 let row = source.next()?;
-                row.map(|row| row.map(|values| item(columns, &values)))
+                row.map(|row| row.and_then(|values| item(columns, &values)))
             }
         };
         self.rows_read += u64::from(row.is_some());
@@ -257,18 +258,22 @@ fn is_a(kind: Kind, text: &str) -> bool {
     }
 }
 
-fn item(columns: &[Option<Column>], values: &[Value<'_>]) -> Json {
+fn item(columns: &[Option<Column>], values: &[Value<'_>]) -> Result<Json, String> {
     let (mut item, mut attributes) = (Map::new(), Map::new());
     for (column, value) in columns.iter().zip(values) {
         let (Some(column), Value::Text(text)) = (column, value) else { continue };
         match column.kind {
             Some(kind) => drop(attributes.insert(column.name.clone(), attribute(kind, text))),
-            None if column.name == "hidden" => drop(item.insert(column.name.clone(), attribute(Kind::Boolean, text))),
+            None if column.name == HIDDEN => {
+                let hidden = flag(text.trim());
+                let hidden = hidden.ok_or_else(|| format!("{HIDDEN} {} is not true or false", quoted(text)))?;
+                item.insert(column.name.clone(), hidden.into());
+            }
             None => drop(item.insert(column.name.clone(), Json::from(*text))),
         }
     }
     item.insert("attributes".to_owned(), attributes.into());
-    item.into()
+    Ok(item.into())
 }
 
 /// A cell as its kind says; what does not fit stays text.
@@ -354,6 +359,8 @@ mod tests {
         let rows = read(".csv", "id,title,hidden,new\na,Tea,True,FALSE\nb,Pot,false,true\n", &[], &[], 0);
         assert_eq!(rows[0], Ok(json!({"id": "a", "title": "Tea", "hidden": true, "attributes": {"new": false}})));
         assert_eq!(rows[1], Ok(json!({"id": "b", "title": "Pot", "hidden": false, "attributes": {"new": true}})));
+        let odd = read(".csv", "id,title,hidden\na,Tea,yes\n", &[], &[], 0);
+        assert_eq!(odd, [Err("hidden \"yes\" is not true or false".to_owned())]);
     }
 
     #[test]
