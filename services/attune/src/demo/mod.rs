@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use self::crowd::Crowd;
 use self::lists::Shop;
 use crate::client::{self, Rest};
-use crate::config::{Config, ServerFlags};
+use crate::config::{Config, ServerFlags, Tls};
 use crate::serve::{self, Server};
 use crate::term::{Style, styled};
 use crate::{films, logging, texts};
