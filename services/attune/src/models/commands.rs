@@ -19,6 +19,8 @@ pub fn list(data: &Path) -> Result<()> {
     for name in &names {
         match install::verify(&folder(data, name)) {
             Ok(manifest) => say!("{name:<24} {:<28} {}", count_files(&manifest.files), manifest.source),
+            // Trained here, or put there by hand.
+            Err(Damage::NoManifest(_)) => say!("{name:<24} not pulled: nothing to verify it by"),
             Err(damage) => {
                 say!("{name:<24} {damage}");
                 damaged.push(name.as_str());
@@ -105,7 +107,11 @@ mod tests {
     fn a_damaged_model_fails_the_list() {
         let data = tempfile::tempdir().unwrap();
         list(data.path()).unwrap();
-        fs::create_dir_all(folder(data.path(), "half")).unwrap();
+        fs::create_dir_all(folder(data.path(), "trained")).unwrap();
+        list(data.path()).unwrap();
+        let half = folder(data.path(), "half");
+        fs::create_dir_all(&half).unwrap();
+        fs::write(half.join(install::MANIFEST), "{").unwrap();
         let told = list(data.path()).unwrap_err().to_string();
         assert!(told.starts_with("damaged: half; remove and pull again"), "{told}");
     }
