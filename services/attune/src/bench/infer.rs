@@ -68,7 +68,7 @@ pub struct Options {
     /// Texts in a run
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     texts: usize,
-    /// Texts in a batch
+    /// Texts in a batch; fewer where their tokens are more than the engine takes at once
     #[arg(long = "batch", value_name = "N", default_value_t = 32)]
     batch_texts: usize,
     /// Measured runs of each combination; one more warms up
@@ -143,7 +143,8 @@ fn measure(config: &Config, options: &Options, isa: Isa, threads: usize) -> Resu
         for &lengths in &options.lengths {
             let rows = lengths.rows(&real, loaded.info.max_tokens)?;
             let factory = Arc::clone(loaded) as Arc<dyn EngineFactory>;
-            let bench = Bench { factory, batches: batches(&rows, options.batch_texts), threads };
+            let batches = batches(&rows, options.batch_texts, loaded.capacity_tokens());
+            let bench = Bench { factory, batches, threads };
             let seconds = bench.seconds(options.runs, &format!("{lengths} {}", loaded.info.engine.precision))?;
             records.push(Record {
                 model: model.name.clone(),
@@ -188,17 +189,29 @@ struct Batch {
     offsets: Vec<usize>,
 }
 
-/// The rows in their order, so many to a batch.
-fn batches(rows: &[Vec<u32>], batch_texts: usize) -> Vec<Batch> {
-    let batch = |rows: &[Vec<u32>]| {
-        let mut batch = Batch { tokens: Vec::new(), offsets: vec![0] };
-        for row in rows {
-            batch.tokens.extend(row);
-            batch.offsets.push(batch.tokens.len());
+/// The rows in their order, so many to a batch, and no more tokens than may be.
+fn batches(rows: &[Vec<u32>], batch_texts: usize, capacity_tokens: usize) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    for row in rows {
+        let is_room =
+            |last: &&mut Batch| last.offsets.len() <= batch_texts && last.tokens.len() + row.len() <= capacity_tokens;
+        match batches.last_mut().filter(is_room) {
+            Some(last) => last.push(row),
+            None => {
+                let mut first = Batch { tokens: Vec::new(), offsets: vec![0] };
+                first.push(row);
+                batches.push(first);
+            }
         }
-        batch
-    };
-    rows.chunks(batch_texts).map(batch).collect()
+    }
+    batches
+}
+
+impl Batch {
+    fn push(&mut self, row: &[u32]) {
+        self.tokens.extend(row);
+        self.offsets.push(self.tokens.len());
+    }
 }
 
 struct Bench {
@@ -258,9 +271,12 @@ mod tests {
 
     #[test]
     fn batches_keep_the_order_and_lose_nothing() {
-        let made = batches(&[vec![1, 2], vec![3], vec![4, 5, 6]], 2);
+        let rows = [vec![1, 2], vec![3], vec![4, 5, 6]];
+        let made = batches(&rows, 2, 100);
         assert_eq!(made.len(), 2);
         assert_eq!((made[0].tokens.as_slice(), made[0].offsets.as_slice()), (&[1, 2, 3][..], &[0, 2, 3][..]));
         assert_eq!((made[1].tokens.as_slice(), made[1].offsets.as_slice()), (&[4, 5, 6][..], &[0, 3][..]));
+        let texts = |capacity| batches(&rows, 9, capacity).iter().map(|one| one.offsets.len() - 1).collect::<Vec<_>>();
+        assert_eq!((texts(3), texts(5), texts(6)), (vec![2, 1], vec![2, 1], vec![3]));
     }
 }
