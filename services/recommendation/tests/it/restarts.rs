@@ -70,10 +70,10 @@ async fn a_start_goes_on_from_the_snapshot_or_replays() {
 async fn what_happens_after_the_log_lost_its_end_counts() {
     let mut shop = Shop::open().await;
     shop.stop().await;
-    let before = shop.log.bounds(&shop.tenant).await.unwrap();
     shop.log = Arc::new(Log::open(&shop.folder.path().join("restored"), Settings::default()).await.unwrap());
     shop.start(config()).await;
-    assert_eq!(shop.log.bounds(&shop.tenant).await.unwrap()[0].next, before[0].next);
+    let next = shop.log.bounds(&shop.tenant).await.unwrap()[0].next;
+    assert!(next > 120, "it goes on behind what the snapshot knows, at {next}");
     let popular = async |shop: &Shop| said(shop).await.get(&("", "film-2".to_owned(), "popular".to_owned())).copied();
     let was = popular(&shop).await;
     for person in 0..5 {
