@@ -78,8 +78,10 @@ async fn what_reviews_say_moves_an_item_is_explained_logged_and_filtered_by() {
     let number = |item_id: &str| item_id.trim_start_matches("film-").parse::<usize>().unwrap();
     shop.put(reviewed(number(&praised), 2, 0.9)).await;
     shop.put(reviewed(number(&blamed), 2, -0.9)).await;
-    let liked = RecommendRequest { filter: Some("sentiment > 0.2 and review_count >= 10".into()), ..all() };
-    shop.until("reviews count", async || ids(&shop.ask(liked.clone()).await) == [praised.as_str()]).await;
+    let with = |filter: &str| RecommendRequest { filter: Some(filter.into()), ..all() };
+    let (liked, disliked) = (with("sentiment > 0.2 and review_count >= 10"), with("sentiment < -0.2"));
+    shop.until("praise counts", async || ids(&shop.ask(liked.clone()).await) == [praised.as_str()]).await;
+    shop.until("blame counts", async || ids(&shop.ask(disliked.clone()).await) == [blamed.as_str()]).await;
     let after = shop.ask(ask.clone()).await;
     let (up, down) = (said(&after, &praised), said(&after, &blamed));
     assert!(up.0 < 10 && down.0 > 4, "{up:?} {down:?}");
