@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use attune_gateway::DEFAULT_TENANT;
 use attune_lake::load_manifest;
 use attune_recommendation::Replayed;
-use attune_store::events::{Bounds, PAGE_MAX, Stretch, lost_end};
+use attune_store::events::{LostEnd, PAGE_MAX, Stretch};
 use attune_store::relational::all_tenants;
 use attune_store::resolve::Stores;
 use attune_store::{StoreKind, Tenant};
@@ -102,12 +102,9 @@ async fn require_whole(stores: &Stores, tenant: &Tenant) -> Result<()> {
         bail!("{}; nothing was changed: {ADVICE}", damage.detail);
     }
     // A manifest that cannot be read is made again, and tells nothing.
-    let reached = load_manifest(&*stores.objects, tenant).await.map_or_else(|_| Vec::new(), |lake| lake.reached());
-    if let Some((bound, reached)) = lost_end(&log.bounds(tenant).await?, &reached) {
-        let Bounds { partition, next, .. } = bound;
-        bail!(
-            "partition {partition} ends at {next}, and the lake has it up to {reached}; nothing was changed: {ADVICE}"
-        );
+    let lake = load_manifest(&*stores.objects, tenant).await.unwrap_or_default();
+    if let Some(lost) = LostEnd::of(&log.bounds(tenant).await?, &lake.next) {
+        bail!("{lost} by the lake; nothing was changed: {ADVICE}");
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use arrow::array::{
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{ArrowPrimitiveType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
+use attune_store::events::LostEnd;
 use attune_store::{ErrorKind, StoreError, StoreKind};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -44,19 +45,12 @@ pub enum LakeError {
         /// The first record that is kept.
         first: u64,
     },
-    /// The log has lost its end, and gives numbers of lost records to new ones.
+    /// The log has lost its end, of which the lake still knows.
     #[error(
-        "the log of partition {partition} ends at record {next}, and the lake has it up to {reached}: restore the log, or \
-         stop the servers and make the lake anew of what the log has by `attune replay --accept-loss`"
+        "{0} by the lake: restore the log, or stop the servers and make the lake anew of what the log has by \
+         `attune replay --accept-loss`"
     )]
-    Ends {
-        /// Where the log ends.
-        next: u64,
-        /// How far the lake goes.
-        reached: u64,
-        /// Of which partition.
-        partition: u32,
-    },
+    Ends(#[from] LostEnd),
     /// Somebody else writes.
     #[error("the lake was written meanwhile: stop the servers first")]
     Busy,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attune_store::events::Position;
+use attune_store::events::Offsets;
 use serde::{Deserialize, Serialize};
 
 /// Where the manifest is, among a tenant's objects.
@@ -51,7 +51,7 @@ pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,
     /// By partition, the offset from which the log is to be read on.
-    pub next: BTreeMap<u32, u64>,
+    pub next: Offsets,
     /// The files.
     pub files: Vec<DataFile>,
     /// Subjects that are forgotten.
@@ -99,11 +99,6 @@ impl DataFile {
 }
 
 impl Manifest {
-    /// How far into the log the lake goes.
-    pub fn reached(&self) -> Vec<Position> {
-        self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect()
-    }
-
     /// The files of a dataset whose rows may lie in a time, both ends included, in Unix milliseconds.
     pub fn files_within(&self, dataset: Dataset, from_ms: i64, to_ms: i64) -> impl Iterator<Item = &DataFile> {
         self.files

@@ -7,7 +7,7 @@ use std::time::Instant;
 use arrow::array::{RecordBatch, TimestampMillisecondArray, UInt64Array};
 use arrow::error::ArrowError;
 use attune_api::moment::now_ms;
-use attune_store::events::{Event as Logged, Position};
+use attune_store::events::{Event as Logged, Offsets};
 use attune_store::objects::{Condition, Objects, PAGE_MAX};
 use attune_store::{ErrorKind, Tenant};
 use bytes::Bytes;
@@ -72,9 +72,9 @@ impl Tail {
         self.manifest.next.get(&partition).copied().unwrap_or(0)
     }
 
-    /// How far the lake goes.
-    pub fn reached(&self) -> Vec<Position> {
-        self.manifest.reached()
+    /// How far into the log the lake goes.
+    pub fn reached(&self) -> &Offsets {
+        &self.manifest.next
     }
 
     /// Takes the next record of the log.

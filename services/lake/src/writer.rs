@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use attune_api::progress::{self, Sign};
 use attune_store::Tenant;
-use attune_store::events::{Bounds, Event, EventLog, Position, lost_end};
+use attune_store::events::{Event, EventLog, places, resume};
 use attune_store::objects::Objects;
 use attune_store::relational::{Relational, all_tenants};
 use tokio::sync::watch;
@@ -215,16 +215,11 @@ async fn write(
 ) -> Result<(), LakeError> {
     'open: loop {
         let mut tail = Tail::open(stores.objects.clone(), tenant.clone(), settings).await?;
-        let reached = tail.reached();
-        stores.events.reserve(tenant, &reached).await?;
-        let bounds = stores.events.bounds(tenant).await?;
-        if let Some((&Bounds { partition, next, .. }, reached)) = lost_end(&bounds, &reached) {
-            return Err(LakeError::Ends { next, reached, partition });
+        let (bounds, lost) = resume(&*stores.events, tenant, tail.reached()).await?;
+        if let Some(lost) = lost {
+            return Err(lost.into());
         }
-        let from: Vec<Position> = bounds
-            .iter()
-            .map(|one| Position { partition: one.partition, offset: tail.next(one.partition).max(one.first) })
-            .collect();
+        let from = places(&bounds, |bound| tail.next(bound.partition));
         let mut reader = stores.events.read(tenant, &from).await?;
         loop {
             let events = tokio::select! {

@@ -11,7 +11,7 @@ use attune_api::catalogue::{ITEMS_MAX, SharedCatalogue};
 use attune_api::progress::Sign;
 use attune_api::{ApiError, Call};
 use attune_store::StoreError;
-use attune_store::events::{Bounds, Consumer, EventLog, Position, lost_end};
+use attune_store::events::{Bounds, Consumer, EventLog, Position, places, resume};
 use attune_store::relational::Relational;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -227,24 +227,20 @@ impl Follower {
     /// cannot see to that is the truth, and the state is made of it anew.
     async fn bounds(&self) -> Result<Vec<Bounds>, Fault> {
         let tenant = &self.replica.tenant;
-        let position = |(&partition, &offset): (&u32, &u64)| Position { partition, offset };
-        let reached: Vec<Position> = self.replica.state().next().iter().map(position).collect();
-        self.log.reserve(tenant, &reached).await?;
-        let bounds = self.log.bounds(tenant).await?;
-        if let Some((bound, reached)) = lost_end(&bounds, &reached) {
-            let Bounds { partition, next, .. } = bound;
-            tracing::error!(%tenant, partition, next, reached, "the log has lost its end: lists are made of what is left");
+        let reached = self.replica.state().next().clone();
+        let (bounds, lost) = resume(&*self.log, tenant, &reached).await?;
+        if let Some(lost) = lost {
+            tracing::error!(%tenant, %lost, "the log has lost its end: lists are made of what is left");
             let items = self.replica.state().items().clone();
             self.replica.restore(State::of(items, &self.replica.rules));
         }
         Ok(bounds)
     }
 
-    /// Where to go on: after what the state has, or at the first event that is kept.
+    /// Where to go on: after what the state has.
     fn from(&self, bounds: &[Bounds]) -> Vec<Position> {
         let state = self.replica.state();
-        let offset = |bound: &Bounds| state.next().get(&bound.partition).copied().unwrap_or(0).max(bound.first);
-        bounds.iter().map(|bound| Position { partition: bound.partition, offset: offset(bound) }).collect()
+        places(bounds, |bound| state.next().get(&bound.partition).copied().unwrap_or(0))
     }
 
     fn caught_up(&self, bounds: &[Bounds]) -> bool {

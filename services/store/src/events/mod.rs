@@ -22,6 +22,7 @@ pub(crate) mod check;
 mod guarded;
 pub(crate) mod letter;
 mod partition;
+mod resume;
 mod stretch;
 
 use std::time::Duration;
@@ -32,6 +33,7 @@ use bytes::Bytes;
 use crate::{Health, StoreError, Tenant};
 
 pub use partition::partition_of;
+pub use resume::{LostEnd, Offsets, places, resume};
 pub use stretch::Stretch;
 
 /// The longest subject, in bytes: the longest id of the wire contract, with room for what a service puts before it. The
@@ -155,14 +157,6 @@ pub struct DeadLetterPage {
     pub next: Option<u64>,
 }
 
-/// A partition that ends before what somebody has read of it, and how far that was: a log that has lost its end.
-pub fn lost_end<'b>(bounds: &'b [Bounds], reached: &[Position]) -> Option<(&'b Bounds, u64)> {
-    bounds.iter().find_map(|bound| {
-        let reached = reached.iter().find(|position| position.partition == bound.partition)?.offset;
-        (reached > bound.next).then_some((bound, reached))
-    })
-}
-
 /// Bytes of a log that could not be read, and what became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -243,7 +237,7 @@ pub trait EventLog: Send + Sync {
     /// Gives out no offset below these any more. Who reads the log names how far he had come before he reads on: a log that
     /// has lost its end (files that were deleted, a backup that is older than what was made of it) would else give the
     /// numbers of lost events to new ones, which he takes for known. A log that cannot lose its end by itself does nothing;
-    /// [`EventLog::bounds`] tells whether it has.
+    /// [`resume`] tells whether it has.
     ///
     /// # Errors
     /// As [`EventLog::append`].

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Bounds, Consumer, Event, EventLog, Position};
+use super::{Bounds, Consumer, Event, EventLog, Position, places};
 use crate::{ErrorKind, StoreError, StoreKind, Tenant};
 
 /// How long one look waits.
@@ -24,10 +24,9 @@ impl Stretch {
     /// The log cannot be reached.
     pub async fn open(log: &dyn EventLog, tenant: &Tenant, from: impl Fn(&Bounds) -> u64) -> Result<Self, StoreError> {
         let bounds = log.bounds(tenant).await?;
-        let at = |bounds: &Bounds| from(bounds).max(bounds.first);
-        let left = bounds.iter().filter(|one| at(one) < one.next).map(|one| (one.partition, one.next)).collect();
-        let from: Vec<Position> =
-            bounds.iter().map(|one| Position { partition: one.partition, offset: at(one) }).collect();
+        let from = places(&bounds, from);
+        let is_left = |(at, bound): &(&Position, &Bounds)| at.offset < bound.next;
+        let left = from.iter().zip(&bounds).filter(is_left).map(|(_, bound)| (bound.partition, bound.next)).collect();
         Ok(Self { reader: log.read(tenant, &from).await?, left })
     }
 
