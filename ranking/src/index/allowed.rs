@@ -51,7 +51,7 @@ impl Allowed {
 
     /// The places, rising.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..).zip(&*self.words).flat_map(|(word, bits)| {
+        (0..).zip(&*self.words).filter(|(_, bits)| **bits != 0).flat_map(|(word, bits)| {
             let rest = std::iter::successors(Some(*bits), |bits| Some(bits & bits.wrapping_sub(1)));
             rest.take_while(|bits| *bits != 0).map(move |bits| 64 * word + bits.trailing_zeros())
         })

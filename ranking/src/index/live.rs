@@ -201,7 +201,7 @@ impl View {
         self.sealed.len()
     }
 
-    /// Bytes held by vectors and their screen.
+    /// Bytes held by vectors, their screen and their rows.
     pub fn bytes(&self) -> usize {
         self.sealed.iter().map(Sealed::bytes).sum()
     }

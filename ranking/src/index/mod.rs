@@ -25,6 +25,7 @@
 
 mod allowed;
 pub mod bound;
+mod by_row;
 mod cluster;
 mod error;
 mod head;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::by_row::ByRow;
 use super::layout::Layout;
 use super::search::{Mask, Search};
 use super::subset::Key;
@@ -31,8 +32,7 @@ pub(super) enum Among<'a> {
 struct Base {
     segment: Segment,
     columns: Columns,
-    /// The places that hold items, by rising row.
-    by_row: Vec<u32>,
+    by_row: ByRow,
 }
 
 /// A segment of an index. Cloning shares all but the bits of the living.
@@ -49,9 +49,7 @@ pub(super) struct Sealed {
 impl Base {
     fn new(segment: Segment, columns: Columns) -> Self {
         let places = (0..).zip(segment.places()).filter_map(|(place, row)| Some((row?, place)));
-        let mut by_row: Vec<(u32, u32)> = places.collect();
-        by_row.sort_unstable();
-        Self { by_row: by_row.into_iter().map(|(_, place)| place).collect(), segment, columns }
+        Self { by_row: ByRow::new(places), segment, columns }
     }
 }
 
@@ -130,7 +128,7 @@ impl Sealed {
     /// The items, of the living and the dead, if they are laid out for themselves.
     fn subset(&self, among: Among<'_>, queries: usize) -> Option<Arc<Layout>> {
         let Base { segment, columns, by_row } = &*self.base;
-        let all = || Allowed::new(segment.places().len(), by_row.iter().copied());
+        let all = || Allowed::new(segment.places().len(), by_row.places().iter().copied());
         match among {
             Among::Filter(None) => None,
             Among::Filter(Some(filter)) => {
@@ -164,20 +162,12 @@ impl Sealed {
 
     /// The place of the living item of a row.
     pub(super) fn place(&self, row: u32) -> Option<u32> {
-        let Base { segment, by_row, .. } = &*self.base;
-        let row_at = |place: &u32| segment.layout.rows[*place as usize];
-        // Where no row is left out between the first and the last, it is known where this one is.
-        let at = row.checked_sub(row_at(by_row.first()?))? as usize;
-        let place = match by_row.get(at) {
-            Some(place) if row_at(place) == row => *place,
-            _ => by_row[by_row.binary_search_by_key(&row, row_at).ok()?],
-        };
-        self.live.contains(place).then_some(place)
+        self.base.by_row.place(row).filter(|place| self.live.contains(*place))
     }
 
     /// The largest row, of the living or not.
     pub(super) fn row_max(&self) -> Option<u32> {
-        self.base.by_row.last().and_then(|place| self.base.segment.row(*place))
+        self.base.by_row.row_max()
     }
 
     pub(super) fn vector(&self, place: u32) -> &[f32] {
@@ -209,8 +199,8 @@ impl Sealed {
         Item { row, vector: self.base.segment.layout.vector(place as usize).to_vec(), attributes: attributes.collect() }
     }
 
-    /// Bytes held by vectors and their screen.
+    /// Bytes held by vectors, their screen and their rows.
     pub(super) fn bytes(&self) -> usize {
-        self.base.segment.bytes()
+        self.base.segment.bytes() + self.base.by_row.bytes()
     }
 }

@@ -59,11 +59,6 @@ impl Segment {
         self.layout.rows.iter().map(|&row| (row != HOLE).then_some(row))
     }
 
-    /// The caller's row at one place.
-    pub(super) fn row(&self, place: u32) -> Option<u32> {
-        Some(self.layout.rows[place as usize]).filter(|row| *row != HOLE)
-    }
-
     /// Bytes held, those of subsets among them.
     pub fn bytes(&self) -> usize {
         self.layout.bytes() + self.subsets.bytes()

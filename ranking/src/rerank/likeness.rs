@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use attune_kernels::{Isa, inner_products, l2_normalize};
+use attune_kernels::{Isa, inner_products};
 use serde::{Deserialize, Serialize};
 
 use crate::attributes::Value;
@@ -30,6 +30,15 @@ pub(super) struct Nearest<'a> {
     taken: Taken<'a>,
 }
 
+/// Where a candidate points.
+#[derive(Clone, Copy, Debug)]
+struct Direction<'a> {
+    /// Empty where it has none.
+    vector: &'a [f32],
+    /// 1 over its length; 0 where that is 0.
+    scale: f32,
+}
+
 /// What is known of a candidate. It can only become more alike.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
@@ -41,8 +50,8 @@ struct Known {
 /// Those that were taken, in a form that others can be compared with.
 #[derive(Debug)]
 enum Taken<'a> {
-    /// Vectors of length 1 or 0, row by row, and memory to use.
-    Vectors { width: usize, vectors: Vec<f32>, own: Vec<f32>, products: Vec<f32> },
+    /// Vectors of length 1 or 0, row by row; the directions of candidates that were looked up; and memory to use.
+    Vectors { width: usize, vectors: Vec<f32>, directions: Vec<Option<Direction<'a>>>, products: Vec<f32> },
     /// Values of an attribute, as sorted numbers.
     Values { attribute: &'a str, numbers: HashMap<String, u32>, values: Vec<Vec<u32>> },
 }
@@ -51,8 +60,8 @@ impl<'a> Nearest<'a> {
     pub(super) fn new(likeness: &'a Likeness, catalogue: &'a View, rows: Vec<u32>) -> Self {
         let taken = match likeness {
             Likeness::Vectors => {
-                let (width, vectors, own, products) = (catalogue.width(), Vec::new(), Vec::new(), Vec::new());
-                Taken::Vectors { width, vectors, own, products }
+                let (vectors, directions, products) = (Vec::new(), vec![None; rows.len()], Vec::new());
+                Taken::Vectors { width: catalogue.width(), vectors, directions, products }
             }
             Likeness::Attribute(attribute) => Taken::Values { attribute, numbers: HashMap::new(), values: Vec::new() },
         };
@@ -68,16 +77,20 @@ impl<'a> Nearest<'a> {
     pub(super) fn compare(&mut self, candidate: usize) {
         let (row, Known { likeness, compared }) = (self.rows[candidate], &mut self.known[candidate]);
         let nearest = match &mut self.taken {
-            Taken::Vectors { width, vectors, own, products } => {
+            Taken::Vectors { width, vectors, directions, products } => {
                 let taken = vectors.len() / *width;
                 if *compared == taken {
                     return;
                 }
-                direction(self.catalogue, row, *width, own);
-                products.resize(taken - *compared, 0.0);
-                inner_products(isa(), own, &vectors[*compared * *width..], products);
+                let Direction { vector, scale } =
+                    *directions[candidate].get_or_insert_with(|| direction(self.catalogue, row));
+                products.clear();
+                if !vector.is_empty() {
+                    products.resize(taken - *compared, 0.0);
+                    inner_products(isa(), vector, &vectors[*compared * *width..], products);
+                }
                 *compared = taken;
-                products.iter().copied().fold(*likeness, f32::max)
+                products.iter().fold(*likeness, |nearest, product| nearest.max(scale * product))
             }
             Taken::Values { attribute, numbers, values } => {
                 if *compared == values.len() {
@@ -95,9 +108,11 @@ impl<'a> Nearest<'a> {
     pub(super) fn take(&mut self, candidate: usize) {
         let row = self.rows[candidate];
         match &mut self.taken {
-            Taken::Vectors { width, vectors, own, .. } => {
-                direction(self.catalogue, row, *width, own);
-                vectors.extend_from_slice(own);
+            Taken::Vectors { width, vectors, directions, .. } => {
+                let known = directions[candidate].get_or_insert_with(|| direction(self.catalogue, row));
+                let (Direction { vector, scale }, end) = (*known, vectors.len() + *width);
+                vectors.extend(vector.iter().map(|value| scale * value));
+                vectors.resize(end, 0.0);
             }
             Taken::Values { attribute, numbers, values } => {
                 values.push(numbered(texts(self.catalogue.value(row, attribute)), numbers));
@@ -110,12 +125,15 @@ fn isa() -> Isa {
     Isa::active().expect("checked at start")
 }
 
-/// Writes the vector of a row, scaled to length 1; zeros where it has none.
-fn direction(catalogue: &View, row: u32, width: usize, own: &mut Vec<f32>) {
-    own.clear();
-    own.extend_from_slice(catalogue.vector(row).unwrap_or_default());
-    own.resize(width, 0.0);
-    l2_normalize(isa(), own, width);
+/// Where a row points.
+fn direction(catalogue: &View, row: u32) -> Direction<'_> {
+    let vector = catalogue.vector(row).unwrap_or_default();
+    let mut square = [0.0];
+    if !vector.is_empty() {
+        inner_products(isa(), vector, vector, &mut square);
+    }
+    let scale = if square[0] > 0.0 { 1.0 / square[0].sqrt() } else { 0.0 };
+    Direction { vector, scale }
 }
 
 /// Numbers of values, sorted.

@@ -52,9 +52,11 @@ impl Ranking {
         if let Some(allowed) = batch.allowed
             && allowed.count() < self.rows.len() / NARROW
         {
-            let place = |row: u32| self.places.get(row as usize).copied().filter(|place| *place != u32::MAX);
-            let rows = allowed.iter().filter(|row| !request.excludes(*row));
-            let mut places: Vec<u32> = rows.filter_map(place).filter(|place| *place >= first).collect();
+            let rows: Vec<u32> = allowed.iter().filter(|row| !request.excludes(*row)).collect();
+            // By itself, so that one row need not wait until another one's place has come from memory.
+            let place = |row: &u32| self.places.get(*row as usize).copied().unwrap_or(u32::MAX);
+            let mut places: Vec<u32> = rows.iter().map(place).collect();
+            places.retain(|place| (first..u32::MAX).contains(place));
             places.sort_unstable();
             places.truncate(batch.k);
             return places;

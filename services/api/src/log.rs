@@ -3,6 +3,10 @@
 //! The log is the truth of all that is derived: whatever a consumer keeps can be made again from these records. They
 //! outlive every version of the program, so fields are only ever added, each with a default.
 
+use std::borrow::Cow;
+use std::iter::repeat_n;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -43,6 +47,7 @@ struct Counted {
     request_id: String,
     time_ms: i64,
     surface: Option<String>,
+    item_ids: Vec<String>,
     items: Vec<CountedItem>,
 }
 
@@ -53,8 +58,9 @@ struct CountedItem {
 }
 
 impl From<Counted> for Exposure {
-    fn from(Counted { request_id, time_ms, surface, items }: Counted) -> Self {
-        let items = items.into_iter().map(|CountedItem { item_id }| Shown { item_id, ..Shown::default() }).collect();
+    fn from(Counted { request_id, time_ms, surface, item_ids, items }: Counted) -> Self {
+        let ids = item_ids.into_iter().chain(items.into_iter().map(|CountedItem { item_id }| item_id));
+        let items = ids.map(|item_id| Shown { item_id, ..Shown::default() }).collect();
         Self { request_id, time_ms, surface, items, ..Self::default() }
     }
 }
@@ -64,7 +70,100 @@ impl From<Counted> for Exposure {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Lent<'r> {
     Event(&'r Event),
-    Exposure(&'r Exposure),
+    Exposure(&'r Written<'r>),
+}
+
+/// An exposure as it stands in the log. Its numbers, a dozen to each of up to a thousand items, are one text: as decimals
+/// they were most of what a ranking cost, for whoever writes or reads them and for whoever passes them over.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Written<'r> {
+    request_id: Cow<'r, str>,
+    time_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    surface: Option<Cow<'r, str>>,
+    pipeline: Cow<'r, str>,
+    model_version: Cow<'r, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    experiment: Option<Cow<'r, Arm>>,
+    #[serde(skip_serializing_if = "no_names")]
+    feature_names: Cow<'r, [String]>,
+    /// From the top.
+    item_ids: Vec<Cow<'r, str>>,
+    /// Base64 of 32-bit floats, the lowest byte first: item by item its score, its propensity and as many features as every
+    /// item has; NaN where one is absent.
+    numbers: String,
+    /// In place of the two, in logs from before there were these: item by item.
+    #[serde(skip_serializing)]
+    items: Vec<Shown>,
+}
+
+/// A list whose numbers are not those of its items.
+#[derive(Debug, thiserror::Error)]
+enum NumbersError {
+    #[error("the numbers are no base64: {0}")]
+    Text(#[from] base64::DecodeError),
+    #[error("{bytes} bytes of numbers are none for {items} items")]
+    Length { bytes: usize, items: usize },
+}
+
+fn no_names(names: &[String]) -> bool {
+    names.is_empty()
+}
+
+impl<'r> Written<'r> {
+    fn of(list: &'r Exposure) -> Self {
+        let features = list.items.iter().map(|shown| shown.features.len()).max().unwrap_or(0);
+        let mut bytes = Vec::with_capacity(size_of::<f32>() * (2 + features) * list.items.len());
+        for shown in &list.items {
+            let absent = features - shown.features.len();
+            let known = shown.features.iter().map(|feature| feature.unwrap_or(f32::NAN));
+            let numbers = [shown.score, shown.propensity].into_iter().chain(known).chain(repeat_n(f32::NAN, absent));
+            numbers.for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+        }
+        Self {
+            request_id: (&list.request_id).into(),
+            time_ms: list.time_ms,
+            surface: list.surface.as_ref().map(Into::into),
+            pipeline: (&list.pipeline).into(),
+            model_version: (&list.model_version).into(),
+            experiment: list.experiment.as_ref().map(Cow::Borrowed),
+            feature_names: (&list.feature_names).into(),
+            item_ids: list.items.iter().map(|shown| (&shown.item_id).into()).collect(),
+            numbers: BASE64_STANDARD.encode(bytes),
+            items: Vec::new(),
+        }
+    }
+}
+
+impl TryFrom<Written<'_>> for Exposure {
+    type Error = NumbersError;
+
+    fn try_from(written: Written<'_>) -> Result<Self, NumbersError> {
+        let (ids, bytes) = (written.item_ids, BASE64_STANDARD.decode(written.numbers)?);
+        let each = bytes.len() / ids.len().max(1);
+        if each * ids.len() != bytes.len() || each % size_of::<f32>() != 0 || (each < 8 && !ids.is_empty()) {
+            return Err(NumbersError::Length { bytes: bytes.len(), items: ids.len() });
+        }
+        let number = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let shown = |(item_id, bytes): (Cow<'_, str>, &[u8])| {
+            let mut numbers = bytes.chunks_exact(size_of::<f32>()).map(number);
+            let (score, propensity) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+            let features = numbers.map(|feature| Some(feature).filter(|feature| !feature.is_nan())).collect();
+            Shown { item_id: item_id.into_owned(), score, propensity, features }
+        };
+        let columns = ids.into_iter().zip(bytes.chunks_exact(each.max(1))).map(shown);
+        Ok(Self {
+            request_id: written.request_id.into_owned(),
+            time_ms: written.time_ms,
+            surface: written.surface.map(Cow::into_owned),
+            pipeline: written.pipeline.into_owned(),
+            model_version: written.model_version.into_owned(),
+            experiment: written.experiment.map(Cow::into_owned),
+            feature_names: written.feature_names.into_owned(),
+            items: columns.chain(written.items).collect(),
+        })
+    }
 }
 
 impl Record {
@@ -105,7 +204,7 @@ impl Event {
 impl Exposure {
     /// As a record of the log.
     pub fn to_record(&self) -> Vec<u8> {
-        serde_json::to_vec(&Lent::Exposure(self)).expect("plain data")
+        serde_json::to_vec(&Lent::Exposure(&Written::of(self))).expect("plain data")
     }
 }
 
@@ -143,7 +242,7 @@ pub struct Event {
 
 /// A list that was served.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(try_from = "Written<'_>")]
 pub struct Exposure {
     /// The server's name of the list.
     pub request_id: String,
@@ -290,12 +389,47 @@ mod tests {
             let is_list = matches!(record, Record::Exposure(_));
             assert!(is_list || Record::read_counted(&written(&record)).unwrap() == record);
         }
-        for strange in
-            [&br#"{"kind":"dream"}"#[..], br#"{"kind":"event","time_ms":"now"}"#, br#"{"kind":"event","#, b""]
-        {
+        let strange: [&[u8]; 7] = [
+            br#"{"kind":"dream"}"#,
+            br#"{"kind":"event","time_ms":"now"}"#,
+            br#"{"kind":"event","#,
+            br#"{"kind":"exposure","item_ids":["i"],"numbers":"AAAA"}"#,
+            br#"{"kind":"exposure","item_ids":["i","j"],"numbers":""}"#,
+            br#"{"kind":"exposure","item_ids":[],"numbers":"not base64"}"#,
+            b"",
+        ];
+        for strange in strange {
             assert!(Record::read(strange).is_err());
         }
         assert_eq!(Record::read(br#"{"kind":"event","later":1}"#).unwrap(), Record::Event(Event::default()));
+    }
+
+    proptest! {
+        #[test]
+        fn lists_are_read_as_they_were_written(
+            items in prop::collection::vec((".{0,5}", any::<i32>(), any::<i32>()), 0..5), features in 0_usize..4, texts in prop::collection::vec(".{0,9}", 4),
+            time_ms in any::<i64>(), arm in any::<bool>(),
+        ) {
+            let [request_id, surface, pipeline, model_version] = texts.try_into().unwrap();
+            let number = |of: i32| of as f32 / 8.0;
+            let items = items.into_iter().map(|(item_id, score, odd)| {
+                let feature = |place: usize| (!(odd as usize + place).is_multiple_of(3)).then(|| number(odd) + place as f32);
+                Shown { item_id, score: number(score), propensity: number(odd), features: (0..features).map(feature).collect() }
+            });
+            let list = Exposure {
+                request_id, time_ms, surface: Some(surface), pipeline, model_version,
+                experiment: arm.then(|| Arm { experiment: "e".into(), arm: "a".into(), chance: 0.25 }),
+                feature_names: (0..features).map(|number| number.to_string()).collect(),
+                items: items.collect(),
+            };
+            let (written, record) = (list.to_record(), Record::Exposure(list));
+            prop_assert!(written.starts_with(EXPOSURE));
+            prop_assert_eq!(&Record::read(&written).unwrap(), &record);
+            // As it stands in older logs.
+            let older = serde_json::to_vec(&record).unwrap();
+            prop_assert_eq!(&Record::read(&older).unwrap(), &record);
+            prop_assert_eq!(Record::read_counted(&written).unwrap(), Record::read_counted(&older).unwrap());
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 
 use crate::manifest::Dataset;
 
@@ -82,11 +83,18 @@ impl LakeError {
     }
 }
 
+fn path(parts: &[&str]) -> ColumnPath {
+    ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect())
+}
+
 /// How files are written.
 fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(Some(GROUP_ROWS))
+        // Hardly one is like another, and each would be looked up.
+        .set_column_dictionary_enabled(path(&["score"]), false)
+        .set_column_dictionary_enabled(path(&["feature_values", "key_value", "value"]), false)
         .set_created_by(concat!("attune ", env!("CARGO_PKG_VERSION")).to_owned())
         .build()
 }

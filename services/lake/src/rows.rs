@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
+    ArrayRef, Float32Array, Float32Builder, Float64Array, MapArray, RecordBatch, StringArray, StringBuilder,
+    StructArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use attune_api::log::{Arm, Event, Exposure, Shown};
 
 use crate::codec::LakeError;
@@ -22,6 +24,11 @@ impl Row<Exposure> {
     /// What was shown, with its place on the list.
     fn positions(&self) -> impl Iterator<Item = (&Self, usize, &Shown)> {
         self.record.items.iter().enumerate().map(move |(rank, one)| (self, rank, one))
+    }
+
+    /// What is known of each, position by position.
+    fn features(&self) -> impl Iterator<Item = (&String, &Option<f32>)> {
+        self.record.items.iter().flat_map(|shown| self.record.feature_names.iter().zip(&shown.features))
     }
 }
 
@@ -51,7 +58,8 @@ pub fn events_schema() -> SchemaRef {
     ]))
 }
 
-/// The columns of exposures, a row for each position of a list.
+/// The columns of exposures, a row for each position of a list. Files of older versions have features as a text instead,
+/// which a replay puts right.
 pub fn exposures_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         text("subject", false),
@@ -68,8 +76,17 @@ pub fn exposures_schema() -> SchemaRef {
         text("item_id", false),
         Field::new("score", DataType::Float32, false),
         Field::new("propensity", DataType::Float32, false),
-        text("features", true),
+        Field::new("feature_values", DataType::Map(Arc::new(feature_entries()), false), true),
     ]))
+}
+
+/// The name of a feature, and its value where there is one.
+fn feature_entry() -> Fields {
+    [text("key", false), Field::new("value", DataType::Float32, true)].into_iter().collect()
+}
+
+fn feature_entries() -> Field {
+    Field::new("key_value", DataType::Struct(feature_entry()), false)
 }
 
 fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
@@ -111,23 +128,21 @@ fn chance(arm: &Arm) -> Option<f64> {
     Some(arm.chance).filter(|chance| *chance > 0.0)
 }
 
-/// The features of each position of a list as JSON, written as they come: there are a dozen to each of millions.
-fn features(list: &Exposure) -> impl Iterator<Item = Option<String>> {
-    let json = |name: &String| serde_json::to_string(name).unwrap_or_default();
-    let names: Vec<String> = list.feature_names.iter().map(json).collect();
-    list.items.iter().map(move |one| {
-        let mut text = Vec::new();
-        for (name, value) in names.iter().zip(&one.features) {
-            text.push(if text.is_empty() { b'{' } else { b',' });
-            text.extend_from_slice(name.as_bytes());
-            text.push(b':');
-            serde_json::to_writer(&mut text, value).expect("a number, or null where it is none");
-        }
-        (!text.is_empty()).then(|| {
-            text.push(b'}');
-            String::from_utf8(text).expect("JSON is text")
-        })
-    })
+/// By position, its features with their names.
+fn features(rows: &[Row<Exposure>]) -> Result<ArrayRef, LakeError> {
+    let of_position = |row: &Row<Exposure>| {
+        let names = row.record.feature_names.len();
+        row.record.items.iter().map(move |shown| names.min(shown.features.len())).collect::<Vec<usize>>()
+    };
+    let offsets = OffsetBuffer::from_lengths(rows.iter().flat_map(of_position));
+    let (mut names, mut values) = (StringBuilder::new(), Float32Builder::new());
+    for (name, value) in rows.iter().flat_map(Row::features) {
+        names.append_value(name);
+        values.append_option(*value);
+    }
+    let entries =
+        StructArray::try_new(feature_entry(), vec![Arc::new(names.finish()), Arc::new(values.finish())], None)?;
+    Ok(Arc::new(MapArray::try_new(Arc::new(feature_entries()), offsets, entries, None, false)?))
 }
 
 pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError> {
@@ -135,7 +150,6 @@ pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError
     let positions: Vec<_> = rows.iter().flat_map(Row::positions).collect();
     let shown = || positions.iter().copied();
     let list = || shown().map(|(row, ..)| &row.record);
-    let features: Vec<Option<String>> = rows.iter().flat_map(|row| features(&row.record)).collect();
     let columns = vec![
         texts(shown().map(|(row, ..)| row.subject.as_str())),
         Arc::new(UInt64Array::from_iter_values(shown().map(|(row, ..)| row.offset))) as ArrayRef,
@@ -151,7 +165,7 @@ pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError
         texts(shown().map(|(.., one)| one.item_id.as_str())),
         Arc::new(Float32Array::from_iter_values(shown().map(|(.., one)| one.score))),
         Arc::new(Float32Array::from_iter_values(shown().map(|(.., one)| one.propensity))),
-        optional(features.iter().map(Option::as_deref)),
+        features(rows)?,
     ];
     Ok(RecordBatch::try_new(exposures_schema(), columns)?)
 }

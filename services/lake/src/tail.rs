@@ -103,14 +103,13 @@ impl Tail {
     pub async fn flush(&mut self) -> Result<bool, LakeError> {
         let pending = std::mem::take(&mut self.pending);
         let mut manifest = self.manifest.clone();
-        for (&(day, partition), rows) in pending.events.iter().filter(|(_, rows)| !rows.is_empty()) {
-            manifest.files.push(self.put(Dataset::Events, day, partition, rows::events(rows)?).await?);
+        for ((day, partition), rows) in pending.events {
+            let file = self.put(Dataset::Events, day, partition, move || rows::events(&rows)).await?;
+            manifest.files.extend(file);
         }
-        for (&(day, partition), rows) in &pending.exposures {
-            let rows = rows::exposures(rows)?;
-            if rows.num_rows() > 0 {
-                manifest.files.push(self.put(Dataset::Exposures, day, partition, rows).await?);
-            }
+        for ((day, partition), rows) in pending.exposures {
+            let file = self.put(Dataset::Exposures, day, partition, move || rows::exposures(&rows)).await?;
+            manifest.files.extend(file);
         }
         manifest.next.extend(pending.next);
         manifest.duplicates += pending.duplicates;
@@ -135,9 +134,7 @@ impl Tail {
             match without(&rows, |subject| forgotten.contains_key(subject))? {
                 None => files.push(file),
                 Some(rest) => {
-                    if rest.num_rows() > 0 {
-                        files.push(self.put(file.dataset, file.day, file.partition, rest).await?);
-                    }
+                    files.extend(self.put(file.dataset, file.day, file.partition, || Ok(rest)).await?);
                     replaced.push(file);
                 }
             }
@@ -179,13 +176,23 @@ impl Tail {
         Ok(true)
     }
 
-    async fn put(&self, dataset: Dataset, day: i64, partition: u32, rows: RecordBatch) -> Result<DataFile, LakeError> {
-        let ((first, last), (time_min_ms, time_max_ms)) = (offsets(&rows)?, times(&rows)?);
-        let (key, count) = (String::new(), rows.num_rows() as u64);
-        let bytes = spawn_blocking(move || encode(&rows)).await??;
-        let file =
-            DataFile { key, dataset, day, partition, first, last, rows: count, bytes: 0, time_min_ms, time_max_ms };
-        self.keep(file, bytes).await
+    /// A file of the rows that are made where it may take its time; none where there are none.
+    async fn put(
+        &self,
+        dataset: Dataset,
+        day: i64,
+        partition: u32,
+        make: impl FnOnce() -> Result<RecordBatch, LakeError> + Send + 'static,
+    ) -> Result<Option<DataFile>, LakeError> {
+        let made = move || {
+            let batch = make()?;
+            let ((first, last), (time_min_ms, time_max_ms)) = (offsets(&batch)?, times(&batch)?);
+            let (key, rows) = (String::new(), batch.num_rows() as u64);
+            let file = DataFile { key, dataset, day, partition, first, last, rows, bytes: 0, time_min_ms, time_max_ms };
+            Ok::<_, LakeError>((file, encode(&batch)?))
+        };
+        let (file, bytes) = spawn_blocking(made).await??;
+        if file.rows == 0 { Ok(None) } else { self.keep(file, bytes).await.map(Some) }
     }
 
     /// Keeps the bytes of a file that has no key yet.

@@ -1,6 +1,7 @@
 //! What was shown, into the log: one record a list, in the background. A crash may lose the last second of them; nobody
 //! was promised one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use attune_api::log::Exposure;
 use attune_store::Tenant;
 use attune_store::events::{EventLog, NewEvent};
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Lists that wait to be written; one more is dropped and counted.
@@ -16,6 +18,8 @@ const WAITING_MAX: usize = 8_192;
 const BATCH: usize = 256;
 /// How long a list waits for others to be written with.
 const GATHER: Duration = Duration::from_millis(200);
+
+const DROPPED: &str = "attune_exposures_dropped_total";
 
 /// A list that was shown.
 pub struct Shown {
@@ -39,7 +43,7 @@ impl Exposures {
     /// Takes a list, or drops it where too many wait.
     pub fn take(&self, shown: Shown) {
         if self.0.try_send(shown).is_err() {
-            metrics::counter!("attune_exposures_dropped_total").increment(1);
+            metrics::counter!(DROPPED).increment(1);
         }
     }
 }
@@ -63,17 +67,31 @@ pub async fn write(mut lists: mpsc::Receiver<Shown>, log: Arc<dyn EventLog>, mut
     }
 }
 
-async fn append(mut batch: Vec<Shown>, log: &dyn EventLog) {
-    batch.sort_by(|left, right| left.tenant.cmp(&right.tenant));
-    let by_tenant = batch.chunk_by(|left, right| left.tenant == right.tenant);
-    for lists in by_tenant {
-        let event = |shown: &Shown| {
-            let payload = shown.exposure.to_record().into();
-            NewEvent { subject: shown.subject.clone(), payload }
-        };
-        if let Err(error) = log.append(&lists[0].tenant, lists.iter().map(event).collect()).await {
-            metrics::counter!("attune_exposures_dropped_total").increment(lists.len() as u64);
-            tracing::warn!(tenant = %lists[0].tenant, lists = lists.len(), %error, "exposures could not be written");
+async fn append(batch: Vec<Shown>, log: &dyn EventLog) {
+    let lists = batch.len();
+    // A hundred long ones take milliseconds, for which requests would wait.
+    let by_tenant = match spawn_blocking(|| written(batch)).await {
+        Ok(by_tenant) => by_tenant,
+        Err(error) => {
+            metrics::counter!(DROPPED).increment(lists as u64);
+            tracing::error!(lists, %error, "exposures could not be written");
+            return;
+        }
+    };
+    for (tenant, lists) in by_tenant {
+        let count = lists.len();
+        if let Err(error) = log.append(&tenant, lists).await {
+            metrics::counter!(DROPPED).increment(count as u64);
+            tracing::warn!(%tenant, lists = count, %error, "exposures could not be written");
         }
     }
+}
+
+/// As they stand in the log.
+fn written(batch: Vec<Shown>) -> BTreeMap<Tenant, Vec<NewEvent>> {
+    let mut by_tenant: BTreeMap<Tenant, Vec<NewEvent>> = BTreeMap::new();
+    for Shown { tenant, subject, exposure } in batch {
+        by_tenant.entry(tenant).or_default().push(NewEvent { subject, payload: exposure.to_record().into() });
+    }
+    by_tenant
 }

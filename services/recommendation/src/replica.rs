@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
 
 use attune_api::catalogue::Entry;
 use attune_api::log::Record;
@@ -19,7 +20,7 @@ use crate::shelf::{Kinds, Shelf, ShelfError, Stocking};
 use crate::stock::Stock;
 use crate::world::{Counted, MoreSources, World};
 
-/// Records that are applied, or items that are given rows, while nobody reads.
+/// Effects that are applied, an event's or those of a list on its items, or items that are given rows, while nobody reads.
 const APPLIED_AT_ONCE: usize = 128;
 
 /// What a tenant's requests and its follower share. Locks that requests need are held for as long as some memory is copied,
@@ -54,6 +55,16 @@ pub struct Entered {
 impl From<Event> for Entered {
     fn from(Event { position, subject, payload, .. }: Event) -> Self {
         Self { position, subject, record: Record::read_counted(&payload) }
+    }
+}
+
+impl Entered {
+    /// How much there is to apply: a list counts for each of its items.
+    fn effects(&self) -> usize {
+        match &self.record {
+            Ok(Record::Exposure(list)) => 1 + list.items.len(),
+            _ => 1,
+        }
     }
 }
 
@@ -196,14 +207,24 @@ impl Replica {
             });
         }
         while records.peek().is_some() {
-            let state = &mut *self.state_mut();
-            for entered in records.by_ref().take(APPLIED_AT_ONCE) {
-                consumed.take(state, entered, |state, subject, record| state.apply(subject, record, &self.rules));
-            }
+            self.apply_some(&mut records, &mut consumed);
+            // Who waits to read goes first.
+            thread::yield_now();
         }
         self.state_mut().advance(positions.iter().map(|position| (position.partition, position.offset)));
         self.progress.send_modify(|batches| *batches += 1);
         consumed
+    }
+
+    /// As much as may be applied at once.
+    fn apply_some(&self, records: &mut dyn Iterator<Item = Entered>, consumed: &mut Consumed) {
+        let (state, mut effects) = (&mut *self.state_mut(), 0);
+        while effects < APPLIED_AT_ONCE
+            && let Some(entered) = records.next()
+        {
+            effects += entered.effects();
+            consumed.take(state, entered, |state, subject, record| state.apply(subject, record, &self.rules));
+        }
     }
 
     /// Lays everything out anew: the catalogue as a whole.
@@ -298,7 +319,6 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::thread;
     use std::time::Duration;
 
     use attune_ranking::data::Worth;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use attune_api::log::{Exposure, Shown as ShownItem};
 use attune_api::moment::now_ms;
-use attune_api::rest::recommendation::{ListTiming, RecommendResponse};
+use attune_api::rest::recommendation::{ListTiming, RecommendResponse, RecommendedItem};
 use attune_api::{ApiError, Call};
+use attune_ranking::pipeline::Answered;
 use attune_ranking::retrieve::Scratch;
 use attune_store::relational::Subject;
 
@@ -96,7 +97,7 @@ impl Turn {
         // Nobody's lists stand under their own name.
         let subject = subject.map_or_else(|| format!("list/{}", list.request_id), |subject| subject.to_string());
         let tenant = self.order.replica.tenant.clone();
-        self.exposures.take(Shown { tenant, subject, exposure: exposure(&made, &list) });
+        self.exposures.take(Shown { tenant, subject, exposure: exposure(made, &list) });
         Ok(Turned::List(list))
     }
 }
@@ -163,17 +164,12 @@ fn sources_deadline(began: Instant, wait: Duration, callers: Option<Instant>) ->
     callers.map_or(began + wait, |deadline| deadline.min(began + wait))
 }
 
-fn exposure(made: &Made, list: &RecommendResponse) -> Exposure {
-    let item = |(answered, item): (
-        &attune_ranking::pipeline::Answered,
-        &attune_api::rest::recommendation::RecommendedItem,
-    )| {
-        ShownItem {
-            item_id: item.item_id.clone(),
-            score: item.score,
-            propensity: answered.propensity as f32,
-            features: answered.features.clone(),
-        }
+fn exposure(made: Made, list: &RecommendResponse) -> Exposure {
+    let item = |(answered, item): (Answered, &RecommendedItem)| ShownItem {
+        item_id: item.item_id.clone(),
+        score: item.score,
+        propensity: answered.propensity as f32,
+        features: answered.features,
     };
     let Order { chosen, ask, .. } = &*made.order;
     Exposure {
@@ -184,7 +180,7 @@ fn exposure(made: &Made, list: &RecommendResponse) -> Exposure {
         model_version: list.model_version.clone(),
         experiment: chosen.arm.clone(),
         feature_names: chosen.pipeline.features().to_vec(),
-        items: made.answer.items.iter().zip(&list.items).map(item).collect(),
+        items: made.answer.items.into_iter().zip(&list.items).map(item).collect(),
     }
 }
 

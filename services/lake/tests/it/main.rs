@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::Float32Type;
 use attune_api::log::{Event, Exposure, Record, Shown};
 use attune_lake::{
     Dataset, LakeSettings, LakeWriter, Manifest, Snapshot, load_file, load_manifest, read, rebuild, without,
@@ -204,8 +205,9 @@ async fn lists_are_there_a_row_a_position() {
     let batch = read(load_file(&*world.objects, &tenant(), file).await.unwrap()).unwrap();
     let ranks = batch.column_by_name("rank").unwrap().as_any().downcast_ref::<UInt32Array>().unwrap().clone();
     assert_eq!(&ranks.values()[..3], [0, 1, 2]);
-    let features = batch.column_by_name("features").unwrap().as_any().downcast_ref::<StringArray>().unwrap().clone();
-    assert_eq!(features.value(0), r#"{"a":0.5,"b":null}"#);
+    let features = batch.column_by_name("feature_values").unwrap().as_map().value(0);
+    let (names, values) = (features.column(0).as_string::<i32>(), features.column(1).as_primitive::<Float32Type>());
+    assert_eq!(names.iter().zip(values).collect::<Vec<_>>(), [(Some("a"), Some(0.5)), (Some("b"), None)]);
 }
 
 #[tokio::test]
