@@ -94,7 +94,7 @@ fn properties() -> WriterProperties {
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         // Hardly one is like another, and each would be looked up.
         .set_column_dictionary_enabled(path(&["score"]), false)
-        .set_column_dictionary_enabled(path(&["feature_values", "key_value", "value"]), false)
+        .set_column_dictionary_enabled(path(&["feature_values", "list", "item"]), false)
         .set_created_by(concat!("attune ", env!("CARGO_PKG_VERSION")).to_owned())
         .build()
 }

@@ -1,13 +1,15 @@
 //! Records as columns.
 
+use std::collections::HashMap;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Array, Float32Builder, Float64Array, MapArray, RecordBatch, StringArray, StringBuilder,
-    StructArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
+    ArrayRef, DictionaryArray, Float32Array, Float64Array, Int32Array, ListArray, RecordBatch, StringArray,
+    TimestampMillisecondArray, UInt32Array, UInt64Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use attune_api::log::{Arm, Event, Exposure, Shown};
 
 use crate::codec::LakeError;
@@ -24,11 +26,6 @@ impl Row<Exposure> {
     /// What was shown, with its place on the list.
     fn positions(&self) -> impl Iterator<Item = (&Self, usize, &Shown)> {
         self.record.items.iter().enumerate().map(move |(rank, one)| (self, rank, one))
-    }
-
-    /// What is known of each, position by position.
-    fn features(&self) -> impl Iterator<Item = (&String, &Option<f32>)> {
-        self.record.items.iter().flat_map(|shown| self.record.feature_names.iter().zip(&shown.features))
     }
 }
 
@@ -76,17 +73,14 @@ pub fn exposures_schema() -> SchemaRef {
         text("item_id", false),
         Field::new("score", DataType::Float32, false),
         Field::new("propensity", DataType::Float32, false),
-        Field::new("feature_values", DataType::Map(Arc::new(feature_entries()), false), true),
+        Field::new("feature_names", DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), true),
+        Field::new("feature_values", DataType::List(feature_value()), true),
     ]))
 }
 
-/// The name of a feature, and its value where there is one.
-fn feature_entry() -> Fields {
-    [text("key", false), Field::new("value", DataType::Float32, true)].into_iter().collect()
-}
-
-fn feature_entries() -> Field {
-    Field::new("key_value", DataType::Struct(feature_entry()), false)
+/// A feature; null where it is missing.
+fn feature_value() -> FieldRef {
+    Arc::new(Field::new_list_field(DataType::Float32, true))
 }
 
 fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
@@ -128,21 +122,30 @@ fn chance(arm: &Arm) -> Option<f64> {
     Some(arm.chance).filter(|chance| *chance > 0.0)
 }
 
-/// By position, its features with their names.
-fn features(rows: &[Row<Exposure>]) -> Result<ArrayRef, LakeError> {
-    let of_position = |row: &Row<Exposure>| {
-        let names = row.record.feature_names.len();
-        row.record.items.iter().map(move |shown| names.min(shown.features.len())).collect::<Vec<usize>>()
-    };
-    let offsets = OffsetBuffer::from_lengths(rows.iter().flat_map(of_position));
-    let (mut names, mut values) = (StringBuilder::new(), Float32Builder::new());
-    for (name, value) in rows.iter().flat_map(Row::features) {
-        names.append_value(name);
-        values.append_option(*value);
+/// By position, the names of its features as a JSON list; each such text is there once, and none where there are no features.
+fn feature_names(rows: &[Row<Exposure>]) -> Result<ArrayRef, LakeError> {
+    let (mut places, mut texts, mut known) = (Vec::new(), Vec::new(), HashMap::new());
+    for Row { record, .. } in rows {
+        let names = &record.feature_names;
+        let mut place = || {
+            *known.entry(names).or_insert_with(|| {
+                texts.push(serde_json::to_string(names).expect("texts"));
+                texts.len() as i32 - 1
+            })
+        };
+        let place = (!names.is_empty()).then(&mut place);
+        places.extend(repeat_n(place, record.items.len()));
     }
-    let entries =
-        StructArray::try_new(feature_entry(), vec![Arc::new(names.finish()), Arc::new(values.finish())], None)?;
-    Ok(Arc::new(MapArray::try_new(Arc::new(feature_entries()), offsets, entries, None, false)?))
+    let texts = Arc::new(StringArray::from(texts));
+    Ok(Arc::new(DictionaryArray::try_new(Int32Array::from(places), texts)?))
+}
+
+/// By position, the features in the order of those names.
+fn features(rows: &[Row<Exposure>]) -> Result<ArrayRef, LakeError> {
+    let shown = || rows.iter().flat_map(|row| &row.record.items);
+    let lengths = OffsetBuffer::from_lengths(shown().map(|shown| shown.features.len()));
+    let values: Float32Array = shown().flat_map(|shown| shown.features.iter().copied()).collect();
+    Ok(Arc::new(ListArray::try_new(feature_value(), lengths, Arc::new(values), None)?))
 }
 
 pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError> {
@@ -165,6 +168,7 @@ pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError
         texts(shown().map(|(.., one)| one.item_id.as_str())),
         Arc::new(Float32Array::from_iter_values(shown().map(|(.., one)| one.score))),
         Arc::new(Float32Array::from_iter_values(shown().map(|(.., one)| one.propensity))),
+        feature_names(rows)?,
         features(rows)?,
     ];
     Ok(RecordBatch::try_new(exposures_schema(), columns)?)

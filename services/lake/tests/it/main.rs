@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray, UInt32Array};
-use arrow::datatypes::Float32Type;
+use arrow::datatypes::{Float32Type, Int32Type};
 use attune_api::log::{Event, Exposure, Record, Shown};
 use attune_lake::{
     Dataset, LakeSettings, LakeWriter, Manifest, Snapshot, load_file, load_manifest, read, rebuild, without,
@@ -205,9 +205,10 @@ async fn lists_are_there_a_row_a_position() {
     let batch = read(load_file(&*world.objects, &tenant(), file).await.unwrap()).unwrap();
     let ranks = batch.column_by_name("rank").unwrap().as_any().downcast_ref::<UInt32Array>().unwrap().clone();
     assert_eq!(&ranks.values()[..3], [0, 1, 2]);
-    let features = batch.column_by_name("feature_values").unwrap().as_map().value(0);
-    let (names, values) = (features.column(0).as_string::<i32>(), features.column(1).as_primitive::<Float32Type>());
-    assert_eq!(names.iter().zip(values).collect::<Vec<_>>(), [(Some("a"), Some(0.5)), (Some("b"), None)]);
+    let names = batch.column_by_name("feature_names").unwrap().as_dictionary::<Int32Type>();
+    assert_eq!(names.downcast_dict::<StringArray>().unwrap().value(0), r#"["a","b"]"#);
+    let features = batch.column_by_name("feature_values").unwrap().as_list::<i32>().value(0);
+    assert_eq!(features.as_primitive::<Float32Type>().iter().collect::<Vec<_>>(), [Some(0.5), None]);
 }
 
 #[tokio::test]
