@@ -201,6 +201,20 @@ async fn what_belongs_to_an_item_goes_with_it() {
     fixture.stores.objects.put(&grant.tenant, &grant.key, "jpeg".into(), Default::default()).await.unwrap();
     let listed = service.assets(&call(), "a", None).await.unwrap().assets;
     assert_eq!((listed[0].name.as_str(), listed[0].bytes), ("poster.jpg", Some(4)));
+    let prefix = grant.key.strip_suffix("poster.jpg").unwrap();
+    for number in 0..100 {
+        let key = format!("{prefix}still-{number:03}.jpg");
+        fixture.stores.objects.put(&grant.tenant, &key, "jpeg".into(), Default::default()).await.unwrap();
+    }
+    let first = service.assets(&call(), "a", None).await.unwrap();
+    let rest = service.assets(&call(), "a", first.next_cursor.as_deref()).await.unwrap();
+    assert_eq!((first.assets.len(), rest.assets.len(), rest.next_cursor), (100, 1, None));
+    fixture.put("b", noir()).await;
+    let theirs = first.next_cursor.as_deref().unwrap();
+    for (item, nonsense) in [("a", "zz"), ("a", "poster.jpg"), ("a", ""), ("b", theirs)] {
+        let refused = service.assets(&call(), item, Some(nonsense)).await.unwrap_err();
+        assert_eq!((refused.code, refused.fields[0].pointer.as_str()), (ErrorCode::Invalid, "/cursor"), "{nonsense:?}");
+    }
     for bad in ["", "a/b", "..", &"x".repeat(300)] {
         let request = AssetRequest { name: bad.to_owned(), good_for_s: None };
         assert_eq!(service.add_asset(&call(), "a", request).await.unwrap_err().code, ErrorCode::Invalid);
