@@ -111,6 +111,7 @@ pub fn run(
 ) -> Result<()> {
     let (history, about, films) = read(config, flags)?;
     let worth = flags.worth.or(&Worth::alike(), config)?;
+    flags.worth.tell_unknown(&worth, history.log.kinds());
     let (model, options, splits) = if flags.served {
         let served = Served::new(config, protocol, (&history, worth.clone()), model, films)?;
         let title = format!("lists of a server that trains {}, asked over REST,", served.model());
