@@ -62,7 +62,8 @@ pub struct Options {
     input: String,
     #[command(flatten)]
     server: ServerFlags,
-    /// A column that has another name in the file; may be given for each
+    /// A column that has another name in the file; may be given for each. What the file itself calls OURS is left out
+    /// then, unless it is mapped, too
     #[arg(long = "map", value_name = "OURS=THEIRS")]
     columns: Vec<String>,
     /// Rows of a batch
@@ -140,6 +141,13 @@ impl Import {
             rows.attributes().into_iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
         if !attributes.is_empty() {
             term::detail(&format!("attributes: {}", attributes.join(", ")));
+        }
+        if let Some(first) = rows.replaced().first() {
+            term::warn(&format!(
+                "the file's own {} is left out, since --map puts another column in its place; --map NAME={first} keeps \
+                 it under another name",
+                rows.replaced().join(", ")
+            ));
         }
         for (name, Odd { row, value, mostly }) in rows.odd() {
             term::warn(&format!(
