@@ -1,13 +1,18 @@
 //! Items: kept as they were written, under the conditions that were given.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use attune_api::ErrorCode;
 use attune_api::catalogue::{AttributeKind, Catalogue};
 use attune_api::content::{BATCH_ITEMS_MAX, Condition, Content};
 use attune_api::rest::content::{AssetRequest, ItemSchema, ReviewBody};
-use attune_content::Inventory;
+use attune_content::{ContentService, Inventory, Models, Options};
+use attune_store::ErrorKind;
+use attune_store::guard::{Fault, Faults};
 use serde_json::json;
 
-use crate::support::{Fixture, body, call, call_of, tenant, tiny};
+use crate::support::{Fixture, body, call, call_of, stores, tenant, tiny};
 
 fn noir() -> serde_json::Value {
     json!({
@@ -184,6 +189,20 @@ async fn another_model_computes_the_embeddings_again() {
     let after = vector(&fixture).await;
     assert!(after.is_some() && after != before);
     assert_eq!(fixture.found(json!({"q": "film", "mode": "semantic"})).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_patch_reads_its_document_once() {
+    let (folder, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let stores = stores(folder.path(), &faults).await;
+    // Without workers, which read documents when they like.
+    let service = ContentService::new(stores, tiny(1), &Models::default(), Options::default());
+    service.put(&call(), "a", body(noir()), Condition::None).await.unwrap();
+    faults.plan(Some("get"), Fault::Late(Duration::ZERO), 1);
+    faults.plan(Some("get"), Fault::Fail(ErrorKind::Internal), 1);
+    service.patch(&call(), "a", json!({"text": "x"}), Condition::None).await.unwrap();
+    let second = service.item(&call(), "a").await.unwrap_err();
+    assert_eq!(second.code, ErrorCode::Internal, "the second read is that of the test");
 }
 
 #[tokio::test]
