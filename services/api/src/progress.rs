@@ -25,6 +25,12 @@ pub const LISTS: &str = "lists";
 pub const LAKE: &str = "lake";
 /// What follows writes of items.
 pub const CONTENT: &str = "content";
+/// What forgets people.
+pub const ERASURES: &str = "erasures";
+/// What shares people out among the arms of bandits.
+pub const BANDITS: &str = "bandits";
+/// What trains recommenders.
+pub const TRAINER: &str = "trainer";
 
 /// Everything that has entered and not left.
 static BOARD: Mutex<Vec<Entry>> = Mutex::new(Vec::new());

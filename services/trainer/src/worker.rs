@@ -23,8 +23,6 @@ use crate::run::{Done, RunError, known_events, run};
 use crate::schedule::due;
 use crate::{MODEL, TrainerConfig};
 
-/// What it is called where it says how far behind it is.
-const NAME: &str = "trainer";
 /// Lists that are further behind go before a run.
 const LISTS_LAG_MAX: Duration = Duration::from_secs(2);
 /// Where something is wrong with them, a run does not wait for ever.
@@ -118,7 +116,7 @@ impl Trainer {
     pub fn start(config: TrainerConfig, seams: Seams, timing: Timing) -> Self {
         let (stop, stopping) = watch::channel(false);
         let worker = format!("train-{:016x}", rand::random::<u64>());
-        let shared = Shared { config, seams, timing, worker, sign: progress::enter(NAME) };
+        let shared = Shared { config, seams, timing, worker, sign: progress::enter(progress::TRAINER) };
         Self { stop, task: tokio::spawn(work(shared, stopping)) }
     }
 
