@@ -138,11 +138,7 @@ impl Drop for Trainer {
 /// Waits while others start or are behind, after a start or beside an import: they need the processors and the memory now,
 /// and what a run would learn from is not all there yet.
 async fn give_way(to: &str, max: Duration) {
-    let begun = Instant::now();
-    let are_behind = || progress::line(to).is_some_and(|line| line.is_starting || line.lag > LISTS_LAG_MAX);
-    while are_behind() && begun.elapsed() < max {
-        tokio::time::sleep(LISTS_LAG_MAX / 4).await;
-    }
+    progress::give_way(to, LISTS_LAG_MAX, max, tokio::time::sleep).await;
 }
 
 async fn work(shared: Shared, mut stopping: watch::Receiver<bool>) {
