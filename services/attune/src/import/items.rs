@@ -59,7 +59,7 @@ Examples:
 pub struct Options {
     /// The file
     #[arg(value_name = "FILE")]
-    input: String,
+    input: PathBuf,
     #[command(flatten)]
     server: ServerFlags,
     /// A column that has another name in the file; may be given for each. What the file itself calls OURS is left out
@@ -89,7 +89,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         say!("{} rows were imported into {url} already: --restart sends them again", term::grouped(before.rows));
         return Ok(());
     }
-    let (start, bar) = (Instant::now(), term::file_bar(&options.input));
+    let (start, bar) = (Instant::now(), term::file_bar(&options.input.display().to_string()));
     if before.rows > 0 {
         term::detail(&format!("going on behind row {}", term::grouped(before.rows)));
     }
