@@ -52,6 +52,16 @@ pub enum CompareError {
         /// That of the second run.
         second: String,
     },
+    /// What should be one run is several.
+    #[error("the splits of one run differ in {what}, {first} and {other}: measure it again")]
+    Splits {
+        /// What differs.
+        what: &'static str,
+        /// That of the first split.
+        first: String,
+        /// That of another one.
+        other: String,
+    },
     /// They were asked about other users, or about other test events of theirs.
     #[error("the runs were asked about other users or events in group {group:?}: measure both on the same data")]
     Users {
@@ -73,7 +83,7 @@ impl Comparison {
         let pairs = || first.iter().zip(second);
         pairs().try_for_each(|(first, second)| same(settings(first), settings(second)))?;
         // Splits of one protocol have the same groups.
-        first.iter().try_for_each(|other| same(settings_of_all(one), settings_of_all(other)))?;
+        first.iter().try_for_each(|other| same(settings_of_all(one), settings_of_all(other)).map_err(within))?;
         let of_group = |group: usize| pairs().map(move |(first, second)| (&first.groups[group], &second.groups[group]));
         let groups = (0..one.groups.len()).map(|group| compare(&of_group(group).collect::<Vec<_>>(), &bootstrap));
         Ok(Self {
@@ -111,6 +121,14 @@ fn same<const N: usize>(
     match pairs.find(|(first, second)| first != second) {
         Some(((what, first), (_, second))) => Err(CompareError::Settings { what, first, second }),
         None => Ok(()),
+    }
+}
+
+/// What differs within one run.
+fn within(error: CompareError) -> CompareError {
+    match error {
+        CompareError::Settings { what, first, second } => CompareError::Splits { what, first, other: second },
+        error => error,
     }
 }
 
@@ -234,6 +252,9 @@ mod tests {
         assert!(text.contains("ndcg@10        +0.1500  [+0.1500, +0.1500]  p 0.0100  significantly better"), "{text}");
         assert!(matches!(several(&first, &second[..1]), Err(CompareError::Settings { what: "number of splits", .. })));
         assert_eq!(several(&[], &[]), Err(CompareError::Empty));
+        let mixed = [of(1, 0.2), Outcome { k: 5, ..of(2, 0.2) }];
+        let error = several(&mixed, &mixed).unwrap_err().to_string();
+        assert_eq!(error, "the splits of one run differ in k, 10 and 5: measure it again");
         // A user whom one split alone asked about counts with that one.
         let mut one_less = [of(1, 0.2), of(2, 0.2)];
         one_less[1].groups[0].users.pop();

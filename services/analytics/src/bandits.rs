@@ -26,8 +26,6 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::defined::{Defined, defined};
 
-/// What it is called where it says how far behind it is, and as a caller of reports.
-const NAME: &str = "bandits";
 /// How often it says that there is nothing to do.
 const SIGN_EVERY: Duration = Duration::from_secs(1);
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
@@ -58,7 +56,7 @@ impl Bandits {
         every: Duration,
     ) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared { relational, analytics, first, every, sign: progress::enter(NAME) };
+        let shared = Shared { relational, analytics, first, every, sign: progress::enter(progress::BANDITS) };
         Self { stop, task: tokio::spawn(work(shared, stopping)) }
     }
 
@@ -157,8 +155,8 @@ async fn counted(
 ) -> Result<BTreeMap<String, Rate>, ApiError> {
     let call = Call {
         tenant: tenant.as_str().into(),
-        caller: NAME.into(),
-        request_id: NAME.into(),
+        caller: progress::BANDITS.into(),
+        request_id: progress::BANDITS.into(),
         deadline: None,
         is_bulk: true,
     };

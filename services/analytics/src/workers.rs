@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::time::Instant;
 
-use attune_api::ApiError;
+use attune_api::{ApiError, threads};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
@@ -23,9 +23,11 @@ pub(crate) struct Workers {
 impl Workers {
     /// # Errors
     /// The system refuses threads.
-    pub fn start(threads: usize) -> io::Result<Self> {
+    pub fn start(workers: usize) -> io::Result<Self> {
+        let workers = workers.max(1);
+        threads::try_start(workers, Some(STACK_BYTES))?;
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
+            .worker_threads(workers)
             .thread_name("attune-reports")
             .thread_stack_size(STACK_BYTES)
             .enable_all()

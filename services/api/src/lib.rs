@@ -22,6 +22,7 @@ pub mod recommendation;
 pub mod rest;
 mod scope;
 pub mod structs;
+pub mod threads;
 pub mod tracking;
 pub mod users;
 mod words;

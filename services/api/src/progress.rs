@@ -25,11 +25,19 @@ pub const LISTS: &str = "lists";
 pub const LAKE: &str = "lake";
 /// What follows writes of items.
 pub const CONTENT: &str = "content";
+/// What forgets people.
+pub const ERASURES: &str = "erasures";
+/// What shares people out among the arms of bandits.
+pub const BANDITS: &str = "bandits";
+/// What trains recommenders.
+pub const TRAINER: &str = "trainer";
 
 /// Everything that has entered and not left.
 static BOARD: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 /// What moments are counted from: a clock that nobody sets.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// How often who gives way looks whether he still has to.
+const GIVE_WAY_TICK: Duration = Duration::from_millis(50);
 /// The longest note, in characters; what is beyond it is cut off.
 const NOTE_CHARS_MAX: usize = 500;
 
@@ -89,9 +97,19 @@ pub fn line(name: &str) -> Option<Line> {
     board().into_iter().find(|line| line.name == name)
 }
 
-/// Whether a consumer of a name still reads what was before it: what can wait leaves it the processors and the memory.
-pub fn is_starting(name: &str) -> bool {
-    line(name).is_some_and(|line| line.is_starting)
+/// Waits while a consumer of a name reads what was before it, or is further behind than `lag_max`, but no longer than
+/// `max`: what can wait leaves it the processors and the memory. `sleep` is that of the caller's runtime.
+pub async fn give_way<S: Future<Output = ()>>(
+    to: &str,
+    lag_max: Duration,
+    max: Duration,
+    mut sleep: impl FnMut(Duration) -> S,
+) {
+    let begun = Instant::now();
+    let goes_first = || line(to).is_some_and(|line| line.is_starting || line.lag > lag_max);
+    while goes_first() && begun.elapsed() < max {
+        sleep(GIVE_WAY_TICK).await;
+    }
 }
 
 /// All consumers, by name.
@@ -163,7 +181,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
+
+    /// Whether something comes to its end without anybody who wakes it.
+    fn ends(future: impl Future<Output = ()>) -> bool {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
 
     #[test]
     fn the_last_of_a_name_counts_and_who_ends_without_a_word_falls_behind() {
@@ -193,7 +220,32 @@ mod tests {
     }
 
     #[test]
+    fn who_gives_way_does_so_until_the_other_has_started_and_caught_up_and_not_for_ever() {
+        const LAG_MAX: Duration = Duration::from_secs(90);
+        const FOR_EVER: Duration = Duration::MAX;
+        assert!(ends(give_way("first", LAG_MAX, FOR_EVER, |_| std::future::pending())), "nobody is there");
+        let sign = begin("first");
+        sign.0.done_ms.store(uptime_ms() - 400_000, Ordering::Relaxed);
+        assert!(!ends(give_way("first", FOR_EVER, FOR_EVER, |_| std::future::pending())), "it starts");
+        assert!(ends(give_way("first", LAG_MAX, GIVE_WAY_TICK, |_| ready(()))), "not for ever");
+        let mut looks = 0;
+        let comes_on = |_| {
+            looks += 1;
+            match looks {
+                3 => sign.started(),
+                5 => sign.caught_up(),
+                _ => {}
+            }
+            ready(())
+        };
+        assert!(ends(give_way("first", LAG_MAX, FOR_EVER, comes_on)));
+        assert_eq!(looks, 5);
+        sign.leave();
+    }
+
+    #[test]
     fn one_that_starts_is_told_until_all_of_its_name_have_started() {
+        let is_starting = |name| line(name).is_some_and(|line| line.is_starting);
         let signs = [begin("late"), enter("late"), begin("late")];
         for sign in &signs {
             assert!(is_starting("late"));

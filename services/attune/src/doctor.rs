@@ -24,6 +24,7 @@ use crate::compose;
 use crate::config::{Config, Model, Precision, ServerFlags};
 use crate::models::catalogue::{self, Origin};
 use crate::models::{self, install};
+use crate::serve;
 use crate::term::{self, Style, human_bytes, styled};
 
 /// Free memory below which a start with the default models is doubtful.
@@ -104,8 +105,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
 fn machine(config: &Config, all: bool) -> Result<usize> {
     let mut bad = 0;
     let mut findings = if all { checks(config) } else { Vec::new() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    findings.extend(runtime.block_on(async {
+    findings.extend(serve::runtime()?.block_on(async {
         let mut findings = if all { start::named(config).await } else { Vec::new() };
         findings.extend(stores(config).await);
         findings.extend(start::kept(config, all).await);

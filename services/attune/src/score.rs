@@ -4,6 +4,7 @@
 mod recommend;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -55,10 +56,10 @@ pub struct Options {
     task: TaskName,
     /// The file of texts or users
     #[arg(long, value_name = "URI")]
-    input: String,
+    input: PathBuf,
     /// The folder for the parts; ends in .parquet or .jsonl
     #[arg(long, value_name = "URI")]
-    output: String,
+    output: PathBuf,
     /// The configured model [default: the first for embed, sentiment for sentiment]; a recommender by its name,
     /// NAME/VERSION or folder
     #[arg(long, value_name = "NAME")]
@@ -101,14 +102,14 @@ impl fmt::Display for TaskName {
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     const OF_LISTS: &[TaskName] = &[TaskName::Recommend];
     belongs::check(options.task, &options.recommend.given().map(|(flag, is_given)| (flag, is_given, OF_LISTS)))?;
-    let job = options.job()?;
+    let (job, label) = (options.job()?, options.input.display().to_string());
     if options.task == TaskName::Recommend {
         let mut task = recommend::load(config, options.model.as_deref(), &options.recommend)?;
-        return complete(&mut task, &job, &options.input);
+        return complete(&mut task, &job, &label);
     }
     let model = options.model(config)?;
     let runtime = serve::runtime()?;
-    complete(options.load(config, model, &runtime)?.as_mut(), &job, &options.input)
+    complete(options.load(config, model, &runtime)?.as_mut(), &job, &label)
 }
 
 fn complete<R: Row>(task: &mut dyn Task<Row = R>, job: &JobOptions, label: &str) -> Result<()> {

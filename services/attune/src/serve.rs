@@ -9,9 +9,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use attune_api::threads;
 use attune_gateway::{DEFAULT_TENANT, Drained, Front, GatewayConfig, KeyStore, NewKey, Services, TablesNow, Tokens};
 use attune_inference::{Inference, ModelInfo};
 use attune_outside::HttpOutside;
@@ -293,6 +295,7 @@ async fn until_told(config: &Config, demo: bool) -> Result<Option<Drained>> {
 /// # Errors
 /// The system refuses a thread, or gives no signals.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    threads::try_start(thread::available_parallelism().map_or(1, usize::from), None)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // With a handler, a write beyond the limit on files fails like one on a full disk; without, it ends the process.
     let inside = runtime.enter();

@@ -7,10 +7,13 @@ use attune_ranking::data::Worth;
 use clap::Args;
 
 use crate::config::Config;
+use crate::term;
 
 /// The word for the section of the configuration, and the one for every event alike.
 const SECTION: &str = "config";
 const ALIKE: &str = "alike";
+/// Types of events that are named in a warning.
+const KINDS_SHOWN: usize = 20;
 
 /// `--worth`
 #[derive(Clone, Debug, Args)]
@@ -33,6 +36,27 @@ impl WorthFlag {
             Some(ALIKE) => Ok(Worth::alike()),
             _ => read(path),
         }
+    }
+
+    /// Warns of types that the file names and no event has: somebody's weights do nothing then. `kinds` are those that
+    /// events have.
+    pub fn tell_unknown(&self, worth: &Worth, kinds: &[String]) {
+        let unknown = self.unknown(worth, kinds);
+        if !unknown.is_empty() {
+            let known = kinds.iter().map(String::as_str).take(KINDS_SHOWN);
+            let [unknown, known] = [unknown, known.collect()].map(|names| names.join(", "));
+            term::warn(&format!("--worth names {unknown}, and no event is of such a type: the types here are {known}"));
+        }
+    }
+
+    /// The section of the configuration is about all events of an installation, and has well-known types by itself, as
+    /// a file without types has.
+    fn unknown<'w>(&self, worth: &'w Worth, kinds: &[String]) -> Vec<&'w str> {
+        let is_section = self.worth.as_ref().is_none_or(|path| path.as_os_str() == SECTION);
+        if is_section || worth.kinds == Worth::default().kinds {
+            return Vec::new();
+        }
+        worth.kinds.keys().filter(|name| !kinds.contains(name)).map(String::as_str).collect()
     }
 
     /// Whether something was asked for.
@@ -78,6 +102,20 @@ mod tests {
         let worth = read_text(".toml", toml).unwrap();
         assert_eq!(worth, read_text(".json", json).unwrap());
         assert_eq!((worth.of("view").weight, worth.of("view").half_life_days), (3.0, Some(30.0)));
+    }
+
+    #[test]
+    fn types_that_no_event_has_are_noticed_where_a_file_names_them() {
+        let kinds = ["view", "rating"].map(str::to_owned);
+        let unknown = |flag: &str, text: &str| {
+            let flag = WorthFlag { worth: Some(flag.into()) };
+            flag.unknown(&read_text(".toml", text).unwrap(), &kinds).join(" ")
+        };
+        let text = "[kinds.view]\nweight = 3\n[kinds.veiw]\n[kinds.play]\n";
+        assert_eq!(unknown("own.toml", text), "play veiw");
+        assert_eq!(unknown("own.toml", "[kinds.view]\n"), "");
+        assert_eq!(unknown("own.toml", "[other]\nweight = 2\n"), "", "it names none");
+        assert_eq!(unknown("config", text), "");
     }
 
     #[test]

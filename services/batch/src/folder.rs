@@ -301,7 +301,7 @@ impl<M> Sealed<M> {
     ///
     /// # Errors
     /// It cannot be moved there.
-    pub fn commit(self, name: &str) -> Result<M, FolderError> {
+    pub fn commit(self, name: &(impl AsRef<Path> + ?Sized)) -> Result<M, FolderError> {
         let Self { staging, manifest, .. } = self;
         let target = staging.parent.join(name);
         let put = || {

@@ -1,6 +1,6 @@
 //! Where files are: a path, or `file:PATH`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a place cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,11 +19,13 @@ pub enum UriError {
     },
 }
 
-/// The path that a URI means. A colon makes no scheme of a path: only `file:` and `NAME://` do.
+/// The path that a URI means. A colon makes no scheme of a path: only `file:` and `NAME://` do. What is no UTF-8 is a
+/// path.
 ///
 /// # Errors
 /// [`UriError`] for a scheme other than `file`, and for no path.
-pub fn local_path(uri: &str) -> Result<PathBuf, UriError> {
+pub fn local_path(uri: &(impl AsRef<Path> + ?Sized)) -> Result<PathBuf, UriError> {
+    let Some(uri) = uri.as_ref().to_str() else { return Ok(uri.as_ref().to_owned()) };
     let path = match uri.strip_prefix("file:") {
         Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
         None if uri.contains("://") => return Err(UriError::Scheme { uri: uri.to_owned() }),
@@ -43,6 +45,15 @@ mod tests {
         {
             assert_eq!(local_path(uri), Ok(PathBuf::from(path)));
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_in_no_utf8_is_a_path() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"caf\xe9.csv"));
+        assert_eq!(local_path(path).as_deref(), Ok(path));
     }
 
     #[test]

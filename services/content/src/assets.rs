@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use attune_api::rest::content::{Asset, AssetList, AssetRequest};
 use attune_api::{ApiError, ErrorCode};
-use attune_store::Tenant;
 use attune_store::objects::{Access, KEY_PART_BYTES_MAX, PRESIGNED_MAX};
+use attune_store::{Cursor, CursorError, Tenant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -48,13 +48,10 @@ impl Shared {
     pub async fn assets(&self, tenant: &Tenant, item_id: &str, cursor: Option<&str>) -> Result<AssetList, ApiError> {
         self.stored(tenant, item_id).await?;
         let prefix = prefix(item_id);
-        let after = cursor.map(|name| key(item_id, name)).transpose().map_err(|_| {
-            ApiError::at(
-                ErrorCode::Invalid,
-                "/cursor",
-                "this is no cursor: give the one that the page before came with",
-            )
-        })?;
+        let list = ["assets", item_id];
+        let name = cursor.map(|cursor| cursor.parse::<Cursor>()?.key::<String>(&list)).transpose();
+        let no_cursor = |error: CursorError| ApiError::at(ErrorCode::Invalid, "/cursor", error.to_string());
+        let after = name.map_err(no_cursor)?.map(|name| key(item_id, &name)).transpose()?;
         let found = self.stores.objects.list(tenant, &prefix, after.as_deref(), PAGE_ASSETS).await?;
         let mut assets = Vec::with_capacity(found.objects.len());
         for object in found.objects {
@@ -67,7 +64,7 @@ impl Shared {
                 bytes: Some(object.bytes),
             });
         }
-        let next_cursor = found.next.map(|key| key[prefix.len()..].to_owned());
+        let next_cursor = found.next.map(|key| Cursor::at(&list, &&key[prefix.len()..]).to_string());
         Ok(AssetList { assets, next_cursor })
     }
 

@@ -81,6 +81,17 @@ impl Shared {
         items: Vec<(String, ItemBody)>,
         condition: Condition,
     ) -> Result<Vec<Result<Saved, ApiError>>, ApiError> {
+        self.put_over(tenant, items, condition, None).await
+    }
+
+    /// The same; `there` is the document of the one item, where it was read already.
+    async fn put_over(
+        self: Arc<Self>,
+        tenant: Tenant,
+        items: Vec<(String, ItemBody)>,
+        condition: Condition,
+        there: Option<Document>,
+    ) -> Result<Vec<Result<Saved, ApiError>>, ApiError> {
         if items.len() > BATCH_ITEMS_MAX {
             let detail = format!("{} items, a batch takes {BATCH_ITEMS_MAX}: make several", items.len());
             return Err(ApiError::at(ErrorCode::Invalid, "/items", detail));
@@ -97,7 +108,7 @@ impl Shared {
                 })
                 .collect();
             let grown = (schema != *known).then_some(schema);
-            match self.put_checked(&tenant, &items, checked, condition, grown).await {
+            match self.put_checked(&tenant, &items, checked, (condition, there.clone()), grown).await {
                 Err(error) if is_conflict(&error) => {
                     self.schemas.read(self.stores.relational.as_ref(), &tenant).await?;
                 }
@@ -114,7 +125,7 @@ impl Shared {
         tenant: &Tenant,
         items: &[(String, ItemBody)],
         mut answers: Vec<Result<Body, ApiError>>,
-        condition: Condition,
+        (condition, there): (Condition, Option<Document>),
         grown: Option<Attributes>,
     ) -> Result<Vec<Result<Saved, ApiError>>, StoreError> {
         // Of two items of one id the later one stays.
@@ -133,7 +144,7 @@ impl Shared {
         } else {
             let ids = bodies.iter().map(|(id, _)| id.clone()).collect();
             let plan = Plan { ids, embed: true, ..Plan::default() };
-            self.entered(tenant, plan, grown, self.keep(tenant, bodies, condition)).await?
+            self.entered(tenant, plan, grown, self.keep(tenant, bodies, condition, there)).await?
         };
         let kept: HashMap<usize, Result<Saved, ApiError>> = places.into_iter().zip(kept).collect();
         let answer = |place: usize, checked: Result<Body, ApiError>| {
@@ -142,12 +153,14 @@ impl Shared {
         Ok(answers.drain(..).enumerate().map(|(place, checked)| answer(place, checked)).collect())
     }
 
-    /// Writes documents, each when what is there fulfils the condition.
+    /// Writes documents, each when what is there fulfils the condition; `known` is what was there of the one item. What
+    /// has changed since is refused by the store, and read again.
     async fn keep(
         &self,
         tenant: &Tenant,
         items: Vec<(String, Body)>,
         condition: Condition,
+        mut known: Option<Document>,
     ) -> Result<Vec<Result<Saved, ApiError>>, StoreError> {
         let mut answers: Vec<Option<Result<Saved, ApiError>>> = items.iter().map(|_| None).collect();
         for _ in 0..ROUNDS_MAX {
@@ -156,7 +169,10 @@ impl Shared {
                 break;
             }
             let ids: Vec<&str> = open.iter().map(|&place| items[place].0.as_str()).collect();
-            let there = self.stores.documents.get(tenant, ITEMS, &ids).await?;
+            let there = match known.take() {
+                Some(document) => vec![Some(document)],
+                None => self.stores.documents.get(tenant, ITEMS, &ids).await?,
+            };
             let mut puts = Vec::with_capacity(open.len());
             for (place, there) in open.into_iter().zip(there) {
                 match successor(&items[place], there, condition) {
@@ -199,13 +215,14 @@ impl Shared {
             return Err(ApiError::at(ErrorCode::Invalid, "", "a merge patch of an item is a JSON object"));
         }
         for _ in 0..ROUNDS_MAX {
-            let there = self.stored(&tenant, &id).await?;
+            let document = self.document(&tenant, &id).await?;
+            let there = Stored::of(document.clone())?;
             condition.check("item", Some(there.body.edition))?;
-            let edition = there.body.edition;
+            let edition = Condition::Version(there.body.edition);
             let mut merged = serde_json::to_value(there.item().body).map_err(crate::shared::defect)?;
             merge_patch(&mut merged, &patch);
-            let body = attune_api::pointer::from_value(merged)?;
-            let put = Arc::clone(&self).put(tenant.clone(), vec![(id.clone(), body)], Condition::Version(edition));
+            let items = vec![(id.clone(), attune_api::pointer::from_value(merged)?)];
+            let put = Arc::clone(&self).put_over(tenant.clone(), items, edition, Some(document));
             match put.await?.pop().unwrap_or_else(|| Err(ApiError::internal())) {
                 // What it was checked against has changed since: look again.
                 Err(error) if error.code == ErrorCode::PreconditionFailed => {}
@@ -257,9 +274,13 @@ impl Shared {
     /// # Errors
     /// `Absent`.
     pub async fn stored(&self, tenant: &Tenant, id: &str) -> Result<Stored, ApiError> {
+        Stored::of(self.document(tenant, id).await?)
+    }
+
+    async fn document(&self, tenant: &Tenant, id: &str) -> Result<Document, ApiError> {
         check::id("an item", "", id)?;
         let found = self.stores.documents.get(tenant, ITEMS, &[id]).await?.pop().flatten();
-        Stored::of(found.ok_or_else(|| absent(id))?)
+        found.ok_or_else(|| absent(id))
     }
 
     fn check_backlog(&self) -> Result<(), ApiError> {

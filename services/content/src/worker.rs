@@ -35,9 +35,8 @@ const EMBED_CALLS: usize = 4;
 const TENANTS_EVERY: Duration = Duration::from_secs(5);
 /// How often the outbox is looked at if nobody writes here: others may have.
 const TICK: Duration = Duration::from_millis(500);
-/// Lists that start go first, for so long at most, looked at so often.
+/// Lists that start go first, for so long at most.
 const GIVE_WAY_MAX: Duration = Duration::from_secs(60);
-const GIVE_WAY_TICK: Duration = Duration::from_millis(50);
 /// How long a worker waits after a fault, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -80,12 +79,10 @@ impl Drop for Workers {
 /// Reads what is kept of every tenant, so that the first search does not wait for it. Lists go first: both read the same
 /// items at once, and whoever asks for a list has nobody else to ask.
 async fn load(shared: Arc<Shared>) {
-    let (begun, mut stopping) = (Instant::now(), shared.stopping.subscribe());
-    while progress::is_starting(progress::LISTS) && begun.elapsed() < GIVE_WAY_MAX {
-        tokio::select! {
-            () = tokio::time::sleep(GIVE_WAY_TICK) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
+    let mut stopping = shared.stopping.subscribe();
+    tokio::select! {
+        () = progress::give_way(progress::LISTS, Duration::MAX, GIVE_WAY_MAX, tokio::time::sleep) => {}
+        _ = stopping.wait_for(|stopping| *stopping) => return,
     }
     let mut page = PageRequest::first(ROWS_MAX);
     while !*shared.stopping.borrow() {

@@ -210,6 +210,8 @@ pub struct Run {
 pub struct Lag {
     /// What it is called in `/readyz`.
     pub name: String,
+    /// The role whose processes do it, where that is known.
+    pub role: Option<String>,
     /// How far behind it is, in seconds.
     pub lag_s: f64,
     /// By how many seconds it may be.

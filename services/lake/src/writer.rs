@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use attune_api::progress::{self, Sign};
 use attune_store::Tenant;
@@ -24,10 +24,8 @@ const POLL_WAIT: Duration = Duration::from_millis(500);
 const TENANTS_EVERY: Duration = Duration::from_secs(5);
 /// How long a tenant's lake rests after a fault.
 const REST: Duration = Duration::from_secs(2);
-/// Lists that start go first, for so long at most, looked at so often: nobody waits for the lake, and it reads days again
-/// when it starts.
+/// Lists that start go first, for so long at most: nobody waits for the lake, and it reads days again when it starts.
 const GIVE_WAY_MAX: Duration = Duration::from_secs(10);
-const GIVE_WAY_TICK: Duration = Duration::from_millis(50);
 
 /// When files are written, and when they are joined.
 #[derive(Clone, Copy, Debug)]
@@ -162,12 +160,9 @@ async fn follow(
     sign: Arc<Sign>,
 ) {
     let mut commits = Commits { sign, failed: None };
-    let begun = Instant::now();
-    while progress::is_starting(progress::LISTS) && begun.elapsed() < GIVE_WAY_MAX && !*stopping.borrow() {
-        tokio::select! {
-            () = tokio::time::sleep(GIVE_WAY_TICK) => {}
-            _ = stopping.changed() => {}
-        }
+    tokio::select! {
+        () = progress::give_way(progress::LISTS, Duration::MAX, GIVE_WAY_MAX, tokio::time::sleep) => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     loop {
         let Err(error) = write(&stores, &tenant, settings, &mut stopping, &mut commits).await else { return };

@@ -9,23 +9,25 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::hash::spread;
 use crate::{ErrorKind, StoreError, StoreKind};
 
 /// The most rows of a page.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 
 /// The longest cursor, in bytes: one around the longest keys.
-pub const CURSOR_BYTES_MAX: usize = 4_096;
+pub const CURSOR_BYTES_MAX: usize = 4_200;
 
 /// Where a list goes on. It holds the key of the last row that was seen, so that rows which come and go meanwhile
-/// neither repeat nor hide another one. It says where, never whose: the tenant is that of the call, and a cursor which
-/// somebody made up shows nothing that he may not see.
+/// neither repeat nor hide another one, and a hash of the list's name, since the key of one list may be a key of
+/// another. It says where, never whose: the tenant is that of the call, and a cursor which somebody made up shows
+/// nothing that he may not see.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(String);
 
-/// What cannot be a cursor.
+/// What cannot be a cursor of the list that was asked for.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("this is no cursor: give the one that the page before came with, unchanged, or none to begin")]
+#[error("this is no cursor of this list: give the one that the page before came with, unchanged, or none to begin")]
 pub struct CursorError;
 
 /// Which rows of a list.
@@ -47,22 +49,43 @@ pub struct Page<T> {
 }
 
 impl Cursor {
-    /// One that holds the key of a row.
-    pub(crate) fn at(key: &impl Serialize) -> Self {
-        Self(URL_SAFE_NO_PAD.encode(serde_json::to_vec(key).expect("keys are strings and numbers")))
+    /// One that holds the key of a row, a text or a number, of the list of that name.
+    pub fn at(list: &[&str], key: &impl Serialize) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&(mark(list), key)).expect("keys are strings and numbers")))
     }
 
     /// The key it holds.
-    pub(crate) fn key<K: DeserializeOwned>(&self, store: StoreKind, call: &'static str) -> Result<K, StoreError> {
-        let decoded = URL_SAFE_NO_PAD.decode(&self.0).ok().and_then(|json| serde_json::from_slice(&json).ok());
-        decoded.ok_or_else(|| StoreError::new(store, call, ErrorKind::Invalid, CursorError.to_string()))
+    ///
+    /// # Errors
+    /// It is of another list, or of none.
+    pub fn key<K: DeserializeOwned>(&self, list: &[&str]) -> Result<K, CursorError> {
+        let json = URL_SAFE_NO_PAD.decode(&self.0).map_err(|_| CursorError)?;
+        let (of, key) = serde_json::from_slice::<(u64, K)>(&json).map_err(|_| CursorError)?;
+        if of == mark(list) { Ok(key) } else { Err(CursorError) }
     }
+}
+
+/// What stands for a list in its cursors. No part of a list's name has a NUL.
+fn mark(list: &[&str]) -> u64 {
+    spread(list.iter().flat_map(|part| [*part, "\0"]))
 }
 
 impl PageRequest {
     /// The first rows.
     pub fn first(rows: usize) -> Self {
         Self { after: None, rows }
+    }
+
+    /// The key of the row that this page stands behind, in the list of that name.
+    pub(crate) fn key<K: DeserializeOwned>(
+        &self,
+        store: StoreKind,
+        call: &'static str,
+        list: &[&str],
+    ) -> Result<Option<K>, StoreError> {
+        let refused =
+            |error: CursorError| StoreError::new(store, call, ErrorKind::Invalid, error.to_string()).caused_by(error);
+        self.after.as_ref().map(|cursor| cursor.key(list)).transpose().map_err(refused)
     }
 
     /// How many rows, within the limits.
@@ -72,12 +95,12 @@ impl PageRequest {
 }
 
 impl<T> Page<T> {
-    /// The page that begins with `rows`, of which one more than `limit` was asked for: whether it is there says whether
-    /// there is another page.
-    pub(crate) fn cut<K: Serialize>(mut rows: Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Self {
+    /// The page of a list that begins with `rows`, of which one more than `limit` was asked for: whether it is there
+    /// says whether there is another page.
+    pub(crate) fn cut<K: Serialize>(list: &[&str], mut rows: Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Self {
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        let next = if has_more { rows.last().map(|row| Cursor::at(&key(row))) } else { None };
+        let next = if has_more { rows.last().map(|row| Cursor::at(list, &key(row))) } else { None };
         Self { rows, next }
     }
 }
@@ -104,11 +127,23 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_from_its_text() {
-        let cursor = Cursor::at(&("a\"b", 7_u64));
-        let read: Cursor = cursor.to_string().parse().unwrap();
-        assert_eq!(read.key::<(String, u64)>(StoreKind::Documents, "scan").unwrap(), ("a\"b".to_owned(), 7));
-        let error = read.key::<u64>(StoreKind::Documents, "scan").unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Invalid);
+        let list = ["documents", "items"];
+        for key in ["a\"b", &"\u{1}".repeat(crate::KEY_BYTES_MAX)] {
+            let read: Cursor = Cursor::at(&list, &key).to_string().parse().unwrap();
+            assert_eq!(read.key::<String>(&list).unwrap(), key);
+            assert_eq!(read.key::<u64>(&list), Err(CursorError));
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_of_one_list() {
+        let page = PageRequest { after: Some(Cursor::at(&["rules"], &"a")), rows: 1 };
+        let key = |list: &[&str]| page.key::<String>(StoreKind::Relational, "list", list);
+        assert_eq!(key(&["rules"]).unwrap().as_deref(), Some("a"));
+        for other in [&["pipelines"][..], &["rule", "s"], &["rules", ""], &[]] {
+            let error = key(other).unwrap_err();
+            assert!(error.kind == ErrorKind::Invalid && error.source.unwrap().is::<CursorError>(), "{other:?}");
+        }
     }
 
     #[test]
@@ -120,8 +155,8 @@ mod tests {
 
     #[test]
     fn the_last_page_says_so() {
-        let page = |rows: Vec<u8>| Page::cut(rows, 2, |row| *row);
+        let page = |rows: Vec<u8>| Page::cut(&["a"], rows, 2, |row| *row);
         assert_eq!(page(vec![1, 2]).next, None);
-        assert_eq!(page(vec![1, 2, 3]), Page { rows: vec![1, 2], next: Some(Cursor::at(&2_u8)) });
+        assert_eq!(page(vec![1, 2, 3]), Page { rows: vec![1, 2], next: Some(Cursor::at(&["a"], &2_u8)) });
     }
 }

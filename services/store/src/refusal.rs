@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use attune_api::{ApiError, ErrorCode};
 
-use crate::{ErrorKind, StoreError};
+use crate::{CursorError, ErrorKind, StoreError};
 
 /// When a store that cannot be reached is worth another try.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl From<StoreError> for ApiError {
     /// Causes are logged here and stay inside. What is the client's to mend is told as it is; a service that knows the
-    /// field at fault says so itself.
+    /// field at fault says so itself. Of a cursor the store knows: every list calls it so.
     fn from(error: StoreError) -> Self {
         let StoreError { store, call, kind, detail, .. } = &error;
         match kind {
             ErrorKind::Conflict => Self::new(ErrorCode::Conflict, detail),
             ErrorKind::NotFound => Self::new(ErrorCode::Absent, detail),
+            ErrorKind::Invalid if error.source.as_ref().is_some_and(|source| source.is::<CursorError>()) => {
+                Self::at(ErrorCode::Invalid, "/cursor", detail)
+            }
             ErrorKind::Invalid => Self::new(ErrorCode::Invalid, detail),
             ErrorKind::TooLarge => Self::new(ErrorCode::BodyTooLarge, detail),
             ErrorKind::Full => {
@@ -49,5 +52,13 @@ mod tests {
         }
         assert_eq!(answer(ErrorKind::Unavailable).retry_after, Some(RETRY_AFTER));
         assert_eq!(answer(ErrorKind::Conflict).code, ErrorCode::Conflict);
+    }
+
+    #[test]
+    fn a_cursor_of_another_list_is_told_by_its_field() {
+        let refused = |call| StoreError::new(StoreKind::Relational, call, ErrorKind::Invalid, CursorError.to_string());
+        let answer = ApiError::from(refused("keys").caused_by(CursorError));
+        assert_eq!((answer.code, answer.fields[0].pointer.as_str()), (ErrorCode::Invalid, "/cursor"));
+        assert!(ApiError::from(refused("keys")).fields.is_empty(), "nothing else has that field");
     }
 }

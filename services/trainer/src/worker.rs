@@ -23,8 +23,6 @@ use crate::run::{Done, RunError, known_events, run};
 use crate::schedule::due;
 use crate::{MODEL, TrainerConfig};
 
-/// What it is called where it says how far behind it is.
-const NAME: &str = "trainer";
 /// Lists that are further behind go before a run.
 const LISTS_LAG_MAX: Duration = Duration::from_secs(2);
 /// Where something is wrong with them, a run does not wait for ever.
@@ -118,7 +116,7 @@ impl Trainer {
     pub fn start(config: TrainerConfig, seams: Seams, timing: Timing) -> Self {
         let (stop, stopping) = watch::channel(false);
         let worker = format!("train-{:016x}", rand::random::<u64>());
-        let shared = Shared { config, seams, timing, worker, sign: progress::enter(NAME) };
+        let shared = Shared { config, seams, timing, worker, sign: progress::enter(progress::TRAINER) };
         Self { stop, task: tokio::spawn(work(shared, stopping)) }
     }
 
@@ -140,11 +138,7 @@ impl Drop for Trainer {
 /// Waits while others start or are behind, after a start or beside an import: they need the processors and the memory now,
 /// and what a run would learn from is not all there yet.
 async fn give_way(to: &str, max: Duration) {
-    let begun = Instant::now();
-    let are_behind = || progress::line(to).is_some_and(|line| line.is_starting || line.lag > LISTS_LAG_MAX);
-    while are_behind() && begun.elapsed() < max {
-        tokio::time::sleep(LISTS_LAG_MAX / 4).await;
-    }
+    progress::give_way(to, LISTS_LAG_MAX, max, tokio::time::sleep).await;
 }
 
 async fn work(shared: Shared, mut stopping: watch::Receiver<bool>) {

@@ -28,8 +28,6 @@ use crate::tenants;
 
 /// The kind of these jobs.
 pub(crate) const KIND: &str = "erase";
-/// What the worker is called where it says how far behind it is.
-const NAME: &str = "erasures";
 /// How long a worker that says nothing keeps a job.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often it is looked for jobs that somebody else entered.
@@ -73,7 +71,7 @@ impl Workers {
 
 async fn run(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let worker = format!("erase-{:016x}", rand::random::<u64>());
-    let sign = progress::enter(NAME);
+    let sign = progress::enter(progress::ERASURES);
     while !*stopping.borrow() {
         let next = claimed(&shared, &worker).await;
         if next.is_ok() {

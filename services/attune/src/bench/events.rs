@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::made_up::{self, Size};
-use super::runs::Runs;
+use super::measuring::Measuring;
 use super::show_open;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
@@ -66,7 +66,7 @@ pub struct Options {
     items: usize,
     /// How often and how long.
     #[command(flatten)]
-    runs: Runs,
+    measuring: Measuring,
 }
 
 /// Everything that was found.
@@ -96,7 +96,7 @@ struct Read {
 /// The server does not start, cannot be filled or reached, refuses an event, or a file cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
     ensure!(options.users > 0 && options.items > 0 && options.batch > 0, "--users, --items and --batch are above 0");
-    let length = options.runs.length()?;
+    let length = options.measuring.length()?;
     let mut home = Home::new(config)?;
     let server = home.start()?;
     let rest = Rest::new(&server.url, &server.key);
@@ -115,7 +115,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     })?;
     drop(server);
     show(&report);
-    options.runs.write(&report)
+    options.measuring.write(&report)
 }
 
 fn measure(options: &Options, url: &str, key: &str, length: Duration) -> Result<Report> {
@@ -133,8 +133,8 @@ fn measure(options: &Options, url: &str, key: &str, length: Duration) -> Result<
     let over_rest = saturate("/v1/events", messages(as_json));
     let over_stream = saturate("/attune.v1.Tracking/TrackStream", messages(as_item));
     let mut report = Report { events_per_batch: options.batch, ..Report::default() };
-    for run in 1..=options.runs.runs {
-        term::detail(&format!("run {run} of {}", options.runs.runs));
+    for run in 1..=options.measuring.runs {
+        term::detail(&format!("run {run} of {}", options.measuring.runs));
         report.rest.push(saturate_rest(&over_rest, kept_of_json)?);
         report.stream.push(saturate_stream(&over_stream, kept_of_item)?);
     }
@@ -145,7 +145,7 @@ fn measure(options: &Options, url: &str, key: &str, length: Duration) -> Result<
             method: "/attune.v1.Tracking/Track",
             messages: messages(as_request),
             rates_per_s: options.rates.clone(),
-            runs: options.runs.runs,
+            runs: options.measuring.runs,
             warm_up: WARM_UP,
             length,
             connections: options.lanes,

@@ -21,10 +21,19 @@ pub(super) const CATEGORIES: u64 = 20;
 const WAITED_FOR: [&str; 2] = [progress::CONTENT, progress::LISTS];
 /// Who looks for work twice a second is no further behind when there is none.
 const LAG_S_MAX: f64 = 1.5;
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 64] = [
     "quiet", "river", "winter", "letter", "garden", "stranger", "island", "night", "paper", "silver", "road", "music",
-    "glass", "summer", "harbour", "clock",
+    "glass", "summer", "harbour", "clock", "amber", "bridge", "candle", "desert", "engine", "falcon", "forest",
+    "ginger", "hollow", "iron", "jacket", "kettle", "lantern", "marble", "meadow", "mirror", "morning", "needle",
+    "ocean", "orchard", "painter", "pebble", "pilot", "planet", "pocket", "prairie", "quarry", "rabbit", "ribbon",
+    "salt", "shadow", "signal", "spring", "station", "stone", "storm", "table", "thunder", "tower", "train", "valley",
+    "velvet", "violin", "village", "walnut", "window", "wolf", "yellow",
 ];
+/// Titles of three of them.
+const TITLES: u64 = 64 * 64 * 64;
+/// By how many titles items that follow each other are apart: about the golden section of all, and odd, so that none
+/// comes twice.
+const TITLES_APART: u64 = 162_013;
 /// Embedding all items takes as long as it takes.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -57,12 +66,23 @@ impl Size {
 /// An item, by its number.
 pub(super) fn item(number: u64) -> Value {
     let mut random = SplitMix64::new(number);
-    let words: Vec<&str> = (0..3).map(|_| WORDS[random.below(WORDS.len() as u64) as usize]).collect();
     json!({
         "id": format!("item-{number}"),
-        "title": words.join(" "),
+        "title": title(number),
         "attributes": {"category": format!("c{}", random.below(CATEGORIES)), "price": random.below(100)},
     })
+}
+
+/// A title that no other item has: three words, and more of them once all of those are taken.
+fn title(number: u64) -> String {
+    let word = |number: u64| WORDS[(number % 64) as usize];
+    let (place, mut rest) = (number.wrapping_mul(TITLES_APART) % TITLES, number / TITLES);
+    let mut words = vec![word(place / (64 * 64)), word(place / 64), word(place)];
+    while rest > 0 {
+        words.push(word(rest));
+        rest /= 64;
+    }
+    words.join(" ")
 }
 
 /// Sends the items.
@@ -112,4 +132,20 @@ pub(super) async fn behind(rest: &Rest, names: &[&str], lag_s_max: f64) -> Resul
 pub(super) async fn background(rest: &Rest, names: &[&str]) -> Result<Vec<ReadyBackground>> {
     let ready: Readiness = rest.get("/readyz").await?;
     Ok(ready.background.into_iter().filter(|line| names.contains(&line.name.as_str())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_item_has_a_title_of_its_own() {
+        let titles: HashSet<String> = (0..300_000).map(title).collect();
+        assert_eq!(titles.len(), 300_000);
+        assert_eq!([title(0), title(1)], ["quiet quiet quiet", "planet orchard marble"]);
+        assert_eq!([title(99_999), title(TITLES)].map(|title| title.split(' ').count()), [3, 4]);
+        assert_eq!(item(7), item(7));
+    }
 }

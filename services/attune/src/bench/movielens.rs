@@ -15,7 +15,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::made_up::{self, BATCH, send};
-use super::runs::Runs;
+use super::measuring::Measuring;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
 use crate::movielens::films;
@@ -47,7 +47,7 @@ pub struct Options {
     connections: usize,
     /// How often and how long.
     #[command(flatten)]
-    runs: Runs,
+    measuring: Measuring,
 }
 
 /// Fills a server, measures it, prints a table.
@@ -55,7 +55,7 @@ pub struct Options {
 /// # Errors
 /// The data is not there, the server does not start, cannot be filled or reached, or a file cannot be written.
 pub fn run(config: &Config, options: &Options) -> Result<()> {
-    let length = options.runs.length()?;
+    let length = options.measuring.length()?;
     let ratings = config.model_folder("movielens-100k").join("ml-100k.inter");
     let missing = || format!("{} is missing: `attune models pull movielens-100k` fetches it", ratings.display());
     let history = History::read(&ratings, &ColumnMap::default()).with_context(missing)?;
@@ -77,13 +77,13 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         length,
     };
     let mut runs = Vec::new();
-    for run in 1..=options.runs.runs {
-        term::detail(&format!("run {run} of {}", options.runs.runs));
+    for run in 1..=options.measuring.runs {
+        term::detail(&format!("run {run} of {}", options.measuring.runs));
         runs.push(saturate_rest(&saturate, whole)?);
     }
     drop(server);
     show(&runs);
-    options.runs.write(&runs)
+    options.measuring.write(&runs)
 }
 
 /// 1 for a list of which nothing is missing.

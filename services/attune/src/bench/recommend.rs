@@ -13,7 +13,7 @@ use clap::Args;
 use prost::Message;
 
 use super::made_up::{self, CATEGORIES, Size};
-use super::runs::Runs;
+use super::measuring::Measuring;
 use super::show_open;
 use crate::client::Rest;
 use crate::config::{Config, EngineFlags};
@@ -60,7 +60,7 @@ pub struct Options {
     no_filter: bool,
     /// How often and how long.
     #[command(flatten)]
-    runs: Runs,
+    measuring: Measuring,
 }
 
 /// A rate, refused before anything is made where it is none.
@@ -96,9 +96,9 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
             method: if options.rank { "/attune.v1.Recommendation/Rank" } else { "/attune.v1.Recommendation/Recommend" },
             messages,
             rates_per_s: options.rates.clone(),
-            runs: options.runs.runs,
+            runs: options.measuring.runs,
             warm_up: WARM_UP,
-            length: options.runs.length()?,
+            length: options.measuring.length()?,
             connections: 8,
             deadline: Duration::from_secs(10),
             seed: 42,
@@ -107,7 +107,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     )?;
     drop(server);
     show_open(&runs);
-    options.runs.write(&runs)
+    options.measuring.write(&runs)
 }
 
 async fn fill(rest: &Rest, options: &Options) -> Result<()> {

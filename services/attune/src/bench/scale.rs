@@ -38,8 +38,6 @@ const LAG_S_MAX: f64 = 1.0;
 /// A start, or catching up, takes no longer.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 const PAUSE: Duration = Duration::from_millis(20);
-/// What trains, as it is called there.
-const TRAINER: &str = "trainer";
 /// A server gives back what it does not use every few seconds.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
@@ -208,7 +206,7 @@ async fn trained(home: &mut Home, trainer: TrainerConfig) -> Result<Training> {
     let rest = Rest::new(&server.url, &server.key);
     let mut note = None;
     until(&server, async || {
-        let lines = made_up::background(&rest, &[TRAINER]).await?;
+        let lines = made_up::background(&rest, &[progress::TRAINER]).await?;
         note = lines.into_iter().find_map(|line| line.note);
         ensure!(note.is_some(), "no recommender was trained");
         Ok(())

@@ -13,7 +13,7 @@ use attune_load::texts::bench_texts;
 use attune_load::{IDLE_PAUSE, LoadOptions, Target, Task};
 use clap::Args;
 
-use super::runs::Runs;
+use super::measuring::Measuring;
 use super::workers;
 use crate::config::{Config, EngineFlags, Model};
 use crate::own_server::Home;
@@ -57,7 +57,7 @@ pub struct Options {
     p99_ms_max: f64,
     /// How often and how long.
     #[command(flatten)]
-    runs: Runs,
+    measuring: Measuring,
 }
 
 /// Measures, prints the report and writes the JSON.
@@ -70,8 +70,8 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let target = |url: String, key| Target { url, key, model: None, task };
     let mut load = LoadOptions::new(target(String::new(), None), texts, workers(config));
     load.shares.clone_from(&options.shares);
-    load.runs = options.runs.runs;
-    load.length = options.runs.length()?;
+    load.runs = options.measuring.runs;
+    load.length = options.measuring.length()?;
     load.p99_objective_ms = (options.p99_ms_max > 0.0).then_some(options.p99_ms_max);
     let own = match &options.url {
         Some(url) => {
@@ -89,7 +89,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
     let report = attune_load::run(&load, &mut term::detail)?;
     drop(own);
     say!("{report}");
-    options.runs.write(&report)
+    options.measuring.write(&report)
 }
 
 /// Median of tokenising and computing one text, without queue or wire.

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use toml::{Table, Value};
 
 use super::{Config, Device, Engine, Precision, Roles};
@@ -20,7 +20,7 @@ const PREFIX: &str = "ATTUNE_";
 const OTHER_VARIABLES: [&str; 5] =
     ["ATTUNE_CACHE_DIR", "ATTUNE_CONFIG", "ATTUNE_ISA", "ATTUNE_KEY", "ATTUNE_MODELS_DIR"];
 
-/// The environment of this process. What is no Unicode in it is replaced, never a reason to end.
+/// The environment of this process. What is no UTF-8 in it is replaced: variables of others are no reason to end.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
@@ -98,7 +98,11 @@ fn with_environment(config: &Config, variables: impl IntoIterator<Item = (String
             continue;
         }
         match place(&mut table, &name[PREFIX.len()..]) {
-            Some(value) => *value = parse_like(value, &text).with_context(|| format!("{name}={text}"))?,
+            Some(value) => {
+                // A path would be another one.
+                ensure!(!text.contains(char::REPLACEMENT_CHARACTER), "{name} is not UTF-8: give another value");
+                *value = parse_like(value, &text).with_context(|| format!("{name}={text}"))?;
+            }
             None => term::warn(&format!("the environment variable {name} is no key of the configuration: ignored")),
         }
         // One at a time, so that the error names the variable.
@@ -227,6 +231,13 @@ mod tests {
             let error = format!("{:#}", load(None, vars(&[(name, value)]), &Overrides::default()).unwrap_err());
             assert!(error.contains(&format!("{name}={value}")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_variable_in_no_utf8_is_refused_and_not_taken_for_another() {
+        let told = |name: &str| load(None, vars(&[(name, "/srv/caf\u{fffd}")]), &Overrides::default());
+        assert!(told("ATTUNE_DATA").unwrap_err().to_string().contains("ATTUNE_DATA is not UTF-8"));
+        assert!(told("HOME").is_ok());
     }
 
     #[test]

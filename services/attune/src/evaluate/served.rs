@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use attune_api::progress;
 use attune_api::rest::operations::Readiness;
 use attune_api::rest::recommendation::{RecommendRequest, RecommendResponse};
 use attune_batch::history::History;
@@ -187,7 +188,8 @@ async fn in_service(rest: &Rest) -> Result<String> {
     let (start, bar) = (Instant::now(), term::count_bar("training", 1));
     loop {
         let ready: Readiness = rest.get("/readyz").await?;
-        let note = ready.background.iter().find(|line| line.name == "trainer").and_then(|line| line.note.clone());
+        let note =
+            ready.background.iter().find(|line| line.name == progress::TRAINER).and_then(|line| line.note.clone());
         match note.as_deref() {
             Some(note) if note.contains("promoted") => break,
             Some(note) if note.contains("failed") => bail!("the server cannot train: {note}"),

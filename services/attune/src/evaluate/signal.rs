@@ -131,6 +131,7 @@ pub fn run(config: &Config, model: Option<&str>, flags: &Flags, json: Option<&Pa
     let (history, ..) = recommend::read(config, flags)?;
     let (model, settings) = recommend::settings(config, model.unwrap_or("ease"), &SPLIT)?;
     let worth = flags.worth.or(&Worth::alike(), config)?;
+    flags.worth.tell_unknown(&worth, history.log.kinds());
     let (sentences, classifier) = judged(config)?;
     let signal = Signal { config, settings, worth, history: &history, sentences };
     let bar = term::count_bar("splits", flags.seeds());

@@ -54,7 +54,7 @@ Examples:
 pub struct Options {
     /// The file
     #[arg(value_name = "FILE")]
-    input: String,
+    input: PathBuf,
     #[command(flatten)]
     server: ServerFlags,
     /// A column that has another name in the file; may be given for each
@@ -81,7 +81,8 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let mut import = Import { input, map, key: options.server.key.clone(), bar: Bar::new(&options.input, &before) };
+    let bar = Bar::new(&options.input.display().to_string(), &before);
+    let mut import = Import { input, map, key: options.server.key.clone(), bar };
     let done = serve::runtime()?.block_on(import.complete(&mut ledger));
     import.bar.bar.finish_and_clear();
     report(&ledger, &before, start.elapsed().as_secs_f64());

@@ -59,10 +59,11 @@ Examples:
 pub struct Options {
     /// The file
     #[arg(value_name = "FILE")]
-    input: String,
+    input: PathBuf,
     #[command(flatten)]
     server: ServerFlags,
-    /// A column that has another name in the file; may be given for each
+    /// A column that has another name in the file; may be given for each. What the file itself calls OURS is left out
+    /// then, unless it is mapped, too
     #[arg(long = "map", value_name = "OURS=THEIRS")]
     columns: Vec<String>,
     /// Rows of a batch
@@ -88,7 +89,7 @@ pub fn run(config: &Config, options: &Options) -> Result<()> {
         say!("{} rows were imported into {url} already: --restart sends them again", term::grouped(before.rows));
         return Ok(());
     }
-    let (start, bar) = (Instant::now(), term::file_bar(&options.input));
+    let (start, bar) = (Instant::now(), term::file_bar(&options.input.display().to_string()));
     if before.rows > 0 {
         term::detail(&format!("going on behind row {}", term::grouped(before.rows)));
     }
@@ -140,6 +141,13 @@ impl Import {
             rows.attributes().into_iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
         if !attributes.is_empty() {
             term::detail(&format!("attributes: {}", attributes.join(", ")));
+        }
+        if let Some(first) = rows.replaced().first() {
+            term::warn(&format!(
+                "the file's own {} is left out, since --map puts another column in its place; --map NAME={first} keeps \
+                 it under another name",
+                rows.replaced().join(", ")
+            ));
         }
         for (name, Odd { row, value, mostly }) in rows.odd() {
             term::warn(&format!(

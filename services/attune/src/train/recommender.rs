@@ -120,6 +120,7 @@ pub fn run(config: &Config, kind: Kind, options: &Options) -> Result<()> {
     let runtime = serve::runtime()?;
     let (mut history, input, lists) = options.read(config, &map, &worth, &runtime)?;
     told(&history);
+    options.worth.tell_unknown(&worth, history.log.kinds());
     let threads = workers(config);
     let protocol = options.protocol(kind)?;
     if let Some(trials) = options.search {

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const HOUR_S: i64 = 3_600;
 /// How lines of the doctor begin.
 const GOOD: &str = "ok  ";
+const WARNING: &str = "warn";
 const BAD: &str = "BAD ";
 
 /// Plants a fault in an installation, and says what is to be added to the configuration and to the command.
@@ -154,7 +155,7 @@ fn files_that_a_start_could_not_read_are_bad() {
 #[test]
 fn a_secret_and_a_lake_that_cannot_be_read_are_bad() {
     let folder = copied();
-    looked_over(folder.path(), "", GOOD, &["keys", "lake"]);
+    looked_over(folder.path(), "", GOOD, &["keys", "lake", "event log"]);
     for name in ["keys/keys.secret", "stores/objects/default/data/+lake/=manifest.json"] {
         let path = folder.path().join("data").join(name);
         let bytes = fs::read(&path).unwrap();
@@ -162,6 +163,18 @@ fn a_secret_and_a_lake_that_cannot_be_read_are_bad() {
     }
     let text = looked_over(folder.path(), "", BAD, &["keys", "lake"]);
     assert!(text.contains("keys.secret is damaged") && text.contains("manifest"), "{text}");
+}
+
+#[test]
+fn a_log_that_lost_its_files_is_told_of() {
+    let folder = copied();
+    let log = folder.path().join("data/stores/events");
+    for gone in [log.join("default/events"), log] {
+        fs::remove_dir_all(gone).unwrap();
+        let text = looked_over(folder.path(), "", WARNING, &["event log"]);
+        let words = ["default: partition", "of the log ends at 0, and was read up to", "attune replay --accept-loss"];
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::server::{config, config_with, models, run};
+use crate::server::{attune, config, config_with, models, run};
 
 fn serve(config: &Path, data: &Path, flags: &[&str]) -> Output {
     let fixed = ["serve", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
@@ -57,6 +57,17 @@ fn a_port_in_use() {
     let address = taken.local_addr().unwrap().to_string();
     let output = serve(&config(folder.path()), &folder.path().join("data"), &["--listen", &address]);
     assert_refused(&output, &[&address, "in use", "--listen"]);
+}
+
+/// Stacks beyond all memory stand for a limit of tasks, which does not bind root: no thread can be started with either.
+#[test]
+fn a_system_that_refuses_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (config(folder.path()), folder.path().join("data"));
+    let words = ["serve", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let mut command = attune(&words);
+    let output = command.args(["--listen", "127.0.0.1:0"]).env("RUST_MIN_STACK", (1_u64 << 60).to_string()).output();
+    assert_refused(&output.unwrap(), &["refuses threads", "TasksMax", "ulimit -u"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::score::said;
 use crate::server::{config, run};
@@ -50,8 +50,19 @@ fn a_server_that_is_told_a_part_lists_the_rest() {
     let output = evaluate("user-90-10", &[&["--json", offline], &model[..]].concat());
     assert!(output.status.success(), "{}", said(&output));
 
-    let read = |path: &str| serde_json::from_slice::<Vec<Value>>(&fs::read(path).unwrap()).unwrap();
-    let (served_outcomes, offline_outcomes) = (read(served), read(offline));
+    let read = |path: &str| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    let results = [served, offline].map(read);
+    for (result, is_served) in results.iter().zip([true, false]) {
+        assert_eq!((&result["protocol"], &result["model"]), (&json!("user-90-10"), &json!("ease")));
+        assert_eq!(
+            (&result["served"], &result["means"][0]["figures"][0]["metric"]),
+            (&json!(is_served), &json!("ndcg@10"))
+        );
+    }
+    let [served_outcomes, offline_outcomes] = results.map(|mut result| match result["splits"].take() {
+        Value::Array(splits) => splits,
+        other => panic!("{other}"),
+    });
     assert_eq!(
         (served_outcomes.len(), served_outcomes[0]["groups"][0]["users"].as_array().unwrap().len()),
         (2, PEOPLE)

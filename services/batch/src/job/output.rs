@@ -31,7 +31,7 @@ pub enum OutputError {
         path: PathBuf,
     },
     /// It has no name of its own.
-    #[error("{path} is no name for an output: give one that ends in .parquet or .jsonl", path = path.display())]
+    #[error("{path} is no name for an output: give UTF-8 that ends in .parquet or .jsonl", path = path.display())]
     NoName {
         /// What was given.
         path: PathBuf,

@@ -29,6 +29,7 @@ const FIELDS: [&str; 6] = ["id", "title", "text", HIDDEN, "published_at", "expir
 pub struct Items {
     rows: Rows,
     rows_read: u64,
+    replaced: Vec<String>,
 }
 
 enum Rows {
@@ -67,18 +68,20 @@ impl Items {
     pub fn open(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>, skip: u64) -> Result<Self, ReadError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let plain = name.strip_suffix(".gz").unwrap_or(&name);
-        let rows = if plain.ends_with(".csv") {
-            cells(path, map, kinds)?
+        let (rows, names) = if plain.ends_with(".csv") {
+            (cells(path, map, kinds)?, header(path)?)
         } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
             JsonSource::open(path, &asked(map, &[]), map)?;
-            Rows::Objects(Objects::open(path)?, renamed(map))
+            (Rows::Objects(Objects::open(path)?, renamed(map)), first_names(path)?)
         } else if plain.ends_with(".parquet") {
             return Err(ReadError::ParquetItems { path: path.to_owned() });
         } else {
             let known = ".csv, .jsonl and .ndjson (each also with .gz)";
             return Err(ReadError::UnknownFormat { path: path.to_owned(), known });
         };
-        let mut items = Self { rows, rows_read: 0 };
+        let renamed = renamed(map);
+        let replaced = names.into_iter().filter(|name| ours(name.clone(), &renamed).is_none()).collect();
+        let mut items = Self { rows, rows_read: 0, replaced };
         while items.rows_read < skip && items.next_row()?.is_some() {}
         Ok(items)
     }
@@ -109,6 +112,12 @@ impl Items {
     /// The attributes that one value or a few make text, where the server does not know their kind yet.
     pub fn odd(&self) -> Vec<(&str, &Odd)> {
         self.columns().filter_map(|column| Some((column.name.as_str(), column.odd.as_ref()?))).collect()
+    }
+
+    /// The file's own columns in whose place others were said to stand, which are left out; in JSON lines those of the
+    /// first item.
+    pub fn replaced(&self) -> &[String] {
+        &self.replaced
     }
 
     fn columns(&self) -> impl Iterator<Item = &Column> {
@@ -142,6 +151,17 @@ fn asked<'a>(map: &'a ColumnMap, required: &[&'a str]) -> Vec<Field<'a>> {
 /// Our name of each column that is mapped, by its name in the file.
 fn renamed(map: &ColumnMap) -> BTreeMap<String, String> {
     map.pairs().iter().map(|(ours, theirs)| (theirs.clone(), ours.clone())).collect()
+}
+
+/// The names in the first object of a file.
+fn first_names(path: &Path) -> Result<Vec<String>, ReadError> {
+    let mut objects = Objects::open(path)?;
+    while let Some(row) = objects.next()? {
+        if let Ok(row) = row {
+            return Ok(row.into_iter().map(|(name, _)| name).collect());
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// What we call a column of the file; `None` where another column was said to be what this one is called.
@@ -386,6 +406,24 @@ mod tests {
         // Each in the place of the other.
         let turned = json!({"id": "1", "sku": "a", "name": "Title", "title": "Name"});
         assert_eq!(read(".jsonl", lines, &["title=name", "name=title"], &[], 0), [Ok(turned)]);
+    }
+
+    #[test]
+    fn columns_in_whose_place_others_stand_are_named() {
+        let replaced = |end: &str, text: &str, map: &[&str]| {
+            let mut file = tempfile::Builder::new().suffix(end).tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let items = Items::open(file.path(), &ColumnMap::parse(map).unwrap(), &BTreeMap::new(), 0).unwrap();
+            items.replaced().join(" ")
+        };
+        for (end, text) in [
+            (".csv", "sku,id,name,title\na,1,Name,Title\n"),
+            (".jsonl", "no item\n{\"sku\": \"a\", \"id\": \"1\", \"name\": \"Name\", \"title\": \"Title\"}\n"),
+        ] {
+            assert_eq!(replaced(end, text, &["id=sku"]), "id");
+            assert_eq!(replaced(end, text, &["title=name", "old=title"]), "", "it is kept under another name");
+            assert_eq!(replaced(end, text, &[]), "");
+        }
     }
 
     #[test]

@@ -207,10 +207,9 @@ impl Stored {
         let sealed = staging.seal(Manifest::new)?;
         match place {
             Place::Folder(folder) => {
-                let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 // Somebody may have made it meanwhile.
                 place.check_free()?;
-                sealed.commit(&name)?;
+                sealed.commit(folder.file_name().unwrap_or_default())?;
                 Ok(folder.to_owned())
             }
             Place::Named(data, name) => {

@@ -117,6 +117,17 @@ fn a_folder_of_ones_own_is_never_written_over() {
     assert_eq!(fs::read(folder.join(folder::MANIFEST)).unwrap(), before);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_in_no_utf8_is_called_as_it_was_asked_for() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    stored(&small(Kind::Popular)).write(Place::Folder(&folder)).unwrap();
+    Recommender::load(&folder).unwrap();
+}
+
 #[test]
 fn a_flipped_byte_anywhere_and_a_cut_anywhere_are_found() {
     let parent = tempfile::tempdir().unwrap();

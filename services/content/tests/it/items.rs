@@ -1,13 +1,18 @@
 //! Items: kept as they were written, under the conditions that were given.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use attune_api::ErrorCode;
 use attune_api::catalogue::{AttributeKind, Catalogue};
 use attune_api::content::{BATCH_ITEMS_MAX, Condition, Content};
 use attune_api::rest::content::{AssetRequest, ItemSchema, ReviewBody};
-use attune_content::Inventory;
+use attune_content::{ContentService, Inventory, Models, Options};
+use attune_store::ErrorKind;
+use attune_store::guard::{Fault, Faults};
 use serde_json::json;
 
-use crate::support::{Fixture, body, call, call_of, tenant, tiny};
+use crate::support::{Fixture, body, call, call_of, stores, tenant, tiny};
 
 fn noir() -> serde_json::Value {
     json!({
@@ -187,6 +192,20 @@ async fn another_model_computes_the_embeddings_again() {
 }
 
 #[tokio::test]
+async fn a_patch_reads_its_document_once() {
+    let (folder, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let stores = stores(folder.path(), &faults).await;
+    // Without workers, which read documents when they like.
+    let service = ContentService::new(stores, tiny(1), &Models::default(), Options::default());
+    service.put(&call(), "a", body(noir()), Condition::None).await.unwrap();
+    faults.plan(Some("get"), Fault::Late(Duration::ZERO), 1);
+    faults.plan(Some("get"), Fault::Fail(ErrorKind::Internal), 1);
+    service.patch(&call(), "a", json!({"text": "x"}), Condition::None).await.unwrap();
+    let second = service.item(&call(), "a").await.unwrap_err();
+    assert_eq!(second.code, ErrorCode::Internal, "the second read is that of the test");
+}
+
+#[tokio::test]
 async fn what_belongs_to_an_item_goes_with_it() {
     let fixture = Fixture::new().await;
     let service = &fixture.service;
@@ -201,6 +220,20 @@ async fn what_belongs_to_an_item_goes_with_it() {
     fixture.stores.objects.put(&grant.tenant, &grant.key, "jpeg".into(), Default::default()).await.unwrap();
     let listed = service.assets(&call(), "a", None).await.unwrap().assets;
     assert_eq!((listed[0].name.as_str(), listed[0].bytes), ("poster.jpg", Some(4)));
+    let prefix = grant.key.strip_suffix("poster.jpg").unwrap();
+    for number in 0..100 {
+        let key = format!("{prefix}still-{number:03}.jpg");
+        fixture.stores.objects.put(&grant.tenant, &key, "jpeg".into(), Default::default()).await.unwrap();
+    }
+    let first = service.assets(&call(), "a", None).await.unwrap();
+    let rest = service.assets(&call(), "a", first.next_cursor.as_deref()).await.unwrap();
+    assert_eq!((first.assets.len(), rest.assets.len(), rest.next_cursor), (100, 1, None));
+    fixture.put("b", noir()).await;
+    let theirs = first.next_cursor.as_deref().unwrap();
+    for (item, nonsense) in [("a", "zz"), ("a", "poster.jpg"), ("a", ""), ("b", theirs)] {
+        let refused = service.assets(&call(), item, Some(nonsense)).await.unwrap_err();
+        assert_eq!((refused.code, refused.fields[0].pointer.as_str()), (ErrorCode::Invalid, "/cursor"), "{nonsense:?}");
+    }
     for bad in ["", "a/b", "..", &"x".repeat(300)] {
         let request = AssetRequest { name: bad.to_owned(), good_for_s: None };
         assert_eq!(service.add_asset(&call(), "a", request).await.unwrap_err().code, ErrorCode::Invalid);

@@ -55,20 +55,10 @@ pub fn model_stale(facts: &Facts) -> Option<Finding> {
 pub fn lags(facts: &Facts) -> Vec<Finding> {
     let told = facts.lags.iter().filter(|lag| lag.lag_s > lag.lag_s_max).map(|lag| {
         let seen = format!("`{}` is {:.0} s behind, where {:.0} s are usual", lag.name, lag.lag_s, lag.lag_s_max);
-        let remedy = format!("see that a process does it ({}), and what its log says", role(&lag.name));
+        let by = lag.role.as_ref().map(|role| format!(" (`roles` with {role})")).unwrap_or_default();
+        let remedy = format!("see that a process does it{by}, and what its log says");
         let counts = (lag.lag_s as u64, lag.lag_s_max as u64);
         Finding::new("consumer_lags", Severity::Error, counts).seen(lag.place.clone(), seen).remedy(remedy)
     });
     told.collect()
-}
-
-/// Which role does what is told of by this name.
-fn role(name: &str) -> &'static str {
-    match name {
-        "lists" => "`roles` with recommendation",
-        "lake" => "`roles` with tracking",
-        "content" => "`roles` with content",
-        "erasures" => "`roles` with users",
-        _ => "`roles` with trainer",
-    }
 }

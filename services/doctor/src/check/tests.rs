@@ -35,7 +35,8 @@ fn sound() -> Facts {
     let impersonal = vec!["popular".to_owned()];
     facts.pipelines =
         vec![PipelineFacts { place: "p".into(), is_default: true, sources, impersonal, absent: Vec::new() }];
-    facts.lags = vec![Lag { name: "lake".into(), lag_s: 3.0, lag_s_max: 60.0, place: "/readyz".into() }];
+    let (name, role, place) = ("lake".to_owned(), Some("tracking".to_owned()), "/readyz".to_owned());
+    facts.lags = vec![Lag { name, role, lag_s: 3.0, lag_s_max: 60.0, place }];
     facts
 }
 
@@ -143,4 +144,9 @@ fn a_finding_says_what_where_and_what_to_do() {
     assert_eq!((found.count, found.of, found.place.as_str()), (600, 1_000, "the event lake"));
     assert!(found.seen.contains("600 of 1000 events (60%)") && found.seen.contains("`Tea `"), "{found:?}");
     assert!(found.seen.contains("upper and lower case") && found.remedy.contains("exactly as in the catalogue"));
+    let mut facts = sound();
+    facts.lags[0].lag_s = 61.0;
+    assert!(examine(&facts)[0].remedy.contains("does it (`roles` with tracking), and"));
+    facts.lags[0].role = None;
+    assert!(examine(&facts)[0].remedy.contains("does it, and"));
 }

@@ -107,9 +107,21 @@ async fn bad_keys_and_tenants_are_refused_with_the_place() {
         let answer = server.ask(Ask::get(path)).await;
         assert_eq!((answer.status, answer.json()["errors"][0]["pointer"].as_str()), (422, Some(pointer)), "{path}");
     }
-    // A cursor of another list, and one that somebody made up.
-    let other = server.ask(Ask::get("/v1/audit?cursor=WyJhIiwxXQ")).await;
-    assert_eq!(other.status, 422, "{}", other.json());
+    // One that somebody made up, and one of another list.
+    create(&server, json!({"title": "shop", "scopes": ["read"]})).await;
+    let keys = server.ask(Ask::get("/v1/api-keys?limit=1")).await.json();
+    let theirs = keys["next_cursor"].as_str().unwrap();
+    for (list, cursor, status) in
+        [("audit", "WyJhIiwxXQ", 422), ("audit", theirs, 422), ("tenants", theirs, 422), ("api-keys", theirs, 200)]
+    {
+        let answer = server.ask(Ask::get(&format!("/v1/{list}?cursor={cursor}"))).await;
+        let pointer = answer.json()["errors"][0]["pointer"].as_str().map(str::to_owned);
+        assert_eq!(
+            (answer.status, pointer),
+            (status, (status == 422).then(|| "/cursor".to_owned())),
+            "{list} {cursor}"
+        );
+    }
 }
 
 #[tokio::test]

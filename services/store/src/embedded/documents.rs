@@ -267,11 +267,12 @@ impl Documents for SqliteDocuments {
     ) -> Result<Page<Document>, StoreError> {
         let sql = "SELECT id, version, body FROM documents \
              WHERE tenant = $1 AND collection = $2 AND id > $3 ORDER BY id LIMIT $4";
-        let after = page.after.as_ref().map(|cursor| cursor.key::<String>(STORE, "scan")).transpose()?;
+        let list = ["documents", collection.name];
+        let after = page.key::<String>(STORE, "scan", &list)?;
         let query = sqlx::query(sql).bind(tenant.as_str()).bind(collection.name).bind(after.unwrap_or_default());
         let rows = query.bind(page.limit() as i64 + 1).fetch_all(&self.pool).await.map_err(fail("scan"))?;
         let documents = rows.iter().map(|row| document("scan", row)).collect::<Result<_, _>>()?;
-        Ok(Page::cut(documents, page.limit(), |document: &Document| document.id.clone()))
+        Ok(Page::cut(&list, documents, page.limit(), |document: &Document| document.id.clone()))
     }
 
     async fn find(
@@ -285,11 +286,12 @@ impl Documents for SqliteDocuments {
         check_find(collection, lookup, text)?;
         self.index("find", collection).await?;
         let sql = find_sql(collection, lookup);
-        let after = page.after.as_ref().map(|cursor| cursor.key::<String>(STORE, "find")).transpose()?;
+        let list = ["documents", collection.name, lookup, text];
+        let after = page.key::<String>(STORE, "find", &list)?;
         let query = sqlx::query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(text).bind(after.unwrap_or_default());
         let rows = query.bind(page.limit() as i64 + 1).fetch_all(&self.pool).await.map_err(fail("find"))?;
         let documents = rows.iter().map(|row| document("find", row)).collect::<Result<_, _>>()?;
-        Ok(Page::cut(documents, page.limit(), |document: &Document| document.id.clone()))
+        Ok(Page::cut(&list, documents, page.limit(), |document: &Document| document.id.clone()))
     }
 
     async fn clear(&self, tenant: &Tenant, collection: Collection) -> Result<u64, StoreError> {

@@ -26,17 +26,19 @@ impl SqlRelational {
     }
 
     /// A page of rows that have one text as their key: `query` gets the key of the row before, which is before all keys
-    /// on the first page, and how many rows to read.
+    /// on the first page, and how many rows to read. `of` tells the lists of one call apart.
     async fn page<E: Entity, K: Serialize>(
         &self,
         call: &'static str,
+        of: &str,
         page: &PageRequest,
         query: impl FnOnce(String, i64) -> Query,
         key: impl Fn(&E) -> K,
     ) -> Result<Page<E>, StoreError> {
-        let after = page.after.as_ref().map(|cursor| cursor.key::<String>(STORE, call)).transpose()?;
+        let list = [call, of];
+        let after = page.key::<String>(STORE, call, &list)?;
         let rows = self.all(call, query(after.unwrap_or_default(), page.limit() as i64 + 1)).await?;
-        Ok(Page::cut(rows, page.limit(), key))
+        Ok(Page::cut(&list, rows, page.limit(), key))
     }
 }
 
@@ -50,7 +52,7 @@ impl Tenants for SqlRelational {
     async fn tenants(&self, page: PageRequest) -> Result<Page<TenantRecord>, StoreError> {
         let sql = select::<TenantRecord>("FROM tenants WHERE tenant > $1 ORDER BY tenant LIMIT $2");
         let query = |after, rows| query!(sql, after, rows);
-        self.page("tenants", &page, query, |row: &TenantRecord| row.tenant.to_string()).await
+        self.page("tenants", "", &page, query, |row: &TenantRecord| row.tenant.to_string()).await
     }
 }
 
@@ -135,7 +137,7 @@ impl People for SqlRelational {
     async fn users(&self, tenant: &Tenant, page: PageRequest) -> Result<Page<Person>, StoreError> {
         let sql = select::<Person>("FROM people WHERE tenant = $1 AND kind = 'u' AND id > $2 ORDER BY id LIMIT $3");
         let query = |after, rows| query!(sql, tenant.to_string(), after, rows);
-        self.page("users", &page, query, |person: &Person| person.id.as_str().to_owned()).await
+        self.page("users", "", &page, query, |person: &Person| person.id.as_str().to_owned()).await
     }
 }
 
@@ -154,7 +156,7 @@ impl ApiKeys for SqlRelational {
     async fn keys(&self, tenant: &Tenant, page: PageRequest) -> Result<Page<ApiKey>, StoreError> {
         let sql = select::<ApiKey>("FROM api_keys WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3");
         let query = |after, rows| query!(sql, tenant.to_string(), after, rows);
-        self.page("keys", &page, query, |key: &ApiKey| key.id.clone()).await
+        self.page("keys", "", &page, query, |key: &ApiKey| key.id.clone()).await
     }
 
     async fn used(&self, tenant: &Tenant, id: &str, used_ms: i64) -> Result<(), StoreError> {
@@ -187,7 +189,7 @@ impl Definitions for SqlRelational {
             "FROM definitions WHERE tenant = $1 AND kind = $2 AND name > $3 ORDER BY name LIMIT $4",
         );
         let query = |after, rows| query!(sql, tenant.to_string(), kind.name(), after, rows);
-        self.page("definitions", &page, query, |row: &Definition| row.name.clone()).await
+        self.page("definitions", kind.name(), &page, query, |row: &Definition| row.name.clone()).await
     }
 }
 
@@ -218,7 +220,7 @@ impl Models for SqlRelational {
             "FROM model_versions WHERE tenant = $1 AND model = $2 AND label > $3 ORDER BY label LIMIT $4",
         );
         let query = |after, rows| query!(sql, tenant.to_string(), model.to_owned(), after, rows);
-        self.page("model_versions", &page, query, |row: &ModelVersion| row.label.clone()).await
+        self.page("model_versions", model, &page, query, |row: &ModelVersion| row.label.clone()).await
     }
 }
 
@@ -232,7 +234,7 @@ impl Jobs for SqlRelational {
     async fn jobs(&self, tenant: &Tenant, page: PageRequest) -> Result<Page<Job>, StoreError> {
         let sql = select::<Job>("FROM jobs WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3");
         let query = |after, rows| query!(sql, tenant.to_string(), after, rows);
-        self.page("jobs", &page, query, |job: &Job| job.id.clone()).await
+        self.page("jobs", "", &page, query, |job: &Job| job.id.clone()).await
     }
 
     /// The condition stands in the statement twice: a worker that waited for another one's claim of the same row looks at
@@ -269,9 +271,10 @@ impl Jobs for SqlRelational {
 impl Audit for SqlRelational {
     async fn audit(&self, tenant: &Tenant, page: PageRequest) -> Result<Page<AuditRecord>, StoreError> {
         let sql = select::<AuditRecord>("FROM audit WHERE tenant = $1 AND number < $2 ORDER BY number DESC LIMIT $3");
-        let before = page.after.as_ref().map(|cursor| cursor.key::<i64>(STORE, "audit")).transpose()?;
+        let list = ["audit"];
+        let before = page.key::<i64>(STORE, "audit", &list)?;
         let query = query!(sql, tenant.to_string(), before.unwrap_or(i64::MAX), page.limit() as i64 + 1);
-        Ok(Page::cut(self.all("audit", query).await?, page.limit(), |row: &AuditRecord| row.number))
+        Ok(Page::cut(&list, self.all("audit", query).await?, page.limit(), |row: &AuditRecord| row.number))
     }
 }
 

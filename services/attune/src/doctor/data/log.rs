@@ -6,6 +6,7 @@ use attune_api::progress;
 use attune_api::rest::Timestamp;
 use attune_api::rest::operations::Readiness;
 use attune_doctor::{Lag, LetterFacts};
+use attune_gateway::Role;
 use attune_lake::Manifest;
 use attune_store::Tenant;
 use attune_store::events::{Bounds, DeadLetter, EventLog, PAGE_MAX, Stretch};
@@ -35,12 +36,27 @@ pub async fn asked(config: &Config) -> Result<Vec<Lag>, String> {
         format!("what the server does in the background, since {url}/readyz does not tell ({why}): give its --listen")
     })?;
     let lag = |line: attune_api::rest::operations::ReadyBackground| Lag {
+        role: role_of(&line.name),
         name: line.name,
         lag_s: line.lag_s,
         lag_s_max: LAG_S_MAX,
         place: format!("{url}/readyz"),
     };
     Ok(ready.background.into_iter().map(lag).collect())
+}
+
+/// The role whose processes do what says by this name how far behind it is.
+fn role_of(name: &str) -> Option<String> {
+    let role = match name {
+        progress::LISTS => Role::Recommendation,
+        progress::LAKE => Role::Tracking,
+        progress::CONTENT => Role::Content,
+        progress::ERASURES => Role::Users,
+        progress::BANDITS => Role::Analytics,
+        progress::TRAINER => Role::Trainer,
+        _ => return None,
+    };
+    Some(role.name().to_owned())
 }
 
 /// For how long the oldest record has waited that should be in the lake and is not, where there is one.
@@ -58,6 +74,7 @@ pub async fn lake_lag(
     let waiting = first.iter().filter(|event| !event.subject.starts_with(&of_items));
     Ok(waiting.map(|event| event.appended_ms).min().map(|oldest_ms| Lag {
         name: progress::LAKE.to_owned(),
+        role: role_of(progress::LAKE),
         lag_s: (now_ms - oldest_ms) as f64 / 1e3,
         lag_s_max: LAG_S_MAX + config.lake.flush_s as f64,
         place: "the event log, beyond the lake".to_owned(),

@@ -131,12 +131,13 @@ impl MongoDocuments {
     async fn page(
         &self,
         call: &'static str,
+        list: &[&str],
         tenant: &Tenant,
         collection: Collection,
         page: PageRequest,
         mut filter: Bson,
     ) -> Result<Page<Document>, StoreError> {
-        let after = page.after.as_ref().map(|cursor| cursor.key::<String>(STORE, call)).transpose()?;
+        let after = page.key::<String>(STORE, call, list)?;
         let (Bound::Excluded(first), Bound::Excluded(end)) = range(tenant, after.as_deref().unwrap_or_default()) else {
             unreachable!("both ends are outside")
         };
@@ -146,7 +147,7 @@ impl MongoDocuments {
         let found = found.await.map_err(fail(call))?;
         let rows: Vec<Bson> = found.try_collect().await.map_err(fail(call))?;
         let rows = rows.iter().map(|row| document(call, row)).collect::<Result<_, _>>()?;
-        Ok(Page::cut(rows, page.limit(), |document: &Document| document.id.clone()))
+        Ok(Page::cut(list, rows, page.limit(), |document: &Document| document.id.clone()))
     }
 }
 
@@ -265,7 +266,7 @@ impl Documents for MongoDocuments {
         collection: Collection,
         page: PageRequest,
     ) -> Result<Page<Document>, StoreError> {
-        self.page("scan", tenant, collection, page, doc! {}).await
+        self.page("scan", &["documents", collection.name], tenant, collection, page, doc! {}).await
     }
 
     async fn find(
@@ -279,7 +280,7 @@ impl Documents for MongoDocuments {
         check_find(collection, lookup, text)?;
         self.index("find", collection).await?;
         let filter = doc! { "tenant": tenant.as_str(), found_by(lookup): text };
-        self.page("find", tenant, collection, page, filter).await
+        self.page("find", &["documents", collection.name, lookup, text], tenant, collection, page, filter).await
     }
 
     async fn clear(&self, tenant: &Tenant, collection: Collection) -> Result<u64, StoreError> {

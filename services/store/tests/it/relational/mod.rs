@@ -236,8 +236,12 @@ async fn a_cursor_of_another_list_is_refused(Fixture { store, .. }: &Fixture) {
     let writes = ["a", "b"].map(|name| put(name, json!(1), Expect::Any)).to_vec();
     store.commit(&tenant, writes).await.unwrap();
     let next = store.definitions(&tenant, DefinitionKind::Rule, PageRequest::first(1)).await.unwrap().next;
-    let page = PageRequest { after: next, rows: 1 };
-    assert_eq!(store.audit(&tenant, page).await.unwrap_err().kind, ErrorKind::Invalid);
+    let page = || PageRequest { after: next.clone(), rows: 1 };
+    assert_eq!(store.audit(&tenant, page()).await.unwrap_err().kind, ErrorKind::Invalid, "of numbers");
+    assert_eq!(store.keys(&tenant, page()).await.unwrap_err().kind, ErrorKind::Invalid, "of texts like its own");
+    let pipelines = store.definitions(&tenant, DefinitionKind::Pipeline, page()).await;
+    assert_eq!(pipelines.unwrap_err().kind, ErrorKind::Invalid, "of the same call");
+    assert_eq!(store.definitions(&tenant, DefinitionKind::Rule, page()).await.unwrap().rows[0].name, "b");
 }
 
 async fn one_subject_for_one_person(Fixture { store, .. }: &Fixture) {

@@ -11,7 +11,7 @@ use super::write_json;
 
 /// Flags of a bench that loads a server again and again.
 #[derive(Debug, Args)]
-pub struct Runs {
+pub struct Measuring {
     /// Runs of each kind, with arrivals of their own
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub runs: usize,
@@ -23,7 +23,7 @@ pub struct Runs {
     json: Option<PathBuf>,
 }
 
-impl Runs {
+impl Measuring {
     /// How long a run is.
     ///
     /// # Errors
