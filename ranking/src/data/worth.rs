@@ -216,13 +216,12 @@ impl Worth {
 /// [`WorthError`] when a setting makes no sense or a value is too large.
 pub fn interactions(log: &EventLog, worth: &Worth, now: i64) -> Result<Interactions, WorthError> {
     let worths = worth.by_kind(log)?;
-    let entries: Vec<(u32, u32, f32)> = log
+    let entries = log
         .events()
         .iter()
         .map(|event| (event.user, event.item, worths[usize::from(event.kind)].weigh(event, now)))
-        .filter(|(_, _, weight)| *weight != 0.0)
-        .collect();
-    Ok(Interactions::from_entries(log.users(), log.items(), &entries)?)
+        .filter(|(_, _, weight)| *weight != 0.0);
+    Ok(Interactions::from_each(log.users(), log.items(), entries)?)
 }
 
 #[cfg(test)]
