@@ -29,6 +29,12 @@ pub struct EventLog {
 /// Why a list of events is not a log.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum EventError {
+    /// More events than there are places of 32 bits.
+    #[error("there are {events} events, and a log has up to {max}: give the latest of them", max = u32::MAX)]
+    TooMany {
+        /// Events there are.
+        events: usize,
+    },
     /// A row or an index beyond the stated numbers.
     #[error("event {event} names {what} {row}, but there are {count}: give it a row below that, or raise the number")]
     OutOfRange {
@@ -57,6 +63,9 @@ impl EventLog {
     /// # Errors
     /// [`EventError`] names the first event that does not fit.
     pub fn new(events: Vec<Event>, users: usize, items: usize, kinds: Vec<String>) -> Result<Self, EventError> {
+        if events.len() > u32::MAX as usize {
+            return Err(EventError::TooMany { events: events.len() });
+        }
         for (number, event) in events.iter().enumerate() {
             let rows = [
                 ("user", event.user as usize, users),
@@ -78,6 +87,14 @@ impl EventLog {
         &self.events
     }
 
+    /// The event at a place. There are millions of places in a split, hence 32 bits.
+    ///
+    /// # Panics
+    /// If there is no such event.
+    pub fn event(&self, place: u32) -> &Event {
+        &self.events[place as usize]
+    }
+
     /// Users, with events or without.
     pub fn users(&self) -> usize {
         self.users
@@ -93,12 +110,12 @@ impl EventLog {
         &self.kinds
     }
 
-    /// The same users, items and kinds with only the events at `indices`, in the order given: one part of a split.
+    /// The same users, items and kinds with only the events at `places`, in the order given: one part of a split.
     ///
     /// # Panics
     /// If there is no such event.
-    pub fn subset(&self, indices: &[usize]) -> Self {
-        let events = indices.iter().map(|&index| self.events[index]).collect();
+    pub fn subset(&self, places: &[u32]) -> Self {
+        let events = places.iter().map(|&place| *self.event(place)).collect();
         Self { events, users: self.users, items: self.items, kinds: self.kinds.clone() }
     }
 

@@ -189,9 +189,8 @@ impl Rehearsal<'_> {
 
     fn folded(&self, rules: &Rules) -> State {
         let mut state = State::of(self.layout.items.clone(), rules);
-        let events = self.log.events();
-        for index in self.last_of_training(FOLDED_MAX) {
-            let event = &events[index];
+        for place in self.last_of_training(FOLDED_MAX) {
+            let event = self.log.event(place);
             let time_ms = event.time.saturating_mul(1_000);
             let told = Event {
                 r#type: self.log.kinds()[usize::from(event.kind)].clone(),
@@ -207,13 +206,14 @@ impl Rehearsal<'_> {
     }
 
     /// The last so many training events, in order.
-    fn last_of_training(&self, count: usize) -> Vec<usize> {
-        let when = |index: &usize| (self.log.events()[*index].time, *index);
+    fn last_of_training(&self, count: usize) -> Vec<u32> {
+        let when = |place: &u32| (self.log.event(*place).time, *place);
         let mut last = self.task.split.train.clone();
         if last.len() > count {
             let beyond = last.len() - count;
             last.select_nth_unstable_by_key(beyond, when);
             last.drain(..beyond);
+            last.shrink_to_fit();
         }
         last.sort_unstable_by_key(when);
         last
