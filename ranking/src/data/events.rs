@@ -1,5 +1,7 @@
 //! What happened, in the order of the file it was read from: who did what to which item, and when.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 /// One thing that a user did to an item.
@@ -24,6 +26,15 @@ pub struct EventLog {
     users: usize,
     items: usize,
     kinds: Vec<String>,
+}
+
+/// Events of a log in its order: all of it, or one part of a split. It has no event of its own: a copy of them would be the
+/// largest thing that a training holds.
+#[derive(Clone, Copy, Debug)]
+pub struct LogPart<'a> {
+    log: &'a EventLog,
+    /// All, where there are none.
+    places: Option<&'a [u32]>,
 }
 
 /// Why a list of events is not a log.
@@ -119,9 +130,49 @@ impl EventLog {
         Self { events, users: self.users, items: self.items, kinds: self.kinds.clone() }
     }
 
+    /// All of it.
+    pub fn all(&self) -> LogPart<'_> {
+        LogPart { log: self, places: None }
+    }
+
+    /// The events at `places`, which rise.
+    pub fn part<'a>(&'a self, places: &'a [u32]) -> LogPart<'a> {
+        LogPart { log: self, places: Some(places) }
+    }
+
     /// Time of the latest event, `None` without any.
     pub fn latest(&self) -> Option<i64> {
-        self.events.iter().map(|event| event.time).max()
+        self.all().latest()
+    }
+}
+
+impl<'a> LogPart<'a> {
+    /// The log, whose users, items and kinds are those of each part.
+    pub fn log(self) -> &'a EventLog {
+        self.log
+    }
+
+    /// The events, in file order.
+    ///
+    /// # Panics
+    /// If there is no event at one of the places.
+    pub fn events(self) -> impl Iterator<Item = &'a Event> + Clone {
+        let log = self.log;
+        let (all, places) = match self.places {
+            None => (log.events(), &[][..]),
+            Some(places) => (&[][..], places),
+        };
+        all.iter().chain(places.iter().map(move |place| log.event(*place)))
+    }
+
+    /// Time of the latest event, `None` without any.
+    pub fn latest(self) -> Option<i64> {
+        self.events().map(|event| event.time).max()
+    }
+
+    /// The same as a log of its own: a copy, unless it is all of one.
+    pub fn to_log(self) -> Cow<'a, EventLog> {
+        self.places.map_or(Cow::Borrowed(self.log), |places| Cow::Owned(self.log.subset(places)))
     }
 }
 
@@ -154,5 +205,18 @@ mod tests {
         assert_eq!(part.events(), &log.events()[1..]);
         assert_eq!((part.users(), part.items(), part.kinds()), (2, 3, log.kinds()));
         assert_eq!((log.latest(), log.subset(&[]).latest()), (Some(0), None));
+    }
+
+    #[test]
+    fn a_part_is_what_a_copy_of_it_would_be() {
+        let at = |time| Event { time, ..event(0, 1, 0, None) };
+        let log = log(vec![at(3), at(9), at(4), at(1)]).unwrap();
+        for places in [&[][..], &[0], &[0, 2, 3], &[0, 1, 2, 3]] {
+            let (part, copy) = (log.part(places), log.subset(places));
+            assert!(part.events().eq(copy.events()), "{places:?}");
+            assert_eq!((part.latest(), &*part.to_log()), (copy.latest(), &copy));
+        }
+        assert!(log.all().events().eq(log.events()));
+        assert!(matches!(log.all().to_log(), Cow::Borrowed(_)));
     }
 }

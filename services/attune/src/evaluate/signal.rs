@@ -220,7 +220,7 @@ impl Signal<'_> {
     fn model(&self, log: &EventLog, seed: u64) -> Result<Arc<dyn Trained>> {
         let (worth, _) = self.worth.in_events(log, log.latest().unwrap_or(0))?;
         let settings = self.settings.clone().with_seed(seed);
-        let model = train_model(&settings, (log, &About::default()), &worth)?.without_people();
+        let model = train_model(&settings, (log.all(), &About::default()), &worth)?.without_people();
         Ok(trained::tried(model, self.history.items.clone()))
     }
 

@@ -56,7 +56,7 @@ fn hold_out(
     if let Some(users) = &about.users {
         task = task.with_user_attributes(users.clone());
     }
-    let model = train_model(settings, (&log.subset(&task.split.train), about), worth)?;
+    let model = train_model(settings, (log.part(&task.split.train), about), worth)?;
     let outcome = evaluate(&model, &task, threads)?;
     Ok(HeldOut { task, model, outcome })
 }
@@ -135,11 +135,11 @@ pub fn search(
     }
     let (worth, _) = worth.in_events(log, log.latest().unwrap_or(0))?;
     let task = Task::new(protocol, log, &worth, seed, Stage::Validation)?;
-    let part = log.subset(&task.split.train);
+    let part = log.part(&task.split.train);
     let (mut failed, mut trial) = (None, 0);
     let value = |params: &Params| {
         let asked = with_params(settings, params)
-            .and_then(|settings| train_model(&settings, (&part, &About::default()), &worth));
+            .and_then(|settings| train_model(&settings, (part, &About::default()), &worth));
         let outcome = asked.and_then(|model| Ok(evaluate(&model, &task, threads)?));
         let value = outcome.map(|outcome| mean_ndcg(&outcome)).unwrap_or_else(|error| {
             failed.get_or_insert(error);
