@@ -104,6 +104,20 @@ impl Task {
         seed: u64,
         stage: Stage,
     ) -> Result<Self, SplitError> {
+        let asked = (protocol, seed, stage);
+        Self::of(Self::split(log, worth, asked)?, log, worth, asked)
+    }
+
+    /// The split alone, for who trains before anybody is asked about: what is known of all users takes nearly as much
+    /// memory as the events.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn split(
+        log: &EventLog,
+        worth: &Worth,
+        (protocol, seed, stage): (&'static Protocol, u64, Stage),
+    ) -> Result<Split, SplitError> {
         let mut split = protocol.split(log, worth, seed)?;
         if stage == Stage::Validation && split.validation.is_empty() {
             let needed = "split the training events again, or use a protocol with a validation part";
@@ -113,6 +127,19 @@ impl Task {
             split.train.append(&mut split.validation);
             split.train.sort_unstable();
         }
+        Ok(split)
+    }
+
+    /// The task of a [split](Self::split()) that was made of the same.
+    ///
+    /// # Errors
+    /// [`SplitError::Worth`] when the worth of events makes no sense.
+    pub fn of(
+        split: Split,
+        log: &EventLog,
+        worth: &Worth,
+        (protocol, seed, stage): (&'static Protocol, u64, Stage),
+    ) -> Result<Self, SplitError> {
         let (seen_by, users) = audience(log, &split.train);
         let builder = Builder { log, worths: worth.by_kind(log)?, now: log.latest().unwrap_or(0), protocol, stage };
         let groups = builder.groups(&split);

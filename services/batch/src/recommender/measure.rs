@@ -49,14 +49,15 @@ fn hold_out(
     settings: &Settings,
     (log, about): (&EventLog, &About),
     worth: &Worth,
-    (protocol, seed, stage): (&'static Protocol, u64, Stage),
+    asked: (&'static Protocol, u64, Stage),
     threads: usize,
 ) -> Result<HeldOut, RecommenderError> {
-    let mut task = Task::new(protocol, log, worth, seed, stage)?;
+    let split = Task::split(log, worth, asked)?;
+    let model = train_model(settings, (log.part(&split.train), about), worth)?;
+    let mut task = Task::of(split, log, worth, asked)?;
     if let Some(users) = &about.users {
         task = task.with_user_attributes(users.clone());
     }
-    let model = train_model(settings, (log.part(&task.split.train), about), worth)?;
     let outcome = evaluate(&model, &task, threads)?;
     Ok(HeldOut { task, model, outcome })
 }
