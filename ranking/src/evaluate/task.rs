@@ -152,6 +152,21 @@ impl Task {
         Ok(Self { protocol, seed, stage, split, groups, items: log.items(), only, user_attributes, seen_by, users })
     }
 
+    /// The same, asked about `cases_max` of the users at most, evenly among all.
+    #[must_use]
+    pub fn thinned(mut self, cases_max: usize) -> Self {
+        let cases: usize = self.groups.iter().map(|group| group.cases.len()).sum();
+        let (every, mut place) = (cases.div_ceil(cases_max.max(1)).max(1), 0);
+        for Group { cases, .. } in &mut self.groups {
+            cases.retain(|_| {
+                place += 1;
+                (place - 1) % every == 0
+            });
+            cases.shrink_to_fit();
+        }
+        self
+    }
+
     /// The same, with what is known of the users: a row for each user of the log.
     #[must_use]
     pub fn with_user_attributes(self, attributes: Interactions) -> Self {

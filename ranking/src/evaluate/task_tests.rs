@@ -95,6 +95,18 @@ fn users_without_a_past_are_apart() {
 }
 
 #[test]
+fn a_task_is_thinned_evenly_over_all_groups() {
+    let row = |n: u32| (n / 12, n % 12, 0, i64::from(n % 12));
+    let task = task("users-cold", &(0..240).map(row).collect::<Vec<_>>(), 1, Stage::Test).unwrap();
+    let all: Vec<Case> = task.groups.iter().flat_map(|group| group.cases.clone()).collect();
+    assert_eq!(all.len(), 8);
+    for (cases_max, every) in [(100, 1), (8, 1), (7, 2), (3, 3), (1, 8)] {
+        let left = task.clone().thinned(cases_max).groups.into_iter().flat_map(|group| group.cases);
+        assert!(left.eq(all.iter().step_by(every).cloned()), "{cases_max}");
+    }
+}
+
+#[test]
 fn a_stage_without_events_is_an_error() {
     let error = task("user-90-10", &ONE_USER, 0, Stage::Validation).unwrap_err();
     assert!(matches!(error, SplitError::Empty { part: "validation", .. }), "{error}");
