@@ -1,8 +1,14 @@
 //! What happened, in the order of the file it was read from: who did what to which item, and when.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU32;
 
 use thiserror::Error;
+
+/// A number that takes four bytes also where it may be missing: a log has millions of them.
+#[derive(Clone, Copy)]
+pub struct Amount(NonZeroU32);
 
 /// One thing that a user did to an item.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,10 +20,13 @@ pub struct Event {
     /// Index into [`EventLog::kinds`].
     pub kind: u16,
     /// Stars, price, seconds watched: what it means depends on the kind.
-    pub value: Option<f32>,
+    pub value: Option<Amount>,
     /// Unix seconds.
     pub time: i64,
 }
+
+// Five million of them, as a trainer reads, are the largest thing that it holds.
+const _: () = assert!(size_of::<Event>() == 24);
 
 /// Events in file order, which breaks ties between events of one second.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +77,32 @@ pub enum EventError {
     },
 }
 
+impl From<f32> for Amount {
+    fn from(value: f32) -> Self {
+        // The opposite bits: all of them are 0 for one alone of the many that are no number, and another stands for it.
+        Self(NonZeroU32::new(!value.to_bits()).unwrap_or_else(|| Self::from(f32::NAN).0))
+    }
+}
+
+impl Amount {
+    /// The number.
+    pub fn get(self) -> f32 {
+        f32::from_bits(!self.0.get())
+    }
+}
+
+impl PartialEq for Amount {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl fmt::Debug for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.get(), f)
+    }
+}
+
 impl EventLog {
     /// A log of `events` over `users` by `items`; `kinds` names what [`Event::kind`] counts.
     ///
@@ -86,7 +121,7 @@ impl EventLog {
             if let Some((what, row, count)) = rows.into_iter().find(|(_, row, count)| row >= count) {
                 return Err(EventError::OutOfRange { event: number, what, row, count });
             }
-            if let Some(value) = event.value.filter(|value| !value.is_finite()) {
+            if let Some(value) = event.value.map(Amount::get).filter(|value| !value.is_finite()) {
                 return Err(EventError::NotFinite { event: number, value });
             }
         }
@@ -181,7 +216,20 @@ mod tests {
     use super::*;
 
     fn event(user: u32, item: u32, kind: u16, value: Option<f32>) -> Event {
-        Event { user, item, kind, value, time: 0 }
+        Event { user, item, kind, value: value.map(Amount::from), time: 0 }
+    }
+
+    #[test]
+    fn an_amount_is_the_number_that_it_was_made_of() {
+        for value in [0.0, -0.0, 1.0, -4.5, f32::MIN, f32::MAX, f32::MIN_POSITIVE, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(Amount::from(value).get().to_bits(), value.to_bits());
+        }
+        assert!(
+            [f32::NAN, -f32::NAN, f32::from_bits(u32::MAX)].map(|value| Amount::from(value).get().is_nan())
+                == [true; 3]
+        );
+        assert_eq!(size_of::<Option<Amount>>(), 4);
+        assert_eq!(format!("{:?}", Amount::from(2.5_f32)), "2.5");
     }
 
     fn log(events: Vec<Event>) -> Result<EventLog, EventError> {

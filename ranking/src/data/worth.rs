@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Event, EventLog, Interactions, InteractionsError, LogPart};
+use super::{Amount, Event, EventLog, Interactions, InteractionsError, LogPart};
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -97,7 +97,7 @@ impl KindWorth {
 
     /// What `event` is worth at the time `now` (Unix seconds); an event of the future has not faded.
     pub fn weigh(&self, event: &Event, now: i64) -> f32 {
-        let factor = event.value.map_or(1.0, |value| match self.value {
+        let factor = event.value.map(Amount::get).map_or(1.0, |value| match self.value {
             ValueUse::Ignored => 1.0,
             ValueUse::Times => f64::from(value),
             ValueUse::Centred { midpoint } => {
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn event(item: u32, kind: u16, value: Option<f32>, days: i64) -> Event {
-        Event { user: 0, item, kind, value, time: days * 86_400 }
+        Event { user: 0, item, kind, value: value.map(Amount::from), time: days * 86_400 }
     }
 
     fn log(kinds: &[&str], events: Vec<Event>) -> EventLog {

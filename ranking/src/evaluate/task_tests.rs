@@ -1,5 +1,4 @@
 use super::*;
-use crate::data::Event;
 
 /// (user, item, kind, time) of views (0) and dislikes (1).
 fn task(name: &str, rows: &[(u32, u32, u16, i64)], seed: u64, stage: Stage) -> Result<Task, SplitError> {

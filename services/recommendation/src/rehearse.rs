@@ -194,7 +194,7 @@ impl Rehearsal<'_> {
             let told = Event {
                 r#type: self.log.kinds()[usize::from(event.kind)].clone(),
                 item_id: Some((self.item)(event.item).to_owned()),
-                value: event.value.map(f64::from),
+                value: event.value.map(|value| value.get().into()),
                 time_ms,
                 received_ms: time_ms,
                 ..Event::default()

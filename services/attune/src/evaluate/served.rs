@@ -133,7 +133,7 @@ impl<'a> Served<'a> {
             "event_id": place.to_string(),
         });
         if let Some(value) = event.value {
-            line["value"] = json!(value);
+            line["value"] = json!(value.get());
         }
         line
     }
