@@ -23,15 +23,6 @@ pub struct Trained {
     pub unit: f32,
 }
 
-impl Trained {
-    /// The same with nothing of single users, and so with nothing to be forgotten: for models that are asked by histories
-    /// alone.
-    #[must_use]
-    pub fn without_people(self) -> Self {
-        Self { model: self.model.without_people(), histories: Histories::empty(0), unit: self.unit }
-    }
-}
-
 /// What is known of the users and items of a log beside its events; a row each, and 1 for each attribute that applies.
 #[derive(Clone, Debug, Default)]
 pub struct About {
@@ -46,11 +37,35 @@ pub struct About {
 /// # Errors
 /// [`RecommenderError`] where there is too little to learn from, or settings or worth make no sense.
 pub fn train(settings: &Settings, history: &History, worth: &Worth) -> Result<Trained, RecommenderError> {
-    check_sides(history)?;
+    let (trained, worth) = without_histories(settings, history, worth)?;
     let now = history.log.latest().unwrap_or(0);
-    let (worth, unit) = worth.in_events(&history.log, now)?;
+    Ok(Trained { histories: Histories::new(history.log.all(), &worth, now)?, ..trained })
+}
+
+/// The same with nothing of single users, and so with nothing to be forgotten: for models that are asked by histories
+/// alone.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_without_people(
+    settings: &Settings,
+    history: &History,
+    worth: &Worth,
+) -> Result<Trained, RecommenderError> {
+    let (trained, _) = without_histories(settings, history, worth)?;
+    Ok(Trained { model: trained.model.without_people(), ..trained })
+}
+
+/// The model, and the worth that it was trained with.
+fn without_histories(
+    settings: &Settings,
+    history: &History,
+    worth: &Worth,
+) -> Result<(Trained, Worth), RecommenderError> {
+    check_sides(history)?;
+    let (worth, unit) = worth.in_events(&history.log, history.log.latest().unwrap_or(0))?;
     let model = train_model(settings, (history.log.all(), &About::default()), &worth)?;
-    Ok(Trained { model, histories: Histories::new(history.log.all(), &worth, now)?, unit })
+    Ok((Trained { model, histories: Histories::empty(0), unit }, worth))
 }
 
 /// Refuses a history that nothing can be learned from.
