@@ -70,6 +70,8 @@ pub fn rehearse(rehearsal: &Rehearsal<'_>, is_wanted: &dyn Fn() -> bool) -> Resu
         cases.extend(lengths.filter_map(|length| stage.case(case, length, &mut scratch)));
     }
     let names = [stage.pipeline.sources(), &stage.features].concat();
+    // To learn takes long, and has no use for what the lists were made of.
+    drop(stage);
     Ok(learn_ranks(&names, &cases))
 }
 
@@ -201,7 +203,8 @@ impl Rehearsal<'_> {
             };
             state.apply((self.user)(event.user), Record::Event(told), rules);
         }
-        state
+        // What is asked of users is in the task.
+        state.without_users()
     }
 
     /// The last so many training events, in order.

@@ -166,6 +166,12 @@ impl State {
         }
     }
 
+    /// The same without what each user did: for who asks what everybody did alone.
+    #[must_use]
+    pub fn without_users(self) -> Self {
+        Self { users: HashMap::new(), ..self }
+    }
+
     /// Where each partition goes on.
     pub fn next(&self) -> &BTreeMap<u32, u64> {
         &self.next
