@@ -44,36 +44,65 @@ impl Interactions {
     /// # Errors
     /// [`InteractionsError`] names the first entry that does not fit.
     pub fn from_entries(rows: usize, width: usize, entries: &[(u32, u32, f32)]) -> Result<Self, InteractionsError> {
-        let mut counts = vec![0_usize; rows + 1];
-        for (entry, &(row, column, weight)) in entries.iter().enumerate() {
+        Self::from_each(rows, width, entries.iter().copied())
+    }
+
+    /// The same of entries that are not kept: they are asked for twice, and have to be the same both times. A list of them
+    /// would be larger than the table.
+    ///
+    /// # Errors
+    /// As [`from_entries`](Self::from_entries).
+    pub fn from_each(
+        rows: usize,
+        width: usize,
+        entries: impl Iterator<Item = (u32, u32, f32)> + Clone,
+    ) -> Result<Self, InteractionsError> {
+        let mut offsets = vec![0_usize; rows + 1];
+        for (entry, (row, column, weight)) in entries.clone().enumerate() {
             if row as usize >= rows || column as usize >= width {
                 return Err(InteractionsError::OutOfShape { entry, row, column, rows, width });
             }
             if !weight.is_finite() {
                 return Err(InteractionsError::NotFinite { entry, weight });
             }
-            counts[row as usize + 1] += 1;
+            offsets[row as usize + 1] += 1;
         }
         for row in 0..rows {
-            counts[row + 1] += counts[row];
+            offsets[row + 1] += offsets[row];
         }
-        let mut places = counts.clone();
-        let mut sorted = vec![(0_u32, 0.0_f32); entries.len()];
-        for &(row, column, weight) in entries {
-            sorted[places[row as usize]] = (column, weight);
-            places[row as usize] += 1;
+        let (mut places, count) = (offsets.clone(), offsets[rows]);
+        let (mut columns, mut weights) = (vec![0_u32; count], vec![0.0_f32; count]);
+        for (row, column, weight) in entries {
+            let place = &mut places[row as usize];
+            (columns[*place], weights[*place]) = (column, weight);
+            *place += 1;
         }
-        let mut table = Self { offsets: vec![0], columns: Vec::new(), weights: Vec::new(), width };
-        for row in 0..rows {
-            let entries = &mut sorted[counts[row]..counts[row + 1]];
-            entries.sort_by_key(|(column, _)| *column);
-            for same in entries.chunk_by(|left, right| left.0 == right.0) {
-                table.columns.push(same[0].0);
-                table.weights.push(same.iter().map(|(_, weight)| weight).sum());
-            }
-            table.offsets.push(table.columns.len());
-        }
+        let mut table = Self { offsets, columns, weights, width };
+        table.add_up();
         Ok(table)
+    }
+
+    /// Has the columns of each row rise, and makes one entry of those at the same place; rows move up behind each other.
+    fn add_up(&mut self) {
+        let (mut sorted, mut first, mut kept) = (Vec::new(), 0, 0);
+        for row in 0..self.rows() {
+            let last = self.offsets[row + 1];
+            let entries = self.columns[first..last].iter().copied().zip(self.weights[first..last].iter().copied());
+            sorted.clear();
+            sorted.extend(entries);
+            sorted.sort_by_key(|(column, _): &(u32, f32)| *column);
+            for same in sorted.chunk_by(|left, right| left.0 == right.0) {
+                self.columns[kept] = same[0].0;
+                self.weights[kept] = same.iter().map(|(_, weight)| weight).sum();
+                kept += 1;
+            }
+            self.offsets[row + 1] = kept;
+            first = last;
+        }
+        self.columns.truncate(kept);
+        self.weights.truncate(kept);
+        self.columns.shrink_to_fit();
+        self.weights.shrink_to_fit();
     }
 
     /// Rows: users, unless transposed.
@@ -142,6 +171,18 @@ mod tests {
         assert_eq!(table.row(0), (&[2_u32][..], &[1.0_f32][..]));
         assert_eq!(table.row(1), (&[][..], &[][..]));
         assert_eq!(table.row(2), (&[0_u32, 3][..], &[5.0_f32, 1.5][..]));
+    }
+
+    #[test]
+    fn rows_move_up_behind_those_that_became_shorter() {
+        let entries = [(0, 1, 1.0), (1, 3, 1.0), (0, 1, 2.0), (1, 0, 1.0), (3, 2, 4.0), (1, 0, 0.5)];
+        let table = Interactions::from_each(4, 4, entries.into_iter()).unwrap();
+        assert_eq!(
+            (table.row(0), table.row(1)),
+            ((&[1_u32][..], &[3.0_f32][..]), (&[0_u32, 3][..], &[1.5_f32, 1.0][..]))
+        );
+        assert_eq!((table.row(2), table.row(3)), ((&[][..], &[][..]), (&[2_u32][..], &[4.0_f32][..])));
+        assert_eq!((table.entries(), Interactions::from_entries(4, 4, &entries)), (4, Ok(table)));
     }
 
     #[test]

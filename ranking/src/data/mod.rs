@@ -5,7 +5,7 @@ mod interactions;
 mod scorer;
 mod worth;
 
-pub use events::{Event, EventError, EventLog};
+pub use events::{Amount, Event, EventError, EventLog, LogPart};
 pub use interactions::{Interactions, InteractionsError};
 pub use scorer::{History, Scorer};
 pub use worth::{KindWorth, Sign, ValueUse, Worth, WorthError, interactions};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Event, EventLog, Interactions, InteractionsError};
+use super::{Amount, Event, EventLog, Interactions, InteractionsError, LogPart};
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
@@ -97,7 +97,7 @@ impl KindWorth {
 
     /// What `event` is worth at the time `now` (Unix seconds); an event of the future has not faded.
     pub fn weigh(&self, event: &Event, now: i64) -> f32 {
-        let factor = event.value.map_or(1.0, |value| match self.value {
+        let factor = event.value.map(Amount::get).map_or(1.0, |value| match self.value {
             ValueUse::Ignored => 1.0,
             ValueUse::Times => f64::from(value),
             ValueUse::Centred { midpoint } => {
@@ -209,20 +209,19 @@ impl Worth {
     }
 }
 
-/// The table of users by items that `log` makes when its events are worth `worth` at the time `now` (Unix seconds).
+/// The table of users by items that `part` makes when its events are worth `worth` at the time `now` (Unix seconds).
 /// Events of one user and item add up; those worth nothing leave no entry.
 ///
 /// # Errors
 /// [`WorthError`] when a setting makes no sense or a value is too large.
-pub fn interactions(log: &EventLog, worth: &Worth, now: i64) -> Result<Interactions, WorthError> {
+pub fn interactions(part: LogPart<'_>, worth: &Worth, now: i64) -> Result<Interactions, WorthError> {
+    let log = part.log();
     let worths = worth.by_kind(log)?;
-    let entries: Vec<(u32, u32, f32)> = log
+    let entries = part
         .events()
-        .iter()
         .map(|event| (event.user, event.item, worths[usize::from(event.kind)].weigh(event, now)))
-        .filter(|(_, _, weight)| *weight != 0.0)
-        .collect();
-    Ok(Interactions::from_entries(log.users(), log.items(), &entries)?)
+        .filter(|(_, _, weight)| *weight != 0.0);
+    Ok(Interactions::from_each(log.users(), log.items(), entries)?)
 }
 
 #[cfg(test)]
@@ -230,7 +229,7 @@ mod tests {
     use super::*;
 
     fn event(item: u32, kind: u16, value: Option<f32>, days: i64) -> Event {
-        Event { user: 0, item, kind, value, time: days * 86_400 }
+        Event { user: 0, item, kind, value: value.map(Amount::from), time: days * 86_400 }
     }
 
     fn log(kinds: &[&str], events: Vec<Event>) -> EventLog {
@@ -249,7 +248,7 @@ mod tests {
     fn kinds_weigh_as_told_and_impressions_leave_no_entry() {
         let kinds = ["impression", "dislike", "rating", "tasted"];
         let events = vec![event(0, 0, None, 0), event(1, 1, None, 0), event(2, 2, Some(1.0), 0), event(3, 3, None, 0)];
-        let table = interactions(&log(&kinds, events), &Worth::default(), 0).unwrap();
+        let table = interactions(log(&kinds, events).all(), &Worth::default(), 0).unwrap();
         assert_eq!(table.row(0), (&[1_u32, 2, 3][..], &[-4.0_f32, -3.0, 1.0][..]));
     }
 
@@ -280,9 +279,9 @@ mod tests {
         for kind in worth.kinds.values_mut() {
             *kind = KindWorth { half_life_days: Some(7.3), ..*kind };
         }
-        let once = interactions(&log, &worth, 300 * 86_400).unwrap();
+        let once = interactions(log.all(), &worth, 300 * 86_400).unwrap();
         worth.kinds.values_mut().chain([&mut worth.other]).for_each(|kind| kind.weight *= 2.0);
-        let twice = interactions(&log, &worth, 300 * 86_400).unwrap();
+        let twice = interactions(log.all(), &worth, 300 * 86_400).unwrap();
         assert_eq!(once.row(0).0, twice.row(0).0);
         let doubled: Vec<f32> = once.row(0).1.iter().map(|weight| weight * 2.0).collect();
         assert_eq!(doubled, twice.row(0).1);
@@ -309,7 +308,7 @@ mod tests {
         assert_eq!(own.of("rating").value, ValueUse::Centred { midpoint: 3.0 });
         assert!(read(r#"{"kinds": {"view": {"wieght": 1}}}"#).is_err());
         let wrong = read(r#"{"kinds": {"view": {"half_life_days": 0}}}"#).unwrap();
-        let error = interactions(&log(&["view"], vec![]), &wrong, 0).unwrap_err();
+        let error = interactions(log(&["view"], vec![]).all(), &wrong, 0).unwrap_err();
         assert!(matches!(error, WorthError::Setting { field: "half_life_days", .. }), "{error}");
     }
 }

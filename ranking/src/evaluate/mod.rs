@@ -23,7 +23,7 @@
 //! let log = EventLog::new((0..32).map(event).collect(), 8, 8, vec!["view".into()])?;
 //! let protocol = Protocol::named("recommenders-75-25")?;
 //! let task = Task::new(protocol, &log, &Worth::default(), 42, Stage::Test)?;
-//! // Here a model is trained with log.subset(&task.split.train).
+//! // Here a model is trained with log.part(&task.split.train).
 //! let outcome = evaluate(&RowOrder, &task, 2)?;
 //! let report = Report::new(&outcome, Bootstrap::default());
 //! assert!(report.to_string().contains("ndcg@10"));

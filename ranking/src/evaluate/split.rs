@@ -7,15 +7,15 @@ use super::protocol::{Protocol, Rule};
 use super::seeded::Draws;
 use crate::data::{Event, EventLog, Worth, WorthError};
 
-/// Events of a log in three parts, by their index; each part rises. Events of kinds that weigh 0 are in none.
+/// Events of a log in three parts, by their place; each part rises. Events of kinds that weigh 0 are in none.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Split {
     /// What models are trained with.
-    pub train: Vec<usize>,
+    pub train: Vec<u32>,
     /// What settings are chosen with; empty where the protocol has none.
-    pub validation: Vec<usize>,
+    pub validation: Vec<u32>,
     /// What figures are measured with.
-    pub test: Vec<usize>,
+    pub test: Vec<u32>,
 }
 
 /// Why a log cannot be split.
@@ -55,11 +55,11 @@ impl Protocol {
     /// [`SplitError`] when train or test would be empty.
     pub fn split(&self, log: &EventLog, worth: &Worth, seed: u64) -> Result<Split, SplitError> {
         let worths = worth.by_kind(log)?;
-        let counted: Vec<usize> = (0..log.events().len())
-            .filter(|&index| worths[usize::from(log.events()[index].kind)].weight > 0.0)
+        let counted: Vec<u32> = (0..log.events().len() as u32)
+            .filter(|&place| worths[usize::from(log.event(place).kind)].weight > 0.0)
             .collect();
         let mut parts = vec![Part::None; log.events().len()];
-        counted.iter().for_each(|&index| parts[index] = Part::Train);
+        counted.iter().for_each(|&place| parts[place as usize] = Part::Train);
         match self.rule {
             Rule::Stratified { train_share } => {
                 let sizes = |events: usize| (0, events - (train_share * events as f64).round_ties_even() as usize);
@@ -82,7 +82,7 @@ impl Protocol {
                 hold_out(log, &counted, (share, log.items(), draws), |event| event.item, &mut parts);
             }
         }
-        let all = |part| (0..parts.len()).filter(|&index| parts[index] == part).collect::<Vec<_>>();
+        let all = |part| (0..parts.len() as u32).filter(|&place| parts[place as usize] == part).collect::<Vec<_>>();
         let split = Split { train: all(Part::Train), validation: all(Part::Validation), test: all(Part::Test) };
         self.check(split)
     }
@@ -101,9 +101,9 @@ impl Protocol {
 }
 
 /// The `counted` events of each user, in file order.
-fn by_user(log: &EventLog, counted: &[usize]) -> Vec<Vec<usize>> {
+fn by_user(log: &EventLog, counted: &[u32]) -> Vec<Vec<u32>> {
     let mut users = vec![Vec::new(); log.users()];
-    counted.iter().for_each(|&index| users[log.events()[index].user as usize].push(index));
+    counted.iter().for_each(|&place| users[log.event(place).user as usize].push(place));
     users
 }
 
@@ -127,7 +127,7 @@ fn cut_tenths(events: usize) -> (usize, usize) {
 /// Shuffles each user's events; `sizes` says how many at the end of so many validate and test.
 fn shuffle_by_user(
     log: &EventLog,
-    counted: &[usize],
+    counted: &[u32],
     seed: u64,
     sizes: impl Fn(usize) -> (usize, usize),
     parts: &mut [Part],
@@ -137,48 +137,48 @@ fn shuffle_by_user(
         let (validation, test) = sizes(events.len());
         let tested = events.split_off(events.len() - test);
         let validated = events.split_off(events.len() - validation);
-        tested.into_iter().for_each(|index| parts[index] = Part::Test);
-        validated.into_iter().for_each(|index| parts[index] = Part::Validation);
+        tested.into_iter().for_each(|place| parts[place as usize] = Part::Test);
+        validated.into_iter().for_each(|place| parts[place as usize] = Part::Validation);
     }
 }
 
-fn leave_last_out(log: &EventLog, counted: &[usize], parts: &mut [Part]) {
+fn leave_last_out(log: &EventLog, counted: &[u32], parts: &mut [Part]) {
     for mut events in by_user(log, counted) {
-        events.sort_by_key(|&index| (log.events()[index].time, index));
+        events.sort_by_key(|&place| (log.event(place).time, place));
         if let [_, .., last] = events[..] {
-            parts[last] = Part::Test;
+            parts[last as usize] = Part::Test;
         }
         if let [_, .., second_to_last, _] = events[..] {
-            parts[second_to_last] = Part::Validation;
+            parts[second_to_last as usize] = Part::Validation;
         }
     }
 }
 
-fn cut_time(log: &EventLog, counted: &[usize], quantile: f64, parts: &mut [Part]) {
-    let mut times: Vec<i64> = counted.iter().map(|&index| log.events()[index].time).collect();
+fn cut_time(log: &EventLog, counted: &[u32], quantile: f64, parts: &mut [Part]) {
+    let mut times: Vec<i64> = counted.iter().map(|&place| log.event(place).time).collect();
     times.sort_unstable();
     let Some(&cut) = times.get((quantile * times.len() as f64) as usize) else { return };
-    let after = counted.iter().filter(|&&index| log.events()[index].time >= cut);
-    after.for_each(|&index| parts[index] = Part::Test);
+    let after = counted.iter().filter(|&&place| log.event(place).time >= cut);
+    after.for_each(|&place| parts[place as usize] = Part::Test);
 }
 
 /// All events of a random share of the users or items that have any, whichever `row` names, test.
 fn hold_out(
     log: &EventLog,
-    counted: &[usize],
+    counted: &[u32],
     (share, rows, mut draws): (f64, usize, Draws),
     row: impl Fn(&Event) -> u32,
     parts: &mut [Part],
 ) {
     let mut present = vec![false; rows];
-    counted.iter().for_each(|&index| present[row(&log.events()[index]) as usize] = true);
+    counted.iter().for_each(|&place| present[row(log.event(place)) as usize] = true);
     let mut drawn: Vec<usize> = (0..rows).filter(|&row| present[row]).collect();
     draws.shuffle(&mut drawn);
     drawn.truncate(((share * drawn.len() as f64).round() as usize).max(1));
     let mut held = vec![false; rows];
     drawn.into_iter().for_each(|row| held[row] = true);
-    let tested = counted.iter().filter(|&&index| held[row(&log.events()[index]) as usize]);
-    tested.for_each(|&index| parts[index] = Part::Test);
+    let tested = counted.iter().filter(|&&place| held[row(log.event(place)) as usize]);
+    tested.for_each(|&place| parts[place as usize] = Part::Test);
 }
 
 #[cfg(test)]

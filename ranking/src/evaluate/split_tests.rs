@@ -24,16 +24,16 @@ fn rows() -> impl Strategy<Value = Vec<(u32, u32, u16, i64)>> {
     vec((0..USERS, 0..ITEMS, 0..3_u16, 0..50_i64), 0..300)
 }
 
-fn times(log: &EventLog, user: u32, part: &[usize]) -> Vec<(i64, usize)> {
-    let of_user = part.iter().filter(|&&index| log.events()[index].user == user);
-    of_user.map(|&index| (log.events()[index].time, index)).collect()
+fn times(log: &EventLog, user: u32, part: &[u32]) -> Vec<(i64, u32)> {
+    let of_user = part.iter().filter(|&&place| log.event(place).user == user);
+    of_user.map(|&place| (log.event(place).time, place)).collect()
 }
 
 proptest! {
     #[test]
     fn every_event_that_weighs_is_in_exactly_one_part(rows in rows(), seed: u64) {
         let log = log(&rows);
-        let weighing: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].2 != 0).collect();
+        let weighing: Vec<u32> = (0..rows.len() as u32).filter(|&place| rows[place as usize].2 != 0).collect();
         for protocol in PROTOCOLS {
             let Ok(split) = split(protocol.name, &log, seed) else { continue };
             let mut all = [&split.train[..], &split.validation, &split.test].concat();
@@ -76,7 +76,7 @@ proptest! {
             }
         }
         if let Ok(split) = split("global-time", &log, 0) {
-            let time = |&index: &usize| log.events()[index].time;
+            let time = |&place: &u32| log.event(place).time;
             prop_assert!(split.train.iter().map(time).max() < split.test.iter().map(time).min());
         }
     }
@@ -84,8 +84,8 @@ proptest! {
     #[test]
     fn the_cold_are_unknown_in_training(rows in rows(), seed: u64) {
         let log = log(&rows);
-        let all = |part: &[usize], row: fn(&Event) -> u32| -> BTreeSet<u32> {
-            part.iter().map(|&index| row(&log.events()[index])).collect()
+        let all = |part: &[u32], row: fn(&Event) -> u32| -> BTreeSet<u32> {
+            part.iter().map(|&place| row(log.event(place))).collect()
         };
         for (name, row) in [("users-cold", (|event| event.user) as fn(&Event) -> u32), ("items-cold", |event| event.item)] {
             let Ok(split) = split(name, &log, seed) else { continue };
@@ -106,14 +106,14 @@ fn sizes_of_held_parts_are_those_of_the_published_splits() {
         let mut rows: Vec<_> = (0..events).map(|item| (0, item, 1, 0)).collect();
         rows.extend((0..4).map(|item| (1, item, 1, 0)));
         let split = split("user-90-10", &log(&rows), 42).unwrap();
-        assert_eq!(split.test.iter().filter(|&&index| index < events as usize).count(), test, "of {events}");
+        assert_eq!(split.test.iter().filter(|&&place| place < events).count(), test, "of {events}");
     }
     // numpy rounds half to even: round(.75 * 2) = 2, round(.75 * 6) = 4, round(.75 * 10) = 8.
     for (events, train) in [(2, 2), (3, 2), (6, 4), (10, 8)] {
         let mut rows: Vec<_> = (0..events).map(|item| (0, item, 1, 0)).collect();
         rows.extend((0..4).map(|item| (1, item, 1, 0)));
         let split = split("recommenders-75-25", &log(&rows), 42).unwrap();
-        assert_eq!(split.train.iter().filter(|&&index| index < events as usize).count(), train);
+        assert_eq!(split.train.iter().filter(|&&place| place < events).count(), train);
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::{Protocol, Rule};
 use super::seeded::Draws;
 use super::split::{Split, SplitError};
-use crate::data::{EventLog, History, Interactions, KindWorth, Sign, Worth};
+use crate::data::{Event, EventLog, History, Interactions, KindWorth, Sign, Worth};
 
 /// Which part of the split is asked about.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -104,6 +104,20 @@ impl Task {
         seed: u64,
         stage: Stage,
     ) -> Result<Self, SplitError> {
+        let asked = (protocol, seed, stage);
+        Self::of(Self::split(log, worth, asked)?, log, worth, asked)
+    }
+
+    /// The split alone, for who trains before anybody is asked about: what is known of all users takes nearly as much
+    /// memory as the events.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn split(
+        log: &EventLog,
+        worth: &Worth,
+        (protocol, seed, stage): (&'static Protocol, u64, Stage),
+    ) -> Result<Split, SplitError> {
         let mut split = protocol.split(log, worth, seed)?;
         if stage == Stage::Validation && split.validation.is_empty() {
             let needed = "split the training events again, or use a protocol with a validation part";
@@ -113,6 +127,19 @@ impl Task {
             split.train.append(&mut split.validation);
             split.train.sort_unstable();
         }
+        Ok(split)
+    }
+
+    /// The task of a [split](Self::split()) that was made of the same.
+    ///
+    /// # Errors
+    /// [`SplitError::Worth`] when the worth of events makes no sense.
+    pub fn of(
+        split: Split,
+        log: &EventLog,
+        worth: &Worth,
+        (protocol, seed, stage): (&'static Protocol, u64, Stage),
+    ) -> Result<Self, SplitError> {
         let (seen_by, users) = audience(log, &split.train);
         let builder = Builder { log, worths: worth.by_kind(log)?, now: log.latest().unwrap_or(0), protocol, stage };
         let groups = builder.groups(&split);
@@ -123,6 +150,21 @@ impl Task {
         });
         let user_attributes = None;
         Ok(Self { protocol, seed, stage, split, groups, items: log.items(), only, user_attributes, seen_by, users })
+    }
+
+    /// The same, asked about `cases_max` of the users at most, evenly among all.
+    #[must_use]
+    pub fn thinned(mut self, cases_max: usize) -> Self {
+        let cases: usize = self.groups.iter().map(|group| group.cases.len()).sum();
+        let (every, mut place) = (cases.div_ceil(cases_max.max(1)).max(1), 0);
+        for Group { cases, .. } in &mut self.groups {
+            cases.retain(|_| {
+                place += 1;
+                (place - 1) % every == 0
+            });
+            cases.shrink_to_fit();
+        }
+        self
     }
 
     /// The same, with what is known of the users: a row for each user of the log.
@@ -146,9 +188,9 @@ impl Task {
 /// A user's events by part, in order of time.
 #[derive(Clone, Default)]
 struct Parts {
-    train: Vec<usize>,
-    validation: Vec<usize>,
-    test: Vec<usize>,
+    train: Vec<u32>,
+    validation: Vec<u32>,
+    test: Vec<u32>,
 }
 
 struct Builder<'a> {
@@ -184,13 +226,13 @@ impl Builder<'_> {
 
     fn by_user(&self, split: &Split) -> Vec<Parts> {
         let mut users = vec![Parts::default(); self.log.users()];
-        let user = |index: usize| self.log.events()[index].user as usize;
-        split.train.iter().for_each(|&index| users[user(index)].train.push(index));
-        split.validation.iter().for_each(|&index| users[user(index)].validation.push(index));
-        split.test.iter().for_each(|&index| users[user(index)].test.push(index));
+        let user = |place: u32| self.log.event(place).user as usize;
+        split.train.iter().for_each(|&place| users[user(place)].train.push(place));
+        split.validation.iter().for_each(|&place| users[user(place)].validation.push(place));
+        split.test.iter().for_each(|&place| users[user(place)].test.push(place));
         for parts in &mut users {
             for part in [&mut parts.train, &mut parts.validation, &mut parts.test] {
-                part.sort_by_key(|&index| (self.log.events()[index].time, index));
+                part.sort_by_key(|&place| (self.log.event(place).time, place));
             }
         }
         users
@@ -215,26 +257,27 @@ impl Builder<'_> {
         })
     }
 
-    fn case(&self, user: usize, history: &[usize], masked: &[usize], asked: &[usize], known: bool) -> Case {
+    fn case(&self, user: usize, history: &[u32], masked: &[u32], asked: &[u32], known: bool) -> Case {
         let masked = self.items(history.iter().chain(masked));
-        let kind = |index: usize| &self.worths[usize::from(self.log.events()[index].kind)];
-        let mut relevant = self.items(asked.iter().filter(|&&index| kind(index).sign == Sign::Like));
+        let kind = |event: &Event| &self.worths[usize::from(event.kind)];
+        let liked = |place: u32| kind(self.log.event(place)).sign == Sign::Like;
+        let mut relevant = self.items(asked.iter().filter(|&&place| liked(place)));
         relevant.retain(|item| masked.binary_search(item).is_err());
-        let events = || history.iter().map(|&index| &self.log.events()[index]);
+        let events = || history.iter().map(|&place| self.log.event(place));
         Case {
             user: user as u32,
             known,
             relevant,
             masked,
             items: events().map(|event| event.item).collect(),
-            weights: history.iter().map(|&index| kind(index).weigh(&self.log.events()[index], self.now)).collect(),
+            weights: events().map(|event| kind(event).weigh(event, self.now)).collect(),
             times: events().map(|event| event.time).collect(),
         }
     }
 
     /// The items of events, rising, each once.
-    fn items<'b>(&self, events: impl IntoIterator<Item = &'b usize>) -> Vec<u32> {
-        let mut items: Vec<u32> = events.into_iter().map(|&index| self.log.events()[index].item).collect();
+    fn items<'b>(&self, places: impl IntoIterator<Item = &'b u32>) -> Vec<u32> {
+        let mut items: Vec<u32> = places.into_iter().map(|&place| self.log.event(place).item).collect();
         items.sort_unstable();
         items.dedup();
         items
@@ -242,9 +285,9 @@ impl Builder<'_> {
 }
 
 /// For each item, how many users had it in some events; and how many users these are of.
-fn audience(log: &EventLog, events: &[usize]) -> (Vec<u32>, usize) {
-    let mut pairs: Vec<(u32, u32)> =
-        events.iter().map(|&index| (log.events()[index].user, log.events()[index].item)).collect();
+fn audience(log: &EventLog, places: &[u32]) -> (Vec<u32>, usize) {
+    let events = places.iter().map(|&place| log.event(place));
+    let mut pairs: Vec<(u32, u32)> = events.map(|event| (event.user, event.item)).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let mut seen_by = vec![0; log.items()];

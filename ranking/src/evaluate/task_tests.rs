@@ -1,5 +1,4 @@
 use super::*;
-use crate::data::Event;
 
 /// (user, item, kind, time) of views (0) and dislikes (1).
 fn task(name: &str, rows: &[(u32, u32, u16, i64)], seed: u64, stage: Stage) -> Result<Task, SplitError> {
@@ -92,6 +91,18 @@ fn users_without_a_past_are_apart() {
     let users = |group: &Group| (group.name.clone(), group.cases.iter().map(|case| case.user).collect::<Vec<_>>());
     let groups: Vec<_> = task.groups.iter().map(users).collect();
     assert_eq!(groups, [("with history".into(), vec![0]), ("without history".into(), vec![1])]);
+}
+
+#[test]
+fn a_task_is_thinned_evenly_over_all_groups() {
+    let row = |n: u32| (n / 12, n % 12, 0, i64::from(n % 12));
+    let task = task("users-cold", &(0..240).map(row).collect::<Vec<_>>(), 1, Stage::Test).unwrap();
+    let all: Vec<Case> = task.groups.iter().flat_map(|group| group.cases.clone()).collect();
+    assert_eq!(all.len(), 8);
+    for (cases_max, every) in [(100, 1), (8, 1), (7, 2), (3, 3), (1, 8)] {
+        let left = task.clone().thinned(cases_max).groups.into_iter().flat_map(|group| group.cases);
+        assert!(left.eq(all.iter().step_by(every).cloned()), "{cases_max}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Items laid out for search: in clusters, in blocks of these, as levels, with bounds.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
@@ -79,8 +80,10 @@ impl Block {
 
 impl Layout {
     /// Lays out items that have been checked.
-    pub(super) fn build(isa: Isa, vectors: &[f32], width: usize, rows: &[u32], threads: usize) -> Self {
-        Arrangement::of(isa, vectors, width, rows, threads).finish(isa, None, threads)
+    pub(super) fn build(isa: Isa, vectors: Cow<'_, [f32]>, width: usize, rows: &[u32], threads: usize) -> Self {
+        let arrangement = Arrangement::of(isa, &vectors, width, rows, threads);
+        drop(vectors);
+        arrangement.finish(isa, None, threads)
     }
 
     /// The same with heads of so many values, be they worth it or not.

@@ -114,9 +114,9 @@ impl Index {
             items.iter_mut().for_each(|item| normalize(&mut item.vector, self.width));
         }
         let mut writer = self.lock();
-        let new = Sealed::build(writer.next_id(), &items, self.width, &self.schema, threads)?;
+        let new = Sealed::build(writer.next_id(), items, self.width, &self.schema, threads)?;
         let mut sealed = self.view().sealed.to_vec();
-        items.iter().for_each(|item| bury(&mut sealed, writer.places.remove(&item.row)));
+        new.living().for_each(|(_, row)| bury(&mut sealed, writer.places.remove(&row)));
         writer.places.extend(new.living().map(|(place, row)| (row, (new.id, place))));
         sealed.push(new);
         self.install(sealed);

@@ -29,8 +29,7 @@ impl Index {
             items.extend(segment.living().map(|(place, row)| segment.item(place, row)));
         }
         let id = self.lock().next_id();
-        let merged = Sealed::build(id, &items, self.width, &self.schema, threads)?;
-        drop(items);
+        let merged = Sealed::build(id, items, self.width, &self.schema, threads)?;
         self.replace(&chosen.iter().map(|segment| segment.id).collect::<Vec<_>>(), merged);
         Ok(true)
     }

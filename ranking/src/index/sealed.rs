@@ -54,17 +54,19 @@ impl Base {
 }
 
 impl Sealed {
-    /// Lays out items, whose rows differ and whose attributes fit the schema.
+    /// Lays out items, whose rows differ and whose attributes fit the schema. A vector goes as soon as it is copied: all of
+    /// them in a third place would be most of what this takes.
     pub(super) fn build(
         id: u32,
-        items: &[Item],
+        mut items: Vec<Item>,
         width: usize,
         schema: &Schema,
         threads: usize,
     ) -> Result<Self, IndexError> {
-        let vectors = items.iter().flat_map(|item| item.vector.iter().copied()).collect::<Vec<_>>();
+        let mut vectors = Vec::with_capacity(items.len() * width);
+        items.iter_mut().for_each(|item| vectors.extend(std::mem::take(&mut item.vector)));
         let rows: Vec<u32> = items.iter().map(|item| item.row).collect();
-        let segment = Segment::build(&vectors, width, &rows, threads)?;
+        let segment = Segment::build_of(Cow::Owned(vectors), width, &rows, threads)?;
         let by_row: HashMap<u32, &Item> = items.iter().map(|item| (item.row, item)).collect();
         let mut columns = Columns::builder(schema);
         for row in segment.places() {

@@ -1,5 +1,6 @@
 //! Items that do not change any more, and what searches them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use attune_kernels::Isa;
@@ -30,7 +31,17 @@ impl Segment {
     /// # Panics
     /// If the instruction set that the environment forces is none that this machine can run; a start checks that.
     pub fn build(vectors: &[f32], width: usize, rows: &[u32], threads: usize) -> Result<Self, IndexError> {
-        check(vectors, rows.len(), width)?;
+        Self::build_of(Cow::Borrowed(vectors), width, rows, threads)
+    }
+
+    /// The same of vectors that are let go of, where they are owned, as soon as all of them are in their places.
+    pub(super) fn build_of(
+        vectors: Cow<'_, [f32]>,
+        width: usize,
+        rows: &[u32],
+        threads: usize,
+    ) -> Result<Self, IndexError> {
+        check(&vectors, rows.len(), width)?;
         if rows.len() > ITEMS_MAX {
             return Err(IndexError::TooMany { items: rows.len(), max: ITEMS_MAX });
         }

@@ -26,8 +26,9 @@ const MOVES: Moves = Moves { floor: 0.0, gain_least: 2.0 };
 pub struct RankCase {
     /// Events that were known of the user.
     events: usize,
-    /// Candidates by sources and features: what each says in favour of each.
-    shares: Vec<f32>,
+    /// By source, and then by feature: what it says in favour of some candidates. Most candidates are proposed by one source
+    /// of several, and there are thousands of cases.
+    shares: Vec<Box<[(u32, f32)]>>,
     /// By candidate, whether he liked it.
     relevant: Vec<bool>,
     /// nDCG of the best list there could have been, without the division: what he liked may not be among the candidates.
@@ -38,20 +39,25 @@ impl RankCase {
     /// What the sources proposed to somebody of whom so many events were known, what is known of the items by feature, one
     /// number a candidate and NaN where it is missing, and what he liked: rows, rising.
     pub fn new(events: usize, union: &Union, features: &[Vec<f32>], liked: &[u32]) -> Self {
-        let of = |candidate: usize| {
-            let by_rank = union.entries(candidate).iter().map(|entry| share(*entry));
-            by_rank.chain(features.iter().map(move |values| level(values[candidate])))
+        let of_source = |source: usize| -> Box<[(u32, f32)]> {
+            let entries = (0..union.rows().len() as u32).map(|place| (place, union.entries(place as usize)[source]));
+            entries.filter(|(_, entry)| entry.is_some()).map(|(place, entry)| (place, share(entry))).collect()
         };
-        let shares = (0..union.rows().len()).flat_map(of).collect();
+        let of_feature = |values: &Vec<f32>| -> Box<[(u32, f32)]> {
+            (0..).zip(values).map(|(place, value)| (place, level(*value))).collect()
+        };
+        let shares = (0..union.sources()).map(of_source).chain(features.iter().map(of_feature)).collect();
         let relevant = union.rows().iter().map(|row| liked.binary_search(row).is_ok()).collect();
         Self { events, shares, relevant, ideal: (0..K.min(liked.len())).map(discount).sum() }
     }
 
     /// nDCG of the list that comes of some weights. `order` is memory to use.
     fn judge(&self, weights: &[f32], order: &mut Vec<(f32, usize)>) -> f64 {
-        let score = |shares: &[f32]| shares.iter().zip(weights).map(|(share, weight)| share * weight).sum::<f32>();
         order.clear();
-        order.extend(self.shares.chunks_exact(weights.len()).map(score).zip(0..));
+        order.extend((0..self.relevant.len()).map(|candidate| (0.0, candidate)));
+        for (shares, weight) in self.shares.iter().zip(weights) {
+            shares.iter().for_each(|(candidate, share)| order[*candidate as usize].0 += share * weight);
+        }
         let best_first =
             |left: &(f32, usize), right: &(f32, usize)| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1));
         if K < order.len() {

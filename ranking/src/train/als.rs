@@ -128,15 +128,14 @@ impl Als {
         options.check()?;
         let popular = Popular::train(table)?;
         let weight_scale = unit_scale(table).unwrap_or(1.0);
-        let table = &table.scaled(weight_scale);
         let by_item = table.transpose();
         let mut random = ChaCha8Rng::seed_from_u64(options.seed);
         let mut users = fresh(table.rows(), options, &mut random);
         let mut items = fresh(table.width(), options, &mut random);
         for _ in 0..options.epochs {
-            solve_side(table, &items, &mut users, options)?;
+            solve_side((table, weight_scale), &items, &mut users, options)?;
             watch(&users, &items);
-            solve_side(&by_item, &users, &mut items, options)?;
+            solve_side((&by_item, weight_scale), &users, &mut items, options)?;
             watch(&users, &items);
         }
         Self::from_parts(AlsParts { options: options.clone(), users, items, popular, weight_scale })
@@ -212,16 +211,26 @@ fn fresh(rows: usize, options: &AlsOptions, random: &mut ChaCha8Rng) -> Vec<f32>
     StandardNormal.sample_iter(random).take(rows * options.factors).map(|value: f32| value * scale).collect()
 }
 
-/// One half step: every row of one side, given the other.
-fn solve_side(table: &Interactions, others: &[f32], rows: &mut [f32], options: &AlsOptions) -> Result<(), TrainError> {
+/// One half step: every row of one side, given the other. Weights are scaled a row at a time: a scaled table beside the
+/// other would be as large as that.
+fn solve_side(
+    (table, weight_scale): (&Interactions, f32),
+    others: &[f32],
+    rows: &mut [f32],
+    options: &AlsOptions,
+) -> Result<(), TrainError> {
     let fixed = Fixed::new(others, options.factors, options.unobserved_weight);
-    let state = || (Normal::new(options.factors), Conjugate::new(options.factors));
-    let solve = |state: &mut (Normal, Conjugate), row: usize, values: &mut [f32]| {
+    let state = || (Normal::new(options.factors), Conjugate::new(options.factors), Vec::new());
+    let solve = |state: &mut (Normal, Conjugate, Vec<f32>), row: usize, values: &mut [f32]| {
+        let (normal, conjugate, scaled) = state;
         let (columns, weights) = table.row(row);
+        scaled.clear();
+        scaled.extend(weights.iter().map(|weight| weight * weight_scale));
+        let weights = &scaled[..];
         let ridge = options.ridge(liked(weights), table.width());
         let solved = match options.steps {
-            0 => state.0.solve(&fixed, columns, weights, ridge, values),
-            steps => state.1.improve(Equations { fixed: &fixed, columns, weights, ridge }, steps, values),
+            0 => normal.solve(&fixed, columns, weights, ridge, values),
+            steps => conjugate.improve(Equations { fixed: &fixed, columns, weights, ridge }, steps, values),
         };
         if solved { Ok(()) } else { Err(TrainError::NotSolvable { row }) }
     };

@@ -119,8 +119,8 @@ fn by_activity(table: &Interactions, power: f32) -> Interactions {
         let factor = (share(row) * scale).sqrt() as f32;
         columns.iter().zip(weights).map(move |(column, weight)| (row as u32, *column, factor * weight))
     };
-    let entries: Vec<_> = (0..table.rows()).flat_map(of_row).collect();
-    Interactions::from_entries(table.rows(), table.width(), &entries).expect("entries of a table of this shape")
+    let entries = (0..table.rows()).flat_map(of_row);
+    Interactions::from_each(table.rows(), table.width(), entries).expect("entries of a table of this shape")
 }
 
 /// The lower triangle of the inverse of a symmetric positive definite matrix.

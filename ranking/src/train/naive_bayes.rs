@@ -229,8 +229,8 @@ fn present(table: &Interactions) -> Interactions {
         let liked = columns.iter().zip(weights).filter(|(_, weight)| **weight > 0.0);
         liked.map(move |(column, _)| (row as u32, *column, 1.0))
     };
-    let entries: Vec<_> = (0..table.rows()).flat_map(of_row).collect();
-    Interactions::from_entries(table.rows(), table.width(), &entries).expect("entries of a table of this shape")
+    let entries = (0..table.rows()).flat_map(of_row);
+    Interactions::from_each(table.rows(), table.width(), entries).expect("entries of a table of this shape")
 }
 
 /// For each row of `by_evidence`, whose columns are the users that have it, what it says of each item.

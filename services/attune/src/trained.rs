@@ -11,7 +11,9 @@ use attune_batch::recommender::{self, Model, Recommender, resolve};
 use attune_ranking::data::{History, Scorer, Worth};
 use attune_ranking::index::Metric;
 use attune_ranking::score::RankBand;
-use attune_recommendation::{Change, Layout, RecommendationConfig, Rehearsal, Trained, TrainedModels, rehearse};
+use attune_recommendation::{
+    Change, Layout, REHEARSED_MAX, RecommendationConfig, Rehearsal, Trained, TrainedModels, rehearse,
+};
 use attune_store::Tenant;
 use attune_store::objects::Objects;
 use attune_store::relational::Relational;
@@ -157,6 +159,8 @@ impl Rehearsals {
 impl MakesLists for Rehearsals {
     fn blend(&self, tried: Tried<'_>, is_wanted: &dyn Fn() -> bool) -> Result<Vec<RankBand>, String> {
         let Tried { tenant, history, task, model } = tried;
+        // What is known of all the others is not needed any more, and much.
+        let task = task.thinned(REHEARSED_MAX);
         let rehearsal = Rehearsal {
             config: &self.recommendation,
             worth: self.worth.clone(),

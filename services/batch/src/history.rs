@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attune_ranking::data::{Event, EventError, EventLog};
+use attune_ranking::data::{Amount, Event, EventError, EventLog};
 use thiserror::Error;
 
 use crate::names::Names;
@@ -182,7 +182,7 @@ impl HistoryBuilder {
         }
         let kind = self.kinds.row_or_new(kind) as u16;
         let (user, item) = (self.users.row_or_new(user), self.items.row_or_new(item));
-        self.events.push(Event { user, item, kind, value: value.map(|value| value as f32), time });
+        self.events.push(Event { user, item, kind, value: value.map(|value| Amount::from(value as f32)), time });
         true
     }
 
@@ -233,7 +233,7 @@ mod tests {
         let history = History::read(csv.path(), &ColumnMap::default()).unwrap();
         assert_eq!((history.users.to_lines().as_str(), history.items.to_lines().as_str()), ("b\na\n", "x\ny\n"));
         assert_eq!(history.log.kinds(), ["view", "rating"]);
-        let event = Event { user: 1, item: 1, kind: 1, value: Some(4.5), time: 1_767_225_600 };
+        let event = Event { user: 1, item: 1, kind: 1, value: Some(Amount::from(4.5_f32)), time: 1_767_225_600 };
         assert_eq!(history.log.events()[1], event);
         assert_eq!((history.log.events().len(), history.rejected_count, history.rejected[0].row), (3, 1, 3));
     }
@@ -246,7 +246,7 @@ mod tests {
         let turned = "item_id:token\tuser_id:token\ttimestamp:float\trating:float\n9\t7\t881250949\t3\n\t7\t1\t3\n";
         for text in [plain, turned] {
             let history = read(text, &[]).unwrap();
-            let event = Event { user: 0, item: 0, kind: 0, value: Some(3.0), time: 881_250_949 };
+            let event = Event { user: 0, item: 0, kind: 0, value: Some(Amount::from(3.0_f32)), time: 881_250_949 };
             assert_eq!((history.log.events(), history.log.kinds()), (&[event][..], &["rating".to_owned()][..]));
             assert_eq!((history.users.name(0), history.items.name(0), history.rejected_count), ("7", "9", 1));
         }

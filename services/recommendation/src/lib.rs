@@ -48,7 +48,7 @@ pub use definitions::{Experiment, InForce, Recipe, RuleSpec};
 pub use layout::Layout;
 pub use model::{Change, MODEL, Trained, TrainedModels};
 pub use outside::{OUTSIDE_MAX, OutsideSpec};
-pub use rehearse::{Rehearsal, judge_lists, rehearse};
+pub use rehearse::{REHEARSED_MAX, Rehearsal, judge_lists, rehearse};
 pub use replay::{ReplayError, Replayed, replay};
 pub use service::{Following, Recommender, Seams};
 pub use world::{DEFAULT, FOR_EVERYBODY, SIMILAR, TRENDING, source_names};

@@ -25,8 +25,8 @@ use crate::world::{Counted, DEFAULT, MoreSources, World};
 
 /// The last events that the state is folded from: this is what bounds its memory.
 const FOLDED_MAX: usize = 1_000_000;
-/// Users whose lists are rehearsed, evenly among all.
-const USERS_MAX: usize = 1_000;
+/// Users that are enough to learn from: a task that is to be [rehearsed](rehearse) is thinned to so many.
+pub const REHEARSED_MAX: usize = 1_000;
 /// Beside all that was known of a user, his first so many events, as if he had just come.
 const BEGINNINGS: [usize; 4] = [0, 1, 3, 10];
 /// What a list is asked for; sources propose more by themselves.
@@ -52,17 +52,16 @@ pub struct Rehearsal<'a> {
     pub model: Arc<dyn Trained>,
 }
 
-/// What the ranks of each source, and the features of items, weigh best beside the model, by how much is known of a user;
-/// nothing if there is too little to learn it from. Items are what they are now: what was written of them after the
-/// training events counts as if it had been known.
+/// What the ranks of each source, and the features of items, weigh best beside the model, by how much is known of a user:
+/// learned with everybody whom the task asks about; nothing if there is too little to learn it from. Items are what they
+/// are now: what was written of them after the training events counts as if it had been known.
 ///
 /// # Errors
 /// In words for the log: the catalogue cannot be laid out, or `is_wanted` says that nobody waits any more.
 pub fn rehearse(rehearsal: &Rehearsal<'_>, is_wanted: &dyn Fn() -> bool) -> Result<Vec<RankBand>, String> {
     let stage = Stage::new(rehearsal, Vec::new())?;
     let (mut cases, mut scratch) = (Vec::new(), Scratch::default());
-    let asked: Vec<&Case> = rehearsal.task.groups.iter().flat_map(|group| &group.cases).collect();
-    for case in asked.iter().step_by(asked.len().div_ceil(USERS_MAX).max(1)) {
+    for case in rehearsal.task.groups.iter().flat_map(|group| &group.cases) {
         if !is_wanted() {
             return Err("nobody waits for it any more".to_owned());
         }
@@ -71,6 +70,8 @@ pub fn rehearse(rehearsal: &Rehearsal<'_>, is_wanted: &dyn Fn() -> bool) -> Resu
         cases.extend(lengths.filter_map(|length| stage.case(case, length, &mut scratch)));
     }
     let names = [stage.pipeline.sources(), &stage.features].concat();
+    // To learn takes long, and has no use for what the lists were made of.
+    drop(stage);
     Ok(learn_ranks(&names, &cases))
 }
 
@@ -189,31 +190,32 @@ impl Rehearsal<'_> {
 
     fn folded(&self, rules: &Rules) -> State {
         let mut state = State::of(self.layout.items.clone(), rules);
-        let events = self.log.events();
-        for index in self.last_of_training(FOLDED_MAX) {
-            let event = &events[index];
+        for place in self.last_of_training(FOLDED_MAX) {
+            let event = self.log.event(place);
             let time_ms = event.time.saturating_mul(1_000);
             let told = Event {
                 r#type: self.log.kinds()[usize::from(event.kind)].clone(),
                 item_id: Some((self.item)(event.item).to_owned()),
-                value: event.value.map(f64::from),
+                value: event.value.map(|value| value.get().into()),
                 time_ms,
                 received_ms: time_ms,
                 ..Event::default()
             };
             state.apply((self.user)(event.user), Record::Event(told), rules);
         }
-        state
+        // What is asked of users is in the task.
+        state.without_users()
     }
 
     /// The last so many training events, in order.
-    fn last_of_training(&self, count: usize) -> Vec<usize> {
-        let when = |index: &usize| (self.log.events()[*index].time, *index);
+    fn last_of_training(&self, count: usize) -> Vec<u32> {
+        let when = |place: &u32| (self.log.event(*place).time, *place);
         let mut last = self.task.split.train.clone();
         if last.len() > count {
             let beyond = last.len() - count;
             last.select_nth_unstable_by_key(beyond, when);
             last.drain(..beyond);
+            last.shrink_to_fit();
         }
         last.sort_unstable_by_key(when);
         last

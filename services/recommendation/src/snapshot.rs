@@ -6,11 +6,12 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use postcard::ser_flavors::Flavor;
+use postcard::{Deserializer, de_flavors, ser_flavors};
+use serde::Deserialize;
 
 use crate::fold::{Rules, State};
 
@@ -18,7 +19,7 @@ const MAGIC: &[u8] = b"attunerec4";
 /// What every version of the format begins with.
 const KIND: &[u8] = b"attunerec";
 const HEAD: usize = MAGIC.len() + 4 + 8;
-/// What is written at once.
+/// What is written or read at once.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Why a snapshot is not used.
@@ -91,7 +92,7 @@ impl Pieces {
     }
 }
 
-impl Flavor for &mut Pieces {
+impl ser_flavors::Flavor for &mut Pieces {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -114,29 +115,124 @@ impl Flavor for &mut Pieces {
     }
 }
 
-/// Reads a snapshot that was made by the same rules.
+/// Reads a snapshot that was made by the same rules. It is gone through twice, first for its sum and then for what it says,
+/// with a piece of it in memory: the whole of it beside the state would be nearly as large as that.
 ///
 /// # Errors
 /// [`SnapshotError`] says why it is of no use.
 pub fn read(path: &Path, rules: &Rules) -> Result<State, SnapshotError> {
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
+    let mut file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => SnapshotError::Absent,
         _ => SnapshotError::Io(error),
     })?;
-    if bytes.starts_with(KIND) && !bytes.starts_with(MAGIC) && bytes.len() >= HEAD {
-        return Err(SnapshotError::Foreign);
+    let mut head = [0; HEAD];
+    file.read_exact(&mut head).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => SnapshotError::Damaged,
+        _ => SnapshotError::Io(error),
+    })?;
+    let (magic, rest) = head.split_at(MAGIC.len());
+    let (sum, fingerprint) = rest.split_at(4);
+    if magic != MAGIC {
+        return Err(if magic.starts_with(KIND) { SnapshotError::Foreign } else { SnapshotError::Damaged });
     }
-    if bytes.len() < HEAD || !bytes.starts_with(MAGIC) {
+    if sum != sum_of(fingerprint, &file).map_err(SnapshotError::Io)?.to_le_bytes() {
         return Err(SnapshotError::Damaged);
     }
-    let (sum, rest) = bytes[MAGIC.len()..].split_at(4);
-    if sum != crc32fast::hash(rest).to_le_bytes() {
-        return Err(SnapshotError::Damaged);
-    }
-    if rest[..8] != rules.fingerprint().to_le_bytes() {
+    if fingerprint != rules.fingerprint().to_le_bytes() {
         return Err(SnapshotError::Outdated);
     }
-    postcard::from_bytes(&rest[8..]).map_err(|_| SnapshotError::Damaged)
+    file.seek(SeekFrom::Start(HEAD as u64)).map_err(SnapshotError::Io)?;
+    let mut pieces = Deserializer::from_flavor(Source::of(file));
+    State::deserialize(&mut pieces).map_err(|_| SnapshotError::Damaged)
+}
+
+/// The next piece of a file; nothing at its end.
+fn next(file: &File, piece: &mut Vec<u8>) -> io::Result<()> {
+    piece.clear();
+    file.take(PIECE_BYTES as u64).read_to_end(piece).map(drop)
+}
+
+/// The sum of some bytes, and of all that a file still has behind them.
+fn sum_of(first: &[u8], file: &File) -> io::Result<u32> {
+    let (mut sum, mut piece) = (crc32fast::Hasher::new(), Vec::with_capacity(PIECE_BYTES));
+    sum.update(first);
+    loop {
+        next(file, &mut piece)?;
+        if piece.is_empty() {
+            return Ok(sum.finalize());
+        }
+        sum.update(&piece);
+    }
+}
+
+/// A file that is read a piece at a time.
+struct Source {
+    file: File,
+    piece: Vec<u8>,
+    /// How much of the piece is taken.
+    taken: usize,
+    /// What lies in two pieces or more, in one.
+    joined: Vec<u8>,
+}
+
+impl Source {
+    fn of(file: File) -> Self {
+        Self { file, piece: Vec::with_capacity(PIECE_BYTES), taken: 0, joined: Vec::new() }
+    }
+
+    /// Sees to it that something is left of the piece.
+    #[inline]
+    fn fill(&mut self) -> postcard::Result<()> {
+        if self.taken == self.piece.len() {
+            self.taken = 0;
+            // What cannot be read is as good as cut off.
+            let read = next(&self.file, &mut self.piece);
+            if read.is_err() || self.piece.is_empty() {
+                return Err(postcard::Error::DeserializeUnexpectedEnd);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> de_flavors::Flavor<'de> for Source {
+    type Remainder = ();
+    type Source = ();
+
+    #[inline]
+    fn pop(&mut self) -> postcard::Result<u8> {
+        self.fill()?;
+        self.taken += 1;
+        Ok(self.piece[self.taken - 1])
+    }
+
+    /// Nothing of a state borrows from where it was read.
+    fn try_take_n(&mut self, _: usize) -> postcard::Result<&'de [u8]> {
+        Err(postcard::Error::WontImplement)
+    }
+
+    #[inline]
+    fn try_take_n_temp<'a>(&'a mut self, count: usize) -> postcard::Result<&'a [u8]>
+    where
+        'de: 'a,
+    {
+        if count <= self.piece.len() - self.taken {
+            self.taken += count;
+            return Ok(&self.piece[self.taken - count..self.taken]);
+        }
+        self.joined.clear();
+        while self.joined.len() < count {
+            self.fill()?;
+            let some = (count - self.joined.len()).min(self.piece.len() - self.taken);
+            self.joined.extend_from_slice(&self.piece[self.taken..self.taken + some]);
+            self.taken += some;
+        }
+        Ok(&self.joined)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -173,8 +269,10 @@ mod tests {
             put(&bytes);
             assert!(matches!(read(&path, &rules), Err(SnapshotError::Damaged)), "{place}");
         }
-        put(&bytes[..bytes.len() - 9]);
-        assert!(matches!(read(&path, &rules), Err(SnapshotError::Damaged)));
+        for end in [0, MAGIC.len() + 1, HEAD, PIECE_BYTES, bytes.len() - 9] {
+            put(&bytes[..end]);
+            assert!(matches!(read(&path, &rules), Err(SnapshotError::Damaged)), "{end}");
+        }
         let older = [b"attunerec2", &bytes[MAGIC.len()..]].concat();
         put(&older);
         assert!(matches!(read(&path, &rules), Err(SnapshotError::Foreign)));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use attune_batch::recommender::{
     DataCard, GateError, Measured, Place, Recommender, RecommenderError, Settings, Stored, config, gate, prune,
-    resolve, train,
+    resolve, train_without_people,
 };
 use attune_lake::LakeError;
 use attune_ranking::data::Worth;
@@ -216,7 +216,7 @@ impl Training {
         check()?;
         let verdict = self.verdict(&measured, measure);
         check()?;
-        let trained = train(&self.settings, &history, &self.worth)?.without_people();
+        let trained = train_without_people(&self.settings, &history, &self.worth)?;
         check()?;
         let data = DataCard::new(vec![input], &history, self.worth.clone(), trained.unit);
         let stored = Stored {

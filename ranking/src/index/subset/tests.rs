@@ -67,7 +67,7 @@ proptest! {
         let vectors = coarse(count, width, 9, seed);
         let rows: Vec<u32> = (0..count as u32).map(|row| count as u32 - row).collect();
         let layout = match heads {
-            0 => Layout::build(Isa::active().unwrap(), &vectors, width, &rows, 1),
+            0 => Layout::build(Isa::active().unwrap(), (&vectors[..]).into(), width, &rows, 1),
             heads => Layout::with_heads(&vectors, width, &rows, heads),
         };
         let segment = Segment::of(layout);

@@ -103,7 +103,7 @@ async fn fill(rest: &Rest, history: &History, films: Vec<Value>) -> Result<()> {
             "type": "rating",
             "user_id": history.users.name(event.user),
             "item_id": history.items.name(event.item),
-            "value": event.value,
+            "value": event.value.map(|value| value.get()),
             "timestamp": event.time,
         })
     };

@@ -115,7 +115,7 @@ impl<'a> Served<'a> {
     async fn fill(&self, server: &OwnServer, home: &Home, task: &Task) -> Result<()> {
         let (catalogue, told) = (home.path("items.jsonl"), home.path("events.jsonl"));
         lines(&catalogue, self.items.iter().cloned())?;
-        lines(&told, task.split.train.iter().map(|index| self.event(*index)))?;
+        lines(&told, task.split.train.iter().map(|place| self.event(*place)))?;
         let kept = items::whole(&catalogue, &server.url, &server.key, term::file_bar("items")).await?;
         ensure!(kept as usize == self.items.len(), "{kept} of {} items were kept", self.items.len());
         let kept = events::whole(&told, &server.url, &server.key).await? as usize;
@@ -124,17 +124,17 @@ impl<'a> Served<'a> {
     }
 
     /// An event as a line of a file. Its number is its id: two that say the same are two.
-    fn event(&self, index: usize) -> Value {
-        let (log, event) = (&self.history.log, &self.history.log.events()[index]);
+    fn event(&self, place: u32) -> Value {
+        let (log, event) = (&self.history.log, self.history.log.event(place));
         let mut line = json!({
             "user_id": self.history.users.name(event.user),
             "item_id": self.history.items.name(event.item),
             "type": log.kinds()[usize::from(event.kind)],
             "timestamp": event.time,
-            "event_id": index.to_string(),
+            "event_id": place.to_string(),
         });
         if let Some(value) = event.value {
-            line["value"] = json!(value);
+            line["value"] = json!(value.get());
         }
         line
     }

@@ -28,7 +28,7 @@ use attune_ranking::evaluate::{
     Bootstrap, Difference, GroupOutcome, Interval, Metric, Outcome, Protocol, Rule, Stage, Task,
 };
 use attune_ranking::score::RankBand;
-use attune_recommendation::{Layout, Rehearsal, Trained, judge_lists, rehearse};
+use attune_recommendation::{Layout, REHEARSED_MAX, Rehearsal, Trained, judge_lists, rehearse};
 use attune_sentiment::data::{Corpus, Part};
 use attune_sentiment::service::SentimentService;
 use serde::Serialize;
@@ -201,7 +201,7 @@ impl Signal<'_> {
         let model = self.model(&known, seed)?;
         let inner_model = self.model(&known.subset(&inner.split.train), seed)?;
         let shuffled = reviewed.shuffled(SHUFFLE_SEED ^ seed);
-        let task = with_beginnings(whole, &BEGINNINGS);
+        let (task, inner) = (with_beginnings(whole, &BEGINNINGS), inner.thinned(REHEARSED_MAX));
         let split = Split { seed, reviewed, task, model, known, inner, inner_model };
         let reviews = &split.reviewed.reviews;
         let mut items: Vec<u32> = reviews.iter().map(|review| review.item).collect();
@@ -221,7 +221,7 @@ impl Signal<'_> {
     fn model(&self, log: &EventLog, seed: u64) -> Result<Arc<dyn Trained>> {
         let (worth, _) = self.worth.in_events(log, log.latest().unwrap_or(0))?;
         let settings = self.settings.clone().with_seed(seed);
-        let model = train_model(&settings, (log, &About::default()), &worth)?.without_people();
+        let model = train_model(&settings, (log.all(), &About::default()), &worth)?.without_people();
         Ok(trained::tried(model, self.history.items.clone()))
     }
 

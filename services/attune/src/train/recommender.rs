@@ -11,7 +11,9 @@ use attune_batch::history::History;
 use attune_batch::job::MANIFEST;
 use attune_batch::names::Names;
 use attune_batch::read::ColumnMap;
-use attune_batch::recommender::{DataCard, InputFile, Kind, Measured, Place, Settings, Stored, Trained, search, train};
+use attune_batch::recommender::{
+    DataCard, InputFile, Kind, Measured, Place, Settings, Stored, Trained, search, train, train_without_people,
+};
 use attune_batch::write::digest;
 use attune_content::Inventory;
 use attune_gateway::DEFAULT_TENANT;
@@ -136,11 +138,12 @@ pub fn run(config: &Config, kind: Kind, options: &Options) -> Result<()> {
         None => (Measured::Not { reason: "it was not asked for (--protocol none)".to_owned() }, Vec::new()),
     };
     show(&measured);
-    let mut trained = train(&settings, &history, &worth)?;
+    let train = if options.lake { train_without_people } else { train };
+    let trained = train(&settings, &history, &worth)?;
     let command = options.command(kind, &settings, &input);
     let data = DataCard::new(vec![input], &history, worth, trained.unit);
     if options.lake {
-        (trained, history.users) = (trained.without_people(), Names::default());
+        history.users = Names::default();
     }
     let name = options.place.name(&kind.to_string());
     let stored = Stored { blend, ..stored(name, command, settings, trained, history, data, measured) };

@@ -1,6 +1,6 @@
 //! What each user did, oldest first: what models by history are asked with, and what a user has seen.
 
-use attune_ranking::data::{EventLog, History, Worth, WorthError};
+use attune_ranking::data::{Event, History, LogPart, Worth, WorthError};
 
 use super::tensors::{Tensors, Values};
 
@@ -15,24 +15,24 @@ pub struct Histories {
 }
 
 impl Histories {
-    /// The histories of a log's users, weighed at the time `now` (Unix seconds).
+    /// The histories of a log's users in a part of it, weighed at the time `now` (Unix seconds).
     ///
     /// # Errors
     /// [`WorthError`] when a setting makes no sense.
-    pub fn new(log: &EventLog, worth: &Worth, now: i64) -> Result<Self, WorthError> {
-        let worths = worth.by_kind(log)?;
-        let events = log.events();
-        let mut order: Vec<usize> =
-            (0..events.len()).filter(|&index| worths[usize::from(events[index].kind)].weight > 0.0).collect();
-        order.sort_unstable_by_key(|&index| (events[index].user, events[index].time, index));
-        let mut histories = Self { offsets: vec![0; log.users() + 1], ..Self::default() };
-        for event in order.into_iter().map(|index| &events[index]) {
+    pub fn new(part: LogPart<'_>, worth: &Worth, now: i64) -> Result<Self, WorthError> {
+        let (worths, users) = (worth.by_kind(part.log())?, part.log().users());
+        let counts = |event: &&Event| worths[usize::from(event.kind)].weight > 0.0;
+        let mut order: Vec<&Event> = part.events().filter(counts).collect();
+        // Those of one second stay in the order of the file.
+        order.sort_by_key(|event| (event.user, event.time));
+        let mut histories = Self { offsets: vec![0; users + 1], ..Self::default() };
+        for event in order {
             histories.offsets[event.user as usize + 1] += 1;
             histories.items.push(event.item);
             histories.weights.push(worths[usize::from(event.kind)].weigh(event, now));
             histories.times.push(event.time);
         }
-        for user in 0..log.users() {
+        for user in 0..users {
             histories.offsets[user + 1] += histories.offsets[user];
         }
         Ok(histories)
@@ -94,7 +94,7 @@ impl Histories {
 
 #[cfg(test)]
 mod tests {
-    use attune_ranking::data::Event;
+    use attune_ranking::data::EventLog;
 
     use super::*;
 
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn events_are_in_order_and_what_weighs_nothing_is_left_out() {
-        let histories = Histories::new(&log(), &Worth::default(), 9).unwrap();
+        let histories = Histories::new(log().all(), &Worth::default(), 9).unwrap();
         let one = histories.of(1);
         assert_eq!((one.items, one.weights, one.times), (&[2, 0, 1][..], &[-4.0, 1.0, 1.0][..], &[3, 9, 9][..]));
         assert_eq!((histories.of(0).items, histories.of(2).items), (&[1][..], &[][..]));
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn histories_come_back_and_false_ones_are_refused() {
-        let histories = Histories::new(&log(), &Worth::default(), 9).unwrap();
+        let histories = Histories::new(log().all(), &Worth::default(), 9).unwrap();
         let tensors = histories.clone().into_tensors();
         assert_eq!(Histories::from_tensors(&mut tensors.clone(), 3, 3), Ok(histories));
         assert!(Histories::from_tensors(&mut tensors.clone(), 2, 3).is_err());

@@ -49,14 +49,15 @@ fn hold_out(
     settings: &Settings,
     (log, about): (&EventLog, &About),
     worth: &Worth,
-    (protocol, seed, stage): (&'static Protocol, u64, Stage),
+    asked: (&'static Protocol, u64, Stage),
     threads: usize,
 ) -> Result<HeldOut, RecommenderError> {
-    let mut task = Task::new(protocol, log, worth, seed, stage)?;
+    let split = Task::split(log, worth, asked)?;
+    let model = train_model(settings, (log.part(&split.train), about), worth)?;
+    let mut task = Task::of(split, log, worth, asked)?;
     if let Some(users) = &about.users {
         task = task.with_user_attributes(users.clone());
     }
-    let model = train_model(settings, (&log.subset(&task.split.train), about), worth)?;
     let outcome = evaluate(&model, &task, threads)?;
     Ok(HeldOut { task, model, outcome })
 }
@@ -135,11 +136,11 @@ pub fn search(
     }
     let (worth, _) = worth.in_events(log, log.latest().unwrap_or(0))?;
     let task = Task::new(protocol, log, &worth, seed, Stage::Validation)?;
-    let part = log.subset(&task.split.train);
+    let part = log.part(&task.split.train);
     let (mut failed, mut trial) = (None, 0);
     let value = |params: &Params| {
         let asked = with_params(settings, params)
-            .and_then(|settings| train_model(&settings, (&part, &About::default()), &worth));
+            .and_then(|settings| train_model(&settings, (part, &About::default()), &worth));
         let outcome = asked.and_then(|model| Ok(evaluate(&model, &task, threads)?));
         let value = outcome.map(|outcome| mean_ndcg(&outcome)).unwrap_or_else(|error| {
             failed.get_or_insert(error);

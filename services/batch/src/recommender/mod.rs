@@ -48,5 +48,5 @@ pub use measure::{HeldOut, Measured, measure, search};
 pub use model::{Factors, Model};
 pub use settings::{BlendSettings, ContentSettings, Kind, Settings, SettingsError, VectorSettings};
 pub use store::{DataCard, InputFile, Place, Recommender, Stored, config, measured, resolve};
-pub use train::{About, Trained, train, train_model};
+pub use train::{About, Trained, train, train_model, train_without_people};
 pub use travel::{Arriving, files, forget, prune};

@@ -4,7 +4,7 @@ use attune_ranking::data::History as Asked;
 
 use super::*;
 use crate::read::ColumnMap;
-use crate::recommender::{Kind, train};
+use crate::recommender::{Kind, train, train_without_people};
 
 /// Thirty users in two groups with a taste each.
 pub(in crate::recommender) fn history() -> History {
@@ -185,7 +185,7 @@ fn a_model_without_people_answers_histories_as_before() {
             scores
         };
         let need = by_history(&stored(&settings).model);
-        let trained = train(&settings, &history(), &Worth::default()).unwrap().without_people();
+        let trained = train_without_people(&settings, &history(), &Worth::default()).unwrap();
         let (model, histories, users) = (trained.model, trained.histories, Names::default());
         let folder = Stored { model, histories, users, ..stored(&settings) }.write(Place::Named(data.path(), name));
         let loaded = Recommender::load(&folder.unwrap()).unwrap();

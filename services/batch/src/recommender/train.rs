@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attune_ranking::data::{EventLog, Interactions, Scorer, Worth, interactions};
+use attune_ranking::data::{Interactions, LogPart, Scorer, Worth, interactions};
 use attune_ranking::evaluate::{Case, Protocol, Stage, Task};
 use attune_ranking::train::{Als, Blend, BlendCase, Ease, ItemKnn, NaiveBayes, Popular, Sequential, place_new_items};
 
@@ -23,15 +23,6 @@ pub struct Trained {
     pub unit: f32,
 }
 
-impl Trained {
-    /// The same with nothing of single users, and so with nothing to be forgotten: for models that are asked by histories
-    /// alone.
-    #[must_use]
-    pub fn without_people(self) -> Self {
-        Self { model: self.model.without_people(), histories: Histories::empty(0), unit: self.unit }
-    }
-}
-
 /// What is known of the users and items of a log beside its events; a row each, and 1 for each attribute that applies.
 #[derive(Clone, Debug, Default)]
 pub struct About {
@@ -46,11 +37,35 @@ pub struct About {
 /// # Errors
 /// [`RecommenderError`] where there is too little to learn from, or settings or worth make no sense.
 pub fn train(settings: &Settings, history: &History, worth: &Worth) -> Result<Trained, RecommenderError> {
-    check_sides(history)?;
+    let (trained, worth) = without_histories(settings, history, worth)?;
     let now = history.log.latest().unwrap_or(0);
-    let (worth, unit) = worth.in_events(&history.log, now)?;
-    let model = train_model(settings, (&history.log, &About::default()), &worth)?;
-    Ok(Trained { model, histories: Histories::new(&history.log, &worth, now)?, unit })
+    Ok(Trained { histories: Histories::new(history.log.all(), &worth, now)?, ..trained })
+}
+
+/// The same with nothing of single users, and so with nothing to be forgotten: for models that are asked by histories
+/// alone.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_without_people(
+    settings: &Settings,
+    history: &History,
+    worth: &Worth,
+) -> Result<Trained, RecommenderError> {
+    let (trained, _) = without_histories(settings, history, worth)?;
+    Ok(Trained { model: trained.model.without_people(), ..trained })
+}
+
+/// The model, and the worth that it was trained with.
+fn without_histories(
+    settings: &Settings,
+    history: &History,
+    worth: &Worth,
+) -> Result<(Trained, Worth), RecommenderError> {
+    check_sides(history)?;
+    let (worth, unit) = worth.in_events(&history.log, history.log.latest().unwrap_or(0))?;
+    let model = train_model(settings, (history.log.all(), &About::default()), &worth)?;
+    Ok((Trained { model, histories: Histories::empty(0), unit }, worth))
 }
 
 /// Refuses a history that nothing can be learned from.
@@ -63,28 +78,28 @@ fn check_sides(history: &History) -> Result<(), RecommenderError> {
     Ok(())
 }
 
-/// Trains on a log with a worth as it is.
+/// Trains on a part of a log, with a worth as it is.
 ///
 /// # Errors
 /// As [`train`].
 pub fn train_model(
     settings: &Settings,
-    (log, about): (&EventLog, &About),
+    (part, about): (LogPart<'_>, &About),
     worth: &Worth,
 ) -> Result<Model, RecommenderError> {
-    let now = log.latest().unwrap_or(0);
-    let table = || interactions(log, worth, now);
+    let now = part.latest().unwrap_or(0);
+    let table = || interactions(part, worth, now);
     Ok(match settings {
         Settings::Popular => Model::Popular(Popular::train(&table()?)?),
         Settings::ItemKnn(options) => Model::ItemKnn(ItemKnn::train(&table()?, options)?),
         Settings::Als(options) => Model::Als(Als::train(&table()?, options)?),
         Settings::Ease(options) => Model::Ease(Ease::train(&table()?, options)?),
         Settings::Sequential(options) => {
-            let histories = Histories::new(log, worth, now)?;
+            let histories = Histories::new(part, worth, now)?;
             Model::Sequential(Sequential::train(&table()?, &histories.all(), options)?)
         }
         Settings::NaiveBayes(options) => {
-            let histories = Histories::new(log, worth, now)?;
+            let histories = Histories::new(part, worth, now)?;
             Model::NaiveBayes(NaiveBayes::train(&table()?, &histories.all(), about.users.as_ref(), options)?)
         }
         Settings::Content(ContentSettings { als, map }) => {
@@ -94,7 +109,7 @@ pub fn train_model(
             let table = table()?;
             Model::Als(place_new_items(Als::train(&table, als)?, &table, &dense(items), items.width(), map)?)
         }
-        Settings::Blend(options) => Model::Blend(blend(options, (log, about), worth)?),
+        Settings::Blend(options) => Model::Blend(blend(options, (part, about), worth)?),
         Settings::Vectors(_) => {
             return Err(RecommenderError::NotTrainable("vectors made elsewhere are not trained on events"));
         }
@@ -105,24 +120,25 @@ pub fn train_model(
 /// all others; the parts are then trained on all of the log.
 fn blend(
     options: &BlendSettings,
-    (log, about): (&EventLog, &About),
+    (part, about): (LogPart<'_>, &About),
     worth: &Worth,
 ) -> Result<Blended, RecommenderError> {
+    let log = part.to_log();
     let protocol = |name| Protocol::named(name).expect("it is in the table");
     let inner = protocol(if options.in_time { "leave-last-out-full" } else { "user-90-10" });
-    let cold = Task::new(protocol("users-cold"), log, worth, options.seed, Stage::Test)?;
+    let cold = Task::new(protocol("users-cold"), &log, worth, options.seed, Stage::Test)?;
     let known = log.subset(&cold.split.train);
     let warm = Task::new(inner, &known, worth, options.seed, Stage::Test)?;
-    let parts = |log: &EventLog| {
-        let part = |settings: &Settings| train_model(settings, (log, about), worth).map(Arc::new);
+    let parts = |known: LogPart<'_>| {
+        let part = |settings: &Settings| train_model(settings, (known, about), worth).map(Arc::new);
         options.parts.iter().map(part).collect::<Result<Vec<_>, _>>()
     };
     let cases = warm.groups.iter().chain(&cold.groups).flat_map(|group| &group.cases);
     let cases: Vec<BlendCase<'_>> = cases.map(|case| blend_case(case, about)).collect();
-    let fitted = parts(&known.subset(&warm.split.train))?;
+    let fitted = parts(known.part(&warm.split.train))?;
     let fitted = fitted.into_iter().map(|part| part as Arc<dyn Scorer + Send>).collect();
     let weights = Blend::fit(fitted, &cases, &options.fit)?.weights().to_vec();
-    Ok(Blended::new(parts(log)?, weights)?)
+    Ok(Blended::new(parts(part)?, weights)?)
 }
 
 fn blend_case<'a>(case: &'a Case, about: &'a About) -> BlendCase<'a> {

@@ -11,7 +11,7 @@ use std::thread;
 use arrow::array::{Float32Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use attune_ranking::attributes::{self, Columns, ColumnsError};
-use attune_ranking::data::{Event, History, Scorer, Worth};
+use attune_ranking::data::{Amount, Event, History, Scorer, Worth};
 use attune_ranking::filter::Filter;
 use attune_ranking::index::{Index, IndexError, Item, K_MAX, Query, Scored, View};
 
@@ -183,7 +183,8 @@ impl Recommend {
         for done in history {
             let Some(item) = self.recommender.items.row(&done.item_id) else { continue };
             let time = done.timestamp_ms.map_or(now, |ms| ms.div_euclid(1_000));
-            let event = Event { user: 0, item, kind: 0, value: done.value.map(|value| value as f32), time };
+            let value = done.value.map(|value| Amount::from(value as f32));
+            let event = Event { user: 0, item, kind: 0, value, time };
             told.items.push(item);
             told.times.push(time);
             told.weights.push(done.kind.as_ref().map_or(1.0, |kind| self.worth.of(kind).weigh(&event, now)));

@@ -135,7 +135,8 @@ impl Rules {
 
     /// What an event with an item is worth at a time in Unix seconds.
     pub fn weigh(&self, kind: &str, surface: Option<&str>, value: Option<f32>, time: i64, now: i64) -> f32 {
-        let weight = self.worth(kind, surface).weigh(&Event { user: 0, item: 0, kind: 0, value, time }, now);
+        let event = Event { user: 0, item: 0, kind: 0, value: value.map(Into::into), time };
+        let weight = self.worth(kind, surface).weigh(&event, now);
         if weight.is_finite() { weight } else { 0.0 }
     }
 }
@@ -163,6 +164,12 @@ impl State {
             next: BTreeMap::new(),
             events: 0,
         }
+    }
+
+    /// The same without what each user did: for who asks what everybody did alone.
+    #[must_use]
+    pub fn without_users(self) -> Self {
+        Self { users: HashMap::new(), ..self }
     }
 
     /// Where each partition goes on.

@@ -61,7 +61,7 @@ impl Reviewed {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut review = |event: &Event| {
             let is_review = random.random_bool(SHARE);
-            let sentence = pools[class(event.value?).index()].choose(&mut random)?;
+            let sentence = pools[class(event.value?.get()).index()].choose(&mut random)?;
             is_review.then_some(Review { user: event.user, item: event.item, polarity: sentence.polarity })
         };
         let (mut left, mut reviews) = (Vec::new(), Vec::new());
@@ -86,7 +86,7 @@ impl Reviewed {
     /// ranked for him.
     pub fn about_liked(&self, mut task: Task) -> Task {
         let events = self.ratings.events().iter();
-        let liked = events.filter(|event| event.value.is_some_and(|stars| stars >= LIKED_MIN));
+        let liked = events.filter(|event| event.value.is_some_and(|stars| stars.get() >= LIKED_MIN));
         let liked: HashSet<(u32, u32)> = liked.map(|event| (event.user, event.item)).collect();
         let mut reviewed: HashMap<u32, Vec<u32>> = HashMap::new();
         self.reviews.iter().for_each(|review| reviewed.entry(review.user).or_default().push(review.item));
@@ -152,7 +152,7 @@ pub fn catalogue(items: &Names, reviews: &[Review]) -> (Vec<(String, AttributeKi
 
 #[cfg(test)]
 mod tests {
-    use attune_ranking::data::Worth;
+    use attune_ranking::data::{Amount, Worth};
     use attune_ranking::evaluate::{Protocol, Stage};
 
     use super::*;
@@ -166,7 +166,7 @@ mod tests {
     /// Fifty users rate forty items, item by item 1 to 5 stars.
     fn log() -> EventLog {
         let event = |(user, item): (u32, u32)| {
-            let (value, time) = (Some((item % 5 + 1) as f32), i64::from(user * 40 + item));
+            let (value, time) = (Some(Amount::from((item % 5 + 1) as f32)), i64::from(user * 40 + item));
             Event { user, item, kind: 0, value, time }
         };
         let events = (0..50).flat_map(|user| (0..40).map(move |item| (user, item))).map(event).collect();
