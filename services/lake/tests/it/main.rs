@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{Array, ArrayAccessor, AsArray, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::{Float32Type, Int32Type};
 use attune_api::log::{Event, Exposure, Record, Shown};
 use attune_lake::{
