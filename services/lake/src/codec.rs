@@ -244,4 +244,17 @@ mod tests {
         let broken = older(&shown("l-3"), "item_id");
         assert!(join(vec![broken], Dataset::Exposures).unwrap_err().to_string().contains("item_id"));
     }
+
+    #[test]
+    fn what_older_files_alone_have_is_not_lost_when_they_are_joined() {
+        let new = shown("l-1");
+        let mut columns = new.columns().to_vec();
+        let said = [Some(r#"{"a":0.5}"#), None];
+        columns[new.schema().index_of("features").unwrap()] = Arc::new(StringArray::from(said.to_vec()));
+        let old = encode(&RecordBatch::try_new(new.schema(), columns).unwrap()).unwrap();
+        let joined = join(vec![old, encode(&new).unwrap()], Dataset::Exposures).unwrap();
+        let joined = read(joined).unwrap();
+        let features: Vec<Option<&str>> = texts(&joined, "features").unwrap().iter().collect();
+        assert_eq!(features, [said[0], None, None, None]);
+    }
 }

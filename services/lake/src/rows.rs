@@ -55,8 +55,7 @@ pub fn events_schema() -> SchemaRef {
     ]))
 }
 
-/// The columns of exposures, a row for each position of a list. Files of older versions have features as a text instead,
-/// which a replay puts right.
+/// The columns of exposures, a row for each position of a list.
 pub fn exposures_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         text("subject", false),
@@ -75,6 +74,9 @@ pub fn exposures_schema() -> SchemaRef {
         Field::new("propensity", DataType::Float32, false),
         Field::new("feature_names", DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), true),
         Field::new("feature_values", DataType::List(feature_value()), true),
+        // What older versions wrote in place of the two, as a JSON object. Files are joined without what is not named
+        // here, and the log may not have it any more.
+        text("features", true),
     ]))
 }
 
@@ -170,6 +172,7 @@ pub(crate) fn exposures(rows: &[Row<Exposure>]) -> Result<RecordBatch, LakeError
         Arc::new(Float32Array::from_iter_values(shown().map(|(.., one)| one.propensity))),
         feature_names(rows)?,
         features(rows)?,
+        optional(shown().map(|_| None)),
     ];
     Ok(RecordBatch::try_new(exposures_schema(), columns)?)
 }
