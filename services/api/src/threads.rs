@@ -11,13 +11,18 @@ use std::thread;
 pub fn try_start(threads: usize, stack_bytes: Option<usize>) -> io::Result<()> {
     let gate = RwLock::new(());
     thread::scope(|scope| {
-        let _closed = gate.write();
-        for _ in 0..threads {
+        let closed = gate.write();
+        let mut started = Vec::with_capacity(threads);
+        let tried: io::Result<()> = (0..threads).try_for_each(|_| {
             let thread = thread::Builder::new();
             let thread = stack_bytes.into_iter().fold(thread, thread::Builder::stack_size);
-            thread.spawn_scoped(scope, || drop(gate.read())).map_err(|error| refused(&error))?;
-        }
-        Ok(())
+            started.push(thread.spawn_scoped(scope, || drop(gate.read()))?);
+            Ok(())
+        });
+        drop(closed);
+        // The scope alone waits for what they do and not for their end: they would count beside those of the runtime.
+        started.into_iter().for_each(|thread| drop(thread.join()));
+        tried.map_err(|error| refused(&error))
     })
 }
 
