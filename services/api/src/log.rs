@@ -1,7 +1,8 @@
 //! What the services write to the event log for each other.
 //!
 //! The log is the truth of all that is derived: whatever a consumer keeps can be made again from these records. They
-//! outlive every version of the program, so fields are only ever added, each with a default.
+//! outlive every version of the program, so fields are only ever added, each with a default, and what a version does not
+//! write any more is read for ever. An older program sees lists without items in what this one writes.
 
 use std::borrow::Cow;
 use std::iter::repeat_n;
@@ -407,14 +408,16 @@ mod tests {
     proptest! {
         #[test]
         fn lists_are_read_as_they_were_written(
-            items in prop::collection::vec((".{0,5}", any::<i32>(), any::<i32>()), 0..5), features in 0_usize..4, texts in prop::collection::vec(".{0,9}", 4),
-            time_ms in any::<i64>(), arm in any::<bool>(),
+            items in prop::collection::vec((".{0,5}", any::<i32>(), any::<i32>()), 0..5), features in 0_usize..4,
+            texts in prop::collection::vec(".{0,9}", 4), time_ms in any::<i64>(), arm in any::<bool>(),
         ) {
             let [request_id, surface, pipeline, model_version] = texts.try_into().unwrap();
             let number = |of: i32| of as f32 / 8.0;
             let items = items.into_iter().map(|(item_id, score, odd)| {
-                let feature = |place: usize| (!(odd as usize + place).is_multiple_of(3)).then(|| number(odd) + place as f32);
-                Shown { item_id, score: number(score), propensity: number(odd), features: (0..features).map(feature).collect() }
+                let is_known = |place: usize| !(odd.unsigned_abs() as usize + place).is_multiple_of(3);
+                let feature = |place| is_known(place).then(|| number(odd) + place as f32);
+                let features = (0..features).map(feature).collect();
+                Shown { item_id, score: number(score), propensity: number(odd), features }
             });
             let list = Exposure {
                 request_id, time_ms, surface: Some(surface), pipeline, model_version,
@@ -430,6 +433,25 @@ mod tests {
             prop_assert_eq!(&Record::read(&older).unwrap(), &record);
             prop_assert_eq!(Record::read_counted(&written).unwrap(), Record::read_counted(&older).unwrap());
         }
+    }
+
+    #[test]
+    fn a_list_in_an_older_log_is_read_as_it_was_meant() {
+        let older = br#"{"kind":"exposure","request_id":"r","time_ms":7,"pipeline":"p","model_version":"m",
+            "feature_names":["f","g"],"items":[{"item_id":"i","score":0.5,"propensity":1.0,"features":[null,-1.5]},
+            {"item_id":"j","score":0.25,"propensity":0.75}]}"#;
+        let first = Shown { item_id: "i".into(), score: 0.5, propensity: 1.0, features: vec![None, Some(-1.5)] };
+        let second = Shown { item_id: "j".into(), score: 0.25, propensity: 0.75, features: Vec::new() };
+        let list = Exposure {
+            request_id: "r".into(),
+            time_ms: 7,
+            pipeline: "p".into(),
+            model_version: "m".into(),
+            feature_names: vec!["f".into(), "g".into()],
+            items: vec![first, second],
+            ..Exposure::default()
+        };
+        assert_eq!(Record::read(older).unwrap(), Record::Exposure(list));
     }
 
     #[test]
