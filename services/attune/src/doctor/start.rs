@@ -123,6 +123,14 @@ async fn whole_log(
         if let Some(lost) = lost(&bounds, &lake, is_embedded) {
             return Ok((Verdict::Warning, format!("{tenant}: {lost}")));
         }
+        let damage = match log {
+            Some(log) => log.damage(tenant).await?,
+            None => Vec::new(),
+        };
+        // Where a lost end was found by a server, new events stand behind it.
+        if let Some(damage) = damage.iter().find(|damage| damage.lost.is_some()) {
+            return Ok((Verdict::Warning, format!("{tenant}: {}; restore the log from a backup", damage.detail)));
+        }
     }
     Ok(good("has what lakes were made of"))
 }

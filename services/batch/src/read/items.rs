@@ -68,18 +68,18 @@ impl Items {
     pub fn open(path: &Path, map: &ColumnMap, kinds: &BTreeMap<String, Kind>, skip: u64) -> Result<Self, ReadError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        let renamed = renamed(map);
         let (rows, names) = if plain.ends_with(".csv") {
             (cells(path, map, kinds)?, header(path)?)
         } else if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
             JsonSource::open(path, &asked(map, &[]), map)?;
-            (Rows::Objects(Objects::open(path)?, renamed(map)), first_names(path)?)
+            (Rows::Objects(Objects::open(path)?, renamed.clone()), first_names(path)?)
         } else if plain.ends_with(".parquet") {
             return Err(ReadError::ParquetItems { path: path.to_owned() });
         } else {
             let known = ".csv, .jsonl and .ndjson (each also with .gz)";
             return Err(ReadError::UnknownFormat { path: path.to_owned(), known });
         };
-        let renamed = renamed(map);
         let replaced = names.into_iter().filter(|name| ours(name.clone(), &renamed).is_none()).collect();
         let mut items = Self { rows, rows_read: 0, replaced };
         while items.rows_read < skip && items.next_row()?.is_some() {}
